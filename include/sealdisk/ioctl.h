@@ -1,0 +1,59 @@
+/*
+ * ioctl.h - what a file operation cannot say to a mounted store.
+ *
+ * The calls are made on info/disks/NAME, opened for reading (opening the disk
+ * itself would attach it), or where it is said so on the mount's own folder.
+ * Whoever may open the info file, its owner and root, may make them.
+ *
+ * They fail with the errno of a file operation: namespace.md, architecture.md.
+ * libfuse 3.14 passes at most 16,383 bytes.
+ */
+#ifndef SEALDISK_IOCTL_H
+#define SEALDISK_IOCTL_H
+
+#include <stdint.h>
+#include <sys/ioctl.h>
+
+#define SD_IOC_TYPE 0xe5
+
+/*
+ * Set one property of the disk: kind, category, on_key_revoked or anchor; both
+ * strings end with a NUL.  -EINVAL: no such property, or not a value of it.
+ * -EBUSY: another process has the disk.
+ */
+struct sd_ioc_property {
+	char key[32];
+	char value[224];
+};
+#define SD_IOC_SET _IOW(SD_IOC_TYPE, 1, struct sd_ioc_property)
+
+/* What this mount knows of the disk; zeros where it is not attached by it. */
+struct sd_ioc_stats {
+	uint64_t version; /* 1; later ones only add to the end */
+	uint64_t attached;
+	uint64_t reads, read_bytes, writes, write_bytes, zeros, flushes;
+	uint64_t commits, commit_errors;
+	uint64_t faults, repairs;
+	uint64_t allocated, dirty_groups, chunks_open;
+	uint64_t failed, unclean;
+	uint64_t reserved[15];
+};
+#define SD_IOC_STATS _IOR(SD_IOC_TYPE, 2, struct sd_ioc_stats)
+
+/*
+ * Detach the disk now instead of when it has lingered, and return when it is
+ * committed and its lock is free.  0 also if it was not attached by this mount.
+ * -EBUSY: it is open.
+ */
+#define SD_IOC_DETACH _IO(SD_IOC_TYPE, 3)
+
+/* On the mount's own folder: who serves it. */
+struct sd_ioc_daemon {
+	uint32_t version; /* 1 */
+	int32_t pid;      /* as the daemon sees itself */
+	uint64_t attached; /* disks */
+	uint64_t reserved[6];
+};
+#define SD_IOC_DAEMON _IOR(SD_IOC_TYPE, 4, struct sd_ioc_daemon)
+
+#endif

@@ -1,0 +1,168 @@
+/*
+ * kms.h - the key management service as its users see it.
+ *
+ * One interface, whoever serves it: the keystore embedded in this process
+ * (kms/keystore.c and its neighbours), later a kmsd or the cloud's own KMS.
+ * A user gives an *endpoint* and never learns which it is.
+ *
+ * Customer master keys (CMKs) never pass this interface.  A data key (DK) comes
+ * out in secret memory (struct key) and is kept by the caller only wrapped.
+ *
+ * Errors, negative: -ENOKEY no such key or alias; -EKEYREVOKED disabled, or its
+ * material is not imported; -EKEYEXPIRED scheduled for deletion or destroyed;
+ * -EKEYREJECTED not authorized, or the blob does not open under this context;
+ * -EDQUOT over a quota; -EEXIST the alias is taken; -EINVAL malformed argument;
+ * -EPERM a service key refuses this, or the alias is reserved; -EPROTO the KMS
+ * talks nonsense; -EHOSTDOWN it does not answer, or others keep its store
+ * locked; -EUCLEAN its store is damaged; -EIO, -ENOSPC, -EROFS, -EACCES its
+ * store failed; -EOPNOTSUPP not built in, or a store of a newer program.
+ * Where the errno cannot say what is to be done, a line was logged that does.
+ *
+ * A struct kms may be used from any thread, and is not carried over a fork.
+ */
+#ifndef SEALDISK_KMS_H
+#define SEALDISK_KMS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <sealdisk/cleanup.h>
+#include <sealdisk/codec.h>
+#include <sealdisk/secret.h>
+#include <sealdisk/settings.h>
+
+#define KMS_ID_LEN 64     /* key and key version ids, with the NUL */
+#define KMS_ARN_LEN 256   /* acs:kms:REGION:ACCOUNT:key/ID */
+#define KMS_ALIAS_LEN 256 /* "alias/..." of 1 to 255 characters */
+#define KMS_BLOB_MAX 512  /* bytes of a wrapped DK: 700 as Base64 */
+#define KMS_SERVICE_ALIAS "alias/acs/ecs"
+
+struct kms;
+
+/* A DK as it is kept: everything needed to ask for it again. */
+struct wrapped_dk {
+	char kms[32]; /* which service: "default" */
+	char key_id[KMS_ID_LEN];
+	char key_version_id[KMS_ID_LEN];
+	struct uuid lineage; /* encryption context {"lineage": UUID} */
+	uint8_t blob[KMS_BLOB_MAX];
+	size_t blob_len;
+};
+
+enum kms_key_state {
+	KMS_ENABLED,
+	KMS_DISABLED,
+	KMS_PENDING_DELETION,
+	KMS_PENDING_IMPORT,
+};
+
+struct kms_key_info {
+	char id[KMS_ID_LEN];
+	char arn[KMS_ARN_LEN];
+	char description[512];
+	char creator[32]; /* the account, or "Ecs" for the service key */
+	char origin[16];  /* Aliyun_KMS, EXTERNAL */
+	char primary_version[KMS_ID_LEN];
+	enum kms_key_state state;
+	int64_t created;
+	unsigned versions;
+};
+
+/* "Enabled", "Disabled", "PendingDeletion", "PendingImport". */
+const char *kms_state_name(enum kms_key_state s);
+
+/**
+ * kms_open(s, ret):
+ * Connect to the service that ${s} names.  Embedded: the keystore must exist
+ * (kms_init) and its root must open; each call is one transaction, any number
+ * of processes may use it.
+ *
+ * -ENOENT        no keystore (run `sealdisk init`)
+ * -ENOKEY        the root key file is missing
+ * -EPERM         the root key file can be read by others
+ * -EKEYREJECTED  the root does not open this keystore
+ */
+int kms_open(const struct settings *s, struct kms **ret) NONNULL CHECKED;
+void kms_close(struct kms *k);
+DEFINE_CLEANUP(struct kms, kms_close)
+
+/**
+ * kms_init(s, ret_made):
+ * Embedded: make keystore and root key file where there is none, and never
+ * overwrite one.  A keystore without its root, or a root file beside no
+ * keystore that another keystore may need, is an error that says so.
+ * *${ret_made} tells whether anything was made; if not, the keystore that is
+ * there opens.
+ *
+ * -ENOKEY  there is a keystore, but no root key file
+ * -EEXIST  there is a root key file, but no keystore
+ */
+int kms_init(const struct settings *s, bool *ret_made) NONNULL CHECKED;
+
+/**
+ * kms_generate_data_key(k, key, lineage, ret, ret_dk):
+ * A new DK under CMK ${key} (an id, ARN or alias; the service key is made the
+ * first time its alias is used, here or below).  ${ret_dk} may be NULL: wrapped
+ * only.
+ */
+int kms_generate_data_key(struct kms *k, const char *key,
+			  const struct uuid *lineage, struct wrapped_dk *ret,
+			  struct key *ret_dk)
+    __attribute__((__nonnull__(1, 2, 3, 4))) CHECKED;
+
+/* Open a wrapped DK under its own context; -ENOKEY if no key of this service
+ * made it. */
+int kms_decrypt(struct kms *k, const struct wrapped_dk *w, struct key *ret)
+    NONNULL CHECKED;
+
+int kms_create_key(struct kms *k, const char *description,
+		   struct kms_key_info *ret) NONNULL CHECKED;
+/* ${key}: id, ARN or alias. */
+int kms_describe_key(struct kms *k, const char *key, struct kms_key_info *ret)
+    NONNULL CHECKED;
+/* ${key}: id or ARN; for people's sake the client resolves an alias first. */
+int kms_enable_key(struct kms *k, const char *key) NONNULL CHECKED;
+int kms_disable_key(struct kms *k, const char *key) NONNULL CHECKED;
+/* Aliases: "alias/NAME"; "alias/acs..." is reserved. */
+int kms_create_alias(struct kms *k, const char *alias, const char *key)
+    NONNULL CHECKED;
+int kms_update_alias(struct kms *k, const char *alias, const char *key)
+    NONNULL CHECKED;
+int kms_delete_alias(struct kms *k, const char *alias) NONNULL CHECKED;
+
+/* Lists, oldest first.  ${fn} returns 0 to go on; else its value is returned
+ * at once. */
+int kms_list_keys(struct kms *k,
+		  int (*fn)(const struct kms_key_info *info, void *arg),
+		  void *arg) __attribute__((__nonnull__(1, 2))) CHECKED;
+int kms_list_aliases(struct kms *k,
+		     int (*fn)(const char *alias, const char *key_id,
+			       void *arg),
+		     void *arg) __attribute__((__nonnull__(1, 2))) CHECKED;
+
+/**
+ * kms_backup(k, path):
+ * Write a consistent copy of the keystore (still wrapped by its root) to a new
+ * file ${path}, mode 0600, durable, while others use it.
+ *
+ * -EEXIST      ${path} exists
+ * -EOPNOTSUPP  not embedded
+ */
+int kms_backup(struct kms *k, const char *path) NONNULL CHECKED;
+
+/**
+ * kms_restore(s, path, force):
+ * Put a backup in the place of the keystore that ${s} names, after checking
+ * that it is whole and that the present root opens it.  Who has the keystore
+ * open goes on with what was put there.  What was there before is kept in
+ * KEYSTORE.before-restore-TIME.N.
+ *
+ * -EEXIST        there is a keystore and ${force} is false
+ * -EUCLEAN       ${path} is not a whole keystore
+ * -EKEYREJECTED  the root does not open it
+ */
+int kms_restore(const struct settings *s, const char *path, bool force)
+    NONNULL CHECKED;
+
+#endif

@@ -1,0 +1,413 @@
+/*
+ * crypto.c - all cryptography, by libgcrypt; no other file includes gcrypt.h.
+ *
+ * Handles and their key schedules lie in libgcrypt's secure memory: locked, and
+ * wiped when closed.  What is on the stack here is wiped by CLEANUP.
+ *
+ * HMAC and HKDF are ours, over the plain hash.  libgcrypt 1.10 has no HKDF, and
+ * its HMAC opens a handle for each message, which costs more than the hashing
+ * of a short one.
+ *
+ * Forgetting a key is closing its handle.  Keying again does not do: AES keeps
+ * its schedule for decryption until the next decryption (OCB), and keeps a copy
+ * of all for gcry_cipher_reset.  tests/test_crypto.c looks for remains.
+ */
+#include <sealdisk/crypto.h>
+
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include <gcrypt.h>
+
+#define GCRYPT_NEEDED "1.10.0"
+#define SECURE_POOL_LEN (1 << 20)
+#define HMAC_BLOCK_LEN 64
+#define HMAC_PARTS_MAX 8
+
+static int
+from_gcry(gcry_error_t e)
+{
+	switch (gcry_err_code(e)) {
+	case GPG_ERR_NO_ERROR:
+		return 0;
+	case GPG_ERR_CHECKSUM:
+		return -EBADMSG;
+	case GPG_ERR_ENOMEM:
+		return -ENOMEM;
+	case GPG_ERR_NOT_SUPPORTED: /* OCB, in FIPS mode */
+	case GPG_ERR_CIPHER_ALGO:
+	case GPG_ERR_INV_CIPHER_MODE:
+		return -EOPNOTSUPP;
+	default:
+		return -EINVAL;
+	}
+}
+
+int
+crypto_init(void)
+{
+	gcry_error_t e;
+
+	if (gcry_control(GCRYCTL_INITIALIZATION_FINISHED_P))
+		return 0;
+	if (!gcry_check_version(GCRYPT_NEEDED))
+		return -ENOSYS;
+
+	/* Without CAP_IPC_LOCK it may not be locked; secret_locked() tells. */
+	(void)gcry_control(GCRYCTL_DISABLE_SECMEM_WARN);
+	e = gcry_control(GCRYCTL_INIT_SECMEM, SECURE_POOL_LEN, 0);
+	if (!e)
+		e = gcry_control(GCRYCTL_INITIALIZATION_FINISHED, 0);
+	if (!e && gcry_fips_mode_active())
+		e = gcry_control(GCRYCTL_SELFTEST);
+	return from_gcry(e);
+}
+
+static const struct {
+	enum cipher cipher;
+	const char *name;
+	int mode;
+} ciphers[] = {
+	{ CIPHER_AES256_GCM, "aes-256-gcm", GCRY_CIPHER_MODE_GCM },
+	{ CIPHER_AES256_OCB, "aes-256-ocb", GCRY_CIPHER_MODE_OCB },
+};
+#define NCIPHERS (sizeof(ciphers) / sizeof(ciphers[0]))
+
+const char *
+cipher_name(enum cipher c)
+{
+	for (size_t i = 0; i < NCIPHERS; i++)
+		if (ciphers[i].cipher == c)
+			return ciphers[i].name;
+	return NULL;
+}
+
+int
+cipher_parse(const char *name, enum cipher *ret)
+{
+	for (size_t i = 0; i < NCIPHERS; i++)
+		if (strcmp(ciphers[i].name, name) == 0) {
+			*ret = ciphers[i].cipher;
+			return 0;
+		}
+	return -EINVAL;
+}
+
+int
+crypto_random(void *buf, size_t len)
+{
+	uint8_t *p = buf;
+
+	while (len > 0) {
+		ssize_t n = getrandom(p, len, 0);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0) {
+			p += n;
+			len -= (size_t)n;
+		}
+	}
+	return 0;
+}
+
+bool
+crypto_equal(const void *a, const void *b, size_t len)
+{
+	const volatile uint8_t *p = a, *q = b;
+	uint8_t differ = 0;
+
+	for (size_t i = 0; i < len; i++)
+		differ |= p[i] ^ q[i];
+	return differ == 0;
+}
+
+/* Authenticated encryption. */
+
+struct aead {
+	gcry_cipher_hd_t handles[NCIPHERS]; /* as in ciphers[] */
+	gcry_cipher_hd_t keyed;             /* one of them, or NULL */
+	bool finalize;                      /* OCB is told its last block */
+};
+
+static int
+handle_open(gcry_cipher_hd_t *ret, int mode)
+{
+	int tag_len = TAG_LEN;
+	gcry_cipher_hd_t h;
+	gcry_error_t e;
+
+	e = gcry_cipher_open(&h, GCRY_CIPHER_AES256, mode, GCRY_CIPHER_SECURE);
+	if (e)
+		return from_gcry(e);
+	if (mode == GCRY_CIPHER_MODE_OCB) {
+		e = gcry_cipher_ctl(h, GCRYCTL_SET_TAGLEN, &tag_len,
+				    sizeof(tag_len));
+		if (e) {
+			gcry_cipher_close(h);
+			return from_gcry(e);
+		}
+	}
+	*ret = h;
+	return 0;
+}
+
+/*
+ * Open what is not open.  That a mode does not exist here (OCB, in FIPS mode)
+ * matters only to who asks for it, in aead_set_key().
+ */
+static int
+handles_open(struct aead *a)
+{
+	for (size_t i = 0; i < NCIPHERS; i++) {
+		int r = 0;
+
+		if (!a->handles[i])
+			r = handle_open(&a->handles[i], ciphers[i].mode);
+		if (r < 0 && r != -EOPNOTSUPP)
+			return r;
+	}
+	return 0;
+}
+
+static void
+handles_close(struct aead *a)
+{
+	a->keyed = NULL;
+	for (size_t i = 0; i < NCIPHERS; i++) {
+		gcry_cipher_close(a->handles[i]);
+		a->handles[i] = NULL;
+	}
+}
+
+int
+aead_new(struct aead **ret)
+{
+	CLEANUP(aead_freep) struct aead *a = calloc(1, sizeof(*a));
+	int r;
+
+	if (!a)
+		return -ENOMEM;
+	r = handles_open(a);
+	if (r < 0)
+		return r;
+	*ret = TAKE(a);
+	return 0;
+}
+
+void
+aead_free(struct aead *a)
+{
+	if (!a)
+		return;
+	handles_close(a);
+	free(a);
+}
+
+void
+aead_forget(struct aead *a)
+{
+	handles_close(a);
+
+	/* Now rather than at the next request, where it is tried again. */
+	(void)handles_open(a);
+}
+
+int
+aead_set_key(struct aead *a, enum cipher c, const uint8_t key[static KEY_LEN])
+{
+	gcry_error_t e;
+	size_t i = 0;
+	int r;
+
+	while (i < NCIPHERS && ciphers[i].cipher != c)
+		i++;
+	if (i == NCIPHERS)
+		return -EINVAL;
+	if (a->keyed && a->keyed != a->handles[i])
+		handles_close(a); /* no old key stays in the other handle */
+	a->keyed = NULL;
+	r = handles_open(a);
+	if (r < 0)
+		return r;
+	if (!a->handles[i])
+		return -EOPNOTSUPP;
+
+	e = gcry_cipher_setkey(a->handles[i], key, KEY_LEN);
+	if (e)
+		return from_gcry(e);
+	a->keyed = a->handles[i];
+	a->finalize = ciphers[i].mode == GCRY_CIPHER_MODE_OCB;
+	return 0;
+}
+
+/* What sealing and opening begin with. */
+static gcry_error_t
+aead_start(struct aead *a, const uint8_t *nonce, const void *ad, size_t ad_len)
+{
+	gcry_error_t e;
+
+	if (!a->keyed)
+		return gcry_error(GPG_ERR_MISSING_KEY);
+	e = gcry_cipher_setiv(a->keyed, nonce, NONCE_LEN);
+	if (!e && ad_len > 0)
+		e = gcry_cipher_authenticate(a->keyed, ad, ad_len);
+	if (!e && a->finalize)
+		e = gcry_cipher_final(a->keyed);
+	return e;
+}
+
+int
+aead_seal(struct aead *a, const uint8_t nonce[static NONCE_LEN], const void *ad,
+	  size_t ad_len, const void *in, void *out, size_t len,
+	  uint8_t ret_tag[static TAG_LEN])
+{
+	gcry_error_t e = aead_start(a, nonce, ad, ad_len);
+
+	if (!e)
+		e = gcry_cipher_encrypt(a->keyed, out, len, in, len);
+	if (!e)
+		e = gcry_cipher_gettag(a->keyed, ret_tag, TAG_LEN);
+	return from_gcry(e);
+}
+
+int
+aead_open(struct aead *a, const uint8_t nonce[static NONCE_LEN], const void *ad,
+	  size_t ad_len, const void *in, void *out, size_t len,
+	  const uint8_t tag[static TAG_LEN])
+{
+	gcry_error_t e = aead_start(a, nonce, ad, ad_len);
+
+	if (!e)
+		e = gcry_cipher_decrypt(a->keyed, out, len, in, len);
+	if (!e)
+		e = gcry_cipher_checktag(a->keyed, tag, TAG_LEN);
+
+	/* Nobody may see what did not authenticate, not even by mistake. */
+	if (e && len > 0)
+		secret_wipe(out, len);
+	return from_gcry(e);
+}
+
+/* Hashes. */
+
+int
+sha256(const void *buf, size_t len, uint8_t ret[static SHA256_LEN])
+{
+	gcry_md_hash_buffer(GCRY_MD_SHA256, ret, buf, len);
+	return 0;
+}
+
+/* An iovec has no const; nothing here writes through one. */
+static struct iovec
+part_of(const void *p, size_t len)
+{
+	return (struct iovec){ (void *)(uintptr_t)p, len };
+}
+
+struct hmac_pad {
+	uint8_t bytes[HMAC_BLOCK_LEN];
+};
+
+static void
+hmac_pad_wipe(struct hmac_pad *p)
+{
+	secret_wipe(p, sizeof(*p));
+}
+
+/* One of the two hashes of HMAC: the key under ${mask}, then the parts. */
+static int
+hmac_half(const struct hmac_pad *key, uint8_t mask, const struct iovec *iov,
+	  int iovcnt, uint8_t *ret)
+{
+	CLEANUP(hmac_pad_wipe) struct hmac_pad pad;
+	gcry_buffer_t parts[1 + HMAC_PARTS_MAX] = { { 0 } };
+
+	for (size_t i = 0; i < sizeof(pad.bytes); i++)
+		pad.bytes[i] = key->bytes[i] ^ mask;
+	parts[0].data = pad.bytes;
+	parts[0].len = sizeof(pad.bytes);
+	for (int i = 0; i < iovcnt; i++) {
+		parts[1 + i].data = iov[i].iov_base;
+		parts[1 + i].len = iov[i].iov_len;
+	}
+	return from_gcry(
+	    gcry_md_hash_buffers(GCRY_MD_SHA256, 0, ret, parts, 1 + iovcnt));
+}
+
+/* RFC 2104, for a key of any length.  ${ret} may be one of the parts. */
+static int
+hmac_any(const void *key, size_t key_len, const struct iovec *iov, int iovcnt,
+	 uint8_t ret[static MAC_LEN])
+{
+	CLEANUP(hmac_pad_wipe) struct hmac_pad k = { { 0 } };
+	uint8_t inner[MAC_LEN];
+	const struct iovec outer = { inner, sizeof(inner) };
+	int r;
+
+	if (iovcnt < 0 || iovcnt > HMAC_PARTS_MAX)
+		return -EINVAL;
+	if (key_len > sizeof(k.bytes))
+		gcry_md_hash_buffer(GCRY_MD_SHA256, k.bytes, key, key_len);
+	else if (key_len > 0)
+		memcpy(k.bytes, key, key_len);
+
+	r = hmac_half(&k, 0x36, iov, iovcnt, inner);
+	if (r < 0)
+		return r;
+	r = hmac_half(&k, 0x5c, &outer, 1, ret);
+	secret_wipe(inner, sizeof(inner)); /* HKDF: it is half a key */
+	return r;
+}
+
+int
+hmac_sha256(const uint8_t key[static KEY_LEN], const struct iovec *iov,
+	    int iovcnt, uint8_t ret[static MAC_LEN])
+{
+	return hmac_any(key, KEY_LEN, iov, iovcnt, ret);
+}
+
+/* RFC 5869, 2.3: T(i) = HMAC(PRK, T(i-1) | info | i). */
+static int
+hkdf_expand(const struct key *prk, const void *info, size_t info_len,
+	    uint8_t *out, size_t out_len)
+{
+	CLEANUP(key_wipe) struct key t = { { 0 } };
+	uint8_t i = 1;
+	const struct iovec parts[] = {
+		part_of(t.bytes, sizeof(t.bytes)),
+		part_of(info, info_len),
+		part_of(&i, 1),
+	};
+
+	for (; out_len > 0; i++) {
+		size_t n = out_len < sizeof(t) ? out_len : sizeof(t);
+		int skip = i == 1; /* T(0) is empty */
+		int r = hmac_any(prk->bytes, sizeof(*prk), parts + skip,
+				 3 - skip, t.bytes);
+
+		if (r < 0)
+			return r;
+		memcpy(out, t.bytes, n);
+		out += n;
+		out_len -= n;
+	}
+	return 0;
+}
+
+int
+hkdf_sha256(const void *ikm, size_t ikm_len, const void *salt, size_t salt_len,
+	    const void *info, size_t info_len, void *out, size_t out_len)
+{
+	CLEANUP(key_wipe) struct key prk = { { 0 } };
+	const struct iovec part = part_of(ikm, ikm_len);
+	int r;
+
+	if (out_len > 255 * (size_t)MAC_LEN)
+		return -EINVAL;
+	r = hmac_any(salt, salt_len, &part, 1, prk.bytes);
+	if (r < 0)
+		return r;
+	return hkdf_expand(&prk, info, info_len, out, out_len);
+}
