@@ -1,0 +1,237 @@
+/*
+ * client.c - kms.h, by whichever service the endpoint names.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <sealdisk/kms.h>
+#include <sealdisk/log.h>
+
+#include "admin.h"
+#include "keys.h"
+
+struct kms {
+	struct keys *keys;
+	char keystore[SETTING_MAX];
+};
+
+static int
+check_endpoint(const struct settings *s)
+{
+	if (strcmp(s->kms_endpoint, "embedded") == 0)
+		return 0;
+	log_error("KMS endpoint \"%s\": only \"embedded\" is built in",
+		  s->kms_endpoint);
+	return -EOPNOTSUPP;
+}
+
+int
+kms_open(const struct settings *s, struct kms **ret)
+{
+	CLEANUP(kms_closep) struct kms *k = NULL;
+	int r;
+
+	r = check_endpoint(s);
+	if (r < 0)
+		return r;
+	k = calloc(1, sizeof(*k));
+	if (!k)
+		return -ENOMEM;
+	memcpy(k->keystore, s->keystore_path, sizeof(k->keystore));
+	r = keys_open(s, &k->keys);
+	if (r < 0)
+		return r;
+	*ret = TAKE(k);
+	return 0;
+}
+
+void
+kms_close(struct kms *k)
+{
+	if (!k)
+		return;
+	keys_close(k->keys);
+	free(k);
+}
+
+int
+kms_init(const struct settings *s, bool *ret_made)
+{
+	int r = check_endpoint(s);
+
+	return r < 0 ? r : admin_init(s, ret_made);
+}
+
+/* The encryption context of a DK: {"lineage": UUID}. */
+struct lineage_context {
+	char text[UUID_STR_LEN];
+	struct context_pair pair;
+	struct context ctx;
+};
+
+static const struct context *
+lineage_context(const struct uuid *lineage, struct lineage_context *c)
+{
+	uuid_format(lineage, c->text);
+	c->pair.name = "lineage";
+	c->pair.value = c->text;
+	c->ctx.pairs = &c->pair;
+	c->ctx.n = 1;
+	return &c->ctx;
+}
+
+int
+kms_generate_data_key(struct kms *k, const char *key,
+		      const struct uuid *lineage, struct wrapped_dk *ret,
+		      struct key *ret_dk)
+{
+	struct wrapped_dk w = { .kms = "default", .lineage = *lineage };
+	struct lineage_context c;
+	int r;
+
+	r = keys_generate(k->keys, key, lineage_context(lineage, &c), &w,
+			  ret_dk);
+	if (r == 0)
+		*ret = w;
+	return r;
+}
+
+int
+kms_decrypt(struct kms *k, const struct wrapped_dk *w, struct key *ret)
+{
+	CLEANUP(key_wipe) struct key dk = { { 0 } };
+	struct lineage_context c;
+	struct keys_used used;
+	int r;
+
+	if (w->blob_len > sizeof(w->blob))
+		return -EKEYREJECTED;
+	r = keys_decrypt(k->keys, w->blob, w->blob_len,
+			 lineage_context(&w->lineage, &c), &used, &dk);
+	if (r < 0)
+		return r;
+	/* The names beside the blob tell people which key a disk hangs on. */
+	if (strcmp(used.key_id, w->key_id) != 0 ||
+	    strcmp(used.key_version_id, w->key_version_id) != 0) {
+		log_error("a data key says that it is of key %s, and is of %s",
+			  w->key_id, used.key_id);
+		return -EKEYREJECTED;
+	}
+	*ret = dk;
+	return 0;
+}
+
+int
+kms_create_key(struct kms *k, const char *description, struct kms_key_info *ret)
+{
+	return keys_create(k->keys, description, ret);
+}
+
+int
+kms_describe_key(struct kms *k, const char *key, struct kms_key_info *ret)
+{
+	return keys_describe(k->keys, key, ret);
+}
+
+/* Where the service takes an id only, people may still say an alias. */
+static int
+resolve(struct kms *k, const char *key, char ret_id[static KMS_ID_LEN])
+{
+	struct kms_key_info info;
+	int r;
+
+	r = keys_describe(k->keys, key, &info);
+	if (r == 0)
+		memcpy(ret_id, info.id, sizeof(info.id));
+	return r;
+}
+
+int
+kms_enable_key(struct kms *k, const char *key)
+{
+	char id[KMS_ID_LEN];
+	int r = resolve(k, key, id);
+
+	return r < 0 ? r : keys_enable(k->keys, id);
+}
+
+int
+kms_disable_key(struct kms *k, const char *key)
+{
+	char id[KMS_ID_LEN];
+	int r = resolve(k, key, id);
+
+	return r < 0 ? r : keys_disable(k->keys, id);
+}
+
+int
+kms_create_alias(struct kms *k, const char *alias, const char *key)
+{
+	char id[KMS_ID_LEN];
+	int r = resolve(k, key, id);
+
+	return r < 0 ? r : keys_create_alias(k->keys, alias, id);
+}
+
+int
+kms_update_alias(struct kms *k, const char *alias, const char *key)
+{
+	char id[KMS_ID_LEN];
+	int r = resolve(k, key, id);
+
+	return r < 0 ? r : keys_update_alias(k->keys, alias, id);
+}
+
+int
+kms_delete_alias(struct kms *k, const char *alias)
+{
+	return keys_delete_alias(k->keys, alias);
+}
+
+int
+kms_list_keys(struct kms *k,
+	      int (*fn)(const struct kms_key_info *info, void *arg), void *arg)
+{
+	struct kms_key_info info;
+	int64_t pos = 0;
+	int r;
+
+	while ((r = keys_next(k->keys, &pos, &info)) == 0) {
+		r = fn(&info, arg);
+		if (r)
+			return r;
+	}
+	return r == -ENOKEY ? 0 : r;
+}
+
+int
+kms_list_aliases(struct kms *k,
+		 int (*fn)(const char *alias, const char *key_id, void *arg),
+		 void *arg)
+{
+	char alias[KMS_ALIAS_LEN], id[KMS_ID_LEN];
+	int64_t pos = 0;
+	int r;
+
+	while ((r = keys_next_alias(k->keys, &pos, alias, id)) == 0) {
+		r = fn(alias, id, arg);
+		if (r)
+			return r;
+	}
+	return r == -ENOKEY ? 0 : r;
+}
+
+int
+kms_backup(struct kms *k, const char *path)
+{
+	return admin_backup(k->keystore, path);
+}
+
+int
+kms_restore(const struct settings *s, const char *path, bool force)
+{
+	int r = check_endpoint(s);
+
+	return r < 0 ? r : admin_restore(s, path, force);
+}

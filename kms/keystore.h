@@ -1,0 +1,125 @@
+/*
+ * keystore.h - keys, versions and aliases in one SQLite file.
+ *
+ * It stores rows and knows neither what they mean nor any key: secrets pass it
+ * only wrapped.  keystore.c is the only file that includes sqlite3.h.
+ *
+ * A struct keystore belongs to one thread at a time and is never carried over a
+ * fork; any number of them, in any number of processes, may have one file open.
+ * Between keystore_begin() and keystore_commit() one of them sees one state of
+ * the file, and alone changes it if it said so.
+ *
+ * 0 or a negative errno; results are written only on success:
+ * -ENOKEY no such row; -EEXIST its name is taken; -EHOSTDOWN others kept the
+ * file locked for 5 seconds; -EUCLEAN it is damaged, or no keystore;
+ * -EOPNOTSUPP it has a newer schema; -EROFS, -EACCES, -ENOSPC, -ENOMEM as
+ * usual; -EIO else.  All but the first two are logged here, with SQLite's text.
+ */
+#ifndef SEALDISK_KMS_KEYSTORE_H
+#define SEALDISK_KMS_KEYSTORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <sealdisk/cleanup.h>
+#include <sealdisk/codec.h>
+#include <sealdisk/kms.h>
+
+#define KEYSTORE_WRAPPED_MAX 256 /* bytes */
+#define KEYSTORE_REGION_LEN 64
+
+struct keystore;
+
+struct keystore_blob {
+	uint8_t bytes[KEYSTORE_WRAPPED_MAX];
+	size_t len;
+};
+
+/* What the file says of itself. */
+struct keystore_head {
+	struct uuid uuid;
+	int64_t created;
+	struct keystore_blob key; /* the keystore key, wrapped by the root */
+};
+
+/*
+ * A key and one of its versions: the newest, or the one that was asked for.
+ * Of ${info}, arn and primary_version are left to the caller.
+ */
+struct keystore_key {
+	int64_t seq; /* in the order of their making */
+	struct uuid id;
+	char region[KEYSTORE_REGION_LEN];
+	struct kms_key_info info;
+	struct uuid version;           /* nil: it has none */
+	struct keystore_blob material; /* wrapped; empty: it has none */
+};
+
+/* Make ${path}, an empty file that nobody has open, a keystore without keys. */
+int keystore_make(const char *path, const struct keystore_head *head)
+    NONNULL CHECKED;
+/* -ENOENT  there is no file */
+int keystore_open(const char *path, struct keystore **ret) NONNULL CHECKED;
+void keystore_close(struct keystore *ks);
+DEFINE_CLEANUP(struct keystore, keystore_close)
+
+/**
+ * keystore_begin(ks, write):
+ * Begin a transaction.  If the file was moved away and another put in its
+ * place, that one is used from now on: nothing is written to a keystore that
+ * has no name any more.
+ */
+int keystore_begin(struct keystore *ks, bool write) NONNULL CHECKED;
+/* End it.  Once this returned 0, what was written is durable. */
+int keystore_commit(struct keystore *ks) NONNULL CHECKED;
+void keystore_rollback(struct keystore *ks) NONNULL;
+
+int keystore_get_head(struct keystore *ks, struct keystore_head *ret)
+    NONNULL CHECKED;
+int keystore_get_key(struct keystore *ks, const struct uuid *id,
+		     struct keystore_key *ret) NONNULL CHECKED;
+int keystore_get_alias(struct keystore *ks, const char *region,
+		       const char *alias, struct keystore_key *ret)
+    NONNULL CHECKED;
+int keystore_get_version(struct keystore *ks, const struct uuid *version,
+			 struct keystore_key *ret) NONNULL CHECKED;
+
+/* The first key, version or alias after ${seq}; -ENOKEY at the end. */
+int keystore_next_key(struct keystore *ks, const char *region, int64_t seq,
+		      struct keystore_key *ret) NONNULL CHECKED;
+int keystore_next_version(struct keystore *ks, int64_t seq, int64_t *ret_seq,
+			  struct uuid *ret) NONNULL CHECKED;
+int keystore_next_alias(struct keystore *ks, const char *region, int64_t seq,
+			int64_t *ret_seq, char ret_alias[static KMS_ALIAS_LEN],
+			struct uuid *ret_key) NONNULL CHECKED;
+
+/* Of ${key}, everything but seq and info.versions is stored, if it has a
+ * version that too.  *${ret_seq} is its seq. */
+int keystore_add_key(struct keystore *ks, const struct keystore_key *key,
+		     int64_t *ret_seq) NONNULL CHECKED;
+int keystore_set_state(struct keystore *ks, int64_t key, enum kms_key_state s)
+    NONNULL CHECKED;
+int keystore_add_alias(struct keystore *ks, const char *region,
+		       const char *alias, int64_t key) NONNULL CHECKED;
+int keystore_move_alias(struct keystore *ks, const char *region,
+			const char *alias, int64_t key) NONNULL CHECKED;
+int keystore_remove_alias(struct keystore *ks, const char *region,
+			  const char *alias) NONNULL CHECKED;
+
+/*
+ * Copies.  ${to} is an empty file that nobody has open; a copy is not flushed,
+ * and stands on its own: no other file belongs to it.
+ */
+
+/* A keystore that lies somewhere, to look at and to save; not to write. */
+int keystore_open_copy(const char *path, struct keystore **ret) NONNULL CHECKED;
+/* A copy of what is committed; not within a transaction of ${ks}. */
+int keystore_save(struct keystore *ks, const char *to) NONNULL CHECKED;
+/* -EUCLEAN  damaged, or not the tables that keystore_make() makes */
+int keystore_check(struct keystore *ks) NONNULL CHECKED;
+/* Within a transaction: replace all that is in ${ks} by what is in ${from}, a
+ * checked keystore that nobody has open. */
+int keystore_take(struct keystore *ks, const char *from) NONNULL CHECKED;
+
+#endif

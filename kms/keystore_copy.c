@@ -1,0 +1,152 @@
+/*
+ * keystore_copy.c - a keystore saved, looked over and put back.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include <sealdisk/log.h>
+
+#include "keystore_private.h"
+
+int
+keystore_open_copy(const char *path, struct keystore **ret)
+{
+	CLEANUP(keystore_closep) struct keystore *ks = NULL;
+	int r;
+
+	r = keystore_open_raw(path, false, &ks);
+	if (r < 0)
+		return r;
+	r = keystore_check_kind(ks);
+	if (r < 0)
+		return r;
+	*ret = TAKE(ks);
+	return 0;
+}
+
+int
+keystore_save(struct keystore *ks, const char *to)
+{
+	CLEANUP(query_end) struct query q = query(ks, "VACUUM INTO ?");
+
+	query_put_text(&q, to);
+	return query_step(&q);
+}
+
+static int
+check_whole(struct keystore *ks)
+{
+	CLEANUP(query_end) struct query q = query(ks, "PRAGMA quick_check(1)");
+	char text[512] = "?";
+	int r;
+
+	r = query_row(&q);
+	if (r < 0)
+		return r;
+	query_get_text(&q, 0, text, sizeof(text));
+	if (strcmp(text, "ok") == 0)
+		return 0;
+	log_error("keystore %s is damaged: %s", keystore_path(ks), text);
+	return -EUCLEAN;
+}
+
+static int
+check_references(struct keystore *ks)
+{
+	CLEANUP(query_end)
+	struct query q = query(ks, "PRAGMA foreign_key_check");
+	int r = query_step(&q);
+
+	if (r <= 0)
+		return r;
+	log_error("keystore %s is damaged: a row hangs on no key",
+		  keystore_path(ks));
+	return -EUCLEAN;
+}
+
+/* 1: another line of both, 0: the end of both, -EUCLEAN: they differ. */
+static int
+compare_line(struct query *a, struct query *b)
+{
+	char ta[1024], tb[1024];
+	int ra = query_step(a), rb = query_step(b);
+
+	if (ra < 0 || rb < 0)
+		return ra < 0 ? ra : rb;
+	if (ra != rb)
+		return -EUCLEAN;
+	if (ra == 0)
+		return 0;
+	query_get_text(a, 0, ta, sizeof(ta));
+	query_get_text(b, 0, tb, sizeof(tb));
+	return a->bad || b->bad || strcmp(ta, tb) != 0 ? -EUCLEAN : 1;
+}
+
+/* Are the tables, word for word, those that this program makes? */
+static int
+check_schema(struct keystore *ks)
+{
+	static const char sql[] = "SELECT type || ' ' || name || ' ' ||"
+				  " ifnull(sql, '') FROM sqlite_master"
+				  " ORDER BY 1";
+	CLEANUP(keystore_closep) struct keystore *model = NULL;
+	CLEANUP(query_end) struct query ours = { .ks = NULL };
+	CLEANUP(query_end) struct query its = query(ks, sql);
+	int r;
+
+	r = keystore_open_raw(NULL, true, &model);
+	if (r < 0)
+		return r;
+	r = keystore_create_schema(model);
+	if (r < 0)
+		return r;
+	ours = query(model, sql);
+	do
+		r = compare_line(&its, &ours);
+	while (r > 0);
+	if (r == -EUCLEAN)
+		log_error("keystore %s: its tables are not those of format %d",
+			  keystore_path(ks), KEYSTORE_SCHEMA_VERSION);
+	return r;
+}
+
+int
+keystore_check(struct keystore *ks)
+{
+	int r;
+
+	r = check_whole(ks);
+	if (r < 0)
+		return r;
+	r = check_schema(ks);
+	if (r < 0)
+		return r;
+	return check_references(ks);
+}
+
+static int
+attach(struct keystore *ks, const char *path)
+{
+	CLEANUP(query_end) struct query q = query(ks, "ATTACH ? AS source");
+
+	query_put_text(&q, path);
+	return query_step(&q);
+}
+
+int
+keystore_take(struct keystore *ks, const char *from)
+{
+	int r;
+
+	r = attach(ks, from);
+	if (r < 0)
+		return r;
+	/* Children go first and come last. */
+	return keystore_exec(
+	    ks, "DELETE FROM aliases; DELETE FROM versions;"
+		"DELETE FROM keys; DELETE FROM keystore;"
+		"INSERT INTO keystore SELECT * FROM source.keystore;"
+		"INSERT INTO keys SELECT * FROM source.keys;"
+		"INSERT INTO versions SELECT * FROM source.versions;"
+		"INSERT INTO aliases SELECT * FROM source.aliases;");
+}
