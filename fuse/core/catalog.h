@@ -1,0 +1,145 @@
+/*
+ * catalog.h - the names of a store: which disks there are (later snapshots and
+ * images), and the locks around them.
+ *
+ * Every function works on the store itself, whoever else uses it: a change of
+ * names is made under locks/catalog, held for that change alone.  A disk's
+ * content belongs to whoever holds locks/disk-UUID.
+ *
+ * What a crash can leave between the steps of a change is put right by
+ * catalog_recover(): a rename's two names for one uuid, a lineage without
+ * descriptor.  A lineage is removed only where `lineages/UUID/pending` says
+ * that it was being made or removed, every descriptor of the store could be
+ * read, and none names it: losing a descriptor by accident loses no data.
+ */
+#ifndef SEALDISK_CATALOG_H
+#define SEALDISK_CATALOG_H
+
+#include "meta.h"
+#include "store.h"
+
+struct catalog;
+
+/**
+ * catalog_init(st, m): write store.ini into an empty store.
+ * -EEXIST    it is a store already
+ * -ENOTEMPTY the folder holds something else (lost+found is passed over)
+ */
+int catalog_init(struct store *st, const struct store_meta *m) NONNULL CHECKED;
+
+/* Read store.ini.  -ENOENT: not a store.  ${st} stays the caller's. */
+int catalog_open(struct store *st, struct catalog **ret) NONNULL CHECKED;
+void catalog_close(struct catalog *c);
+DEFINE_CLEANUP(struct catalog, catalog_close)
+const struct store_meta *catalog_meta(const struct catalog *c) NONNULL;
+struct store *catalog_store(const struct catalog *c) NONNULL;
+
+/**
+ * catalog_recover(c): see above.  Logs what it put right.  *ret_bad counts
+ * descriptors that could not be read.
+ */
+int catalog_recover(struct catalog *c, unsigned *ret_bad) NONNULL CHECKED;
+
+/* Calls ${fn} for each name of ${type}, sorted; it returns 0 to go on.  Here and
+ * below a snapshot's name is DISK@NAME. */
+int catalog_list(struct catalog *c, enum desc_type type,
+		 int (*fn)(const char *name, void *arg), void *arg)
+    __attribute__((__nonnull__(1, 3))) CHECKED;
+
+/**
+ * catalog_load(c, type, name, ret, ret_text, ret_len):
+ * Read and parse a descriptor, not authenticated yet.  ${ret_text} may be NULL;
+ * else it is malloc'ed, for descriptor_verify().
+ *
+ * -ENOENT   no such name
+ * -EUCLEAN  malformed; or type, name or store in it are not these
+ */
+int catalog_load(struct catalog *c, enum desc_type type, const char *name,
+		 struct descriptor *ret, char **ret_text, size_t *ret_len)
+    __attribute__((__nonnull__(1, 3, 4))) CHECKED;
+
+/* catalog_load, kms_decrypt of its top DK, descriptor_verify. */
+int catalog_load_verified(struct catalog *c, struct kms *kms,
+			  enum desc_type type, const char *name,
+			  struct descriptor *ret, struct key *ret_dk)
+    NONNULL CHECKED;
+
+/* Replace the descriptor of a disk whose lock the caller holds (size, session,
+ * properties).  Durable. */
+int catalog_save(struct catalog *c, const struct descriptor *d,
+		 const struct key *dk) NONNULL CHECKED;
+
+struct disk_params {
+	const char *name;
+	uint64_t size;
+	uint32_t sector_size; /* 512 or 4096 */
+	const char *kind;     /* system | data; NULL: data */
+	const char *category; /* NULL: the default */
+	const char *key;      /* CMK: id, ARN or alias */
+	uint32_t uid, gid, mode;
+};
+
+/**
+ * catalog_create(c, kms, p, ret, ret_dk):
+ * Make a disk: lineage and DK (GenerateDataKey), its first layer with its root
+ * pages, and at last the descriptor, each durable before the next.  A new disk
+ * has session 0 and is clean.  ${ret_dk} may be NULL.
+ *
+ * -EEXIST  a disk of that name, or snapshots of one that is gone
+ * -EINVAL, -EFBIG  name, size, sector size, kind or category
+ */
+int catalog_create(struct catalog *c, struct kms *kms,
+		   const struct disk_params *p, struct descriptor *ret,
+		   struct key *ret_dk)
+    __attribute__((__nonnull__(1, 2, 3, 4))) CHECKED;
+
+/**
+ * catalog_rename(c, d, dk, to): give the disk another name.  The caller holds
+ * the disk's lock; ${d} is verified and is changed.  -EEXIST.
+ */
+int catalog_rename(struct catalog *c, struct descriptor *d,
+		   const struct key *dk, const char *to) NONNULL CHECKED;
+
+/**
+ * catalog_remove(c, type, name): the name goes, durably; what it held is removed
+ * by catalog_sweep().  Takes the disk's lock itself.
+ * -EBUSY  attached
+ */
+int catalog_remove(struct catalog *c, enum desc_type type, const char *name)
+    NONNULL CHECKED;
+
+/* Remove files of lineages that are gone, a piece at a time: at most
+ * ${max_files}.  *ret_more: call again. */
+int catalog_sweep(struct catalog *c, unsigned max_files, bool *ret_more)
+    NONNULL CHECKED;
+
+/**
+ * catalog_lock_disk(c, uuid, mount_point, ret):
+ * The lock of an attached disk; its file says host, boot id, pid, since when,
+ * and the mount point (or "" for a command).
+ * -EBUSY  somebody else has it
+ */
+int catalog_lock_disk(struct catalog *c, const struct uuid *uuid,
+		      const char *mount_point, struct store_lock **ret)
+    NONNULL CHECKED;
+
+struct lock_owner {
+	char host[256], boot_id[40], mount_point[4096];
+	long pid;
+	int64_t since;
+	bool this_host; /* host and boot id are ours */
+};
+/* -ENOENT: nobody holds it. */
+int catalog_disk_owner(struct catalog *c, const struct uuid *uuid,
+		       struct lock_owner *ret) NONNULL CHECKED;
+
+/* Paths of format.md, into ${out} of PATH_LEN. */
+void path_descriptor(enum desc_type type, const char *of, const char *name,
+		     char out[static STORE_PATH_LEN]);
+void path_layer(const struct layer_ref *l, const char *file,
+		char out[static STORE_PATH_LEN]) NONNULL;
+void path_chunk(const struct uuid *lineage, uint64_t index,
+		const struct uuid *creator, const uint8_t salt[static 12],
+		char out[static STORE_PATH_LEN]) NONNULL;
+
+#endif

@@ -1,0 +1,77 @@
+/*
+ * catalog_private.h - what the files of the catalog share.
+ */
+#ifndef SEALDISK_CATALOG_PRIVATE_H
+#define SEALDISK_CATALOG_PRIVATE_H
+
+#include "catalog.h"
+
+struct catalog {
+	struct store *st;
+	struct store_meta meta;
+};
+
+/* Names, collected from a listing. */
+struct names {
+	char **v;
+	bool *is_dir;
+	size_t n, cap;
+	size_t max; /* 0: all; else the listing ends with that many */
+};
+/* Replaces what ${n} holds; a folder that is not there is empty. */
+int names_list(struct store *st, const char *path, struct names *n)
+    NONNULL CHECKED;
+void names_done(struct names *n);
+
+/* Where ${name} (DISK@NAME of a snapshot) lies.  -EINVAL: not a name. */
+int catalog_path(enum desc_type type, const char *name,
+		 char out[static STORE_PATH_LEN]) NONNULL CHECKED;
+/* The folder that a path lies in. */
+void path_folder(const char *path, char out[static STORE_PATH_LEN]) NONNULL;
+/* Whether something is there: 1, 0, or a negative errno. */
+int store_exists(struct store *st, const char *path) NONNULL CHECKED;
+/* snapshots/DISK; and whether it holds anything. */
+void path_snapshots(const char *disk, char out[static STORE_PATH_LEN]) NONNULL;
+int has_snapshots(struct store *st, const char *disk) NONNULL CHECKED;
+/* lineages/UUID, or with ${file} what is in it. */
+void path_lineage(const struct uuid *lineage, const char *file,
+		  char out[static STORE_PATH_LEN])
+    __attribute__((__nonnull__(1, 3)));
+
+/* locks/catalog, waited for. */
+int catalog_lock_names(struct catalog *c, struct store_lock **ret)
+    NONNULL CHECKED;
+/* -EBUSY */
+int catalog_lock_lineage(struct catalog *c, const struct uuid *lineage,
+			 struct store_lock **ret) NONNULL CHECKED;
+
+/*
+ * The mark of a lineage that is being made or removed.  It is an empty file: it
+ * can be made where a file system is full, and so a disk removed.
+ */
+#define PENDING "pending"
+int pending_mark(struct store *st, const struct uuid *lineage) NONNULL CHECKED;
+
+/* Every descriptor of a store, as far as recovery and sweeping ask. */
+struct seen {
+	enum desc_type type;
+	char *name; /* DISK@NAME of a snapshot */
+	struct uuid uuid, key;
+	struct layer_ref layer;
+	int64_t created;
+	uint64_t session;
+};
+struct census {
+	struct seen *seen;
+	size_t n, cap;
+	struct uuid *lineages; /* that some descriptor names */
+	size_t n_lineages, cap_lineages;
+	unsigned bad; /* descriptors that could not be read */
+};
+/* The caller holds locks/catalog. */
+int census_take(struct catalog *c, struct census *ret) NONNULL CHECKED;
+void census_done(struct census *s);
+bool census_has_lineage(const struct census *s, const struct uuid *lineage)
+    NONNULL;
+
+#endif

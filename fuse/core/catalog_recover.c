@@ -1,0 +1,294 @@
+/*
+ * catalog_recover.c - what a crash left of a change of names; see
+ * catalog_change.c for the order of its steps.
+ *
+ * Two descriptors of one uuid, each under its own name, that agree in what a
+ * rename keeps, are a rename that was cut short.  The one that was attached
+ * last stays; where neither was since, either would do, and the first in the
+ * order of bytes stays, so that whoever recovers comes to the same end.
+ *
+ * Descriptors are not authenticated here: who could forge one to have another
+ * removed can remove that itself.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include <sealdisk/log.h>
+
+#include "catalog_private.h"
+
+struct census_arg {
+	struct catalog *c;
+	struct census *s;
+	enum desc_type type;
+	struct descriptor *d; /* room for one */
+};
+
+void
+census_done(struct census *s)
+{
+	while (s->n > 0)
+		free(s->seen[--s->n].name);
+	free(s->seen);
+	free(s->lineages);
+	*s = (struct census){ 0 };
+}
+
+bool
+census_has_lineage(const struct census *s, const struct uuid *lineage)
+{
+	size_t i;
+
+	for (i = 0; i < s->n_lineages; i++)
+		if (uuid_equal(&s->lineages[i], lineage))
+			return true;
+	return false;
+}
+
+static int
+add_lineage(struct census *s, const struct uuid *lineage)
+{
+	size_t cap = s->cap_lineages ? 2 * s->cap_lineages : 64;
+	struct uuid *v;
+
+	if (s->n_lineages &&
+	    uuid_equal(&s->lineages[s->n_lineages - 1], lineage))
+		return 0; /* the commonest repetition */
+	if (s->n_lineages == s->cap_lineages) {
+		v = realloc(s->lineages, cap * sizeof(*v));
+		if (!v)
+			return -ENOMEM;
+		s->lineages = v;
+		s->cap_lineages = cap;
+	}
+	s->lineages[s->n_lineages++] = *lineage;
+	return 0;
+}
+
+static int
+add_lineages(struct census *s, const struct descriptor *d)
+{
+	size_t i;
+	int r;
+
+	r = add_lineage(s, &d->lineage);
+	if (r == 0)
+		r = add_lineage(s, &d->layer.lineage);
+	for (i = 0; i < d->n_keys && r == 0; i++)
+		r = add_lineage(s, &d->keys[i].dk.lineage);
+	return r;
+}
+
+static int
+add_seen(struct census *s, const char *name, const struct descriptor *d)
+{
+	size_t cap = s->cap ? 2 * s->cap : 64;
+	struct seen *v;
+
+	if (s->n == s->cap) {
+		v = realloc(s->seen, cap * sizeof(*v));
+		if (!v)
+			return -ENOMEM;
+		s->seen = v;
+		s->cap = cap;
+	}
+	v = &s->seen[s->n];
+	*v = (struct seen){
+		.type = d->type,
+		.name = strdup(name),
+		.uuid = d->uuid,
+		.key = d->key,
+		.layer = d->layer,
+		.created = d->created,
+		.session = d->session,
+	};
+	if (!v->name)
+		return -ENOMEM;
+	s->n++;
+	return add_lineages(s, d);
+}
+
+static int
+census_one(const char *name, void *arg)
+{
+	struct census_arg *a = arg;
+	int r;
+
+	r = catalog_load(a->c, a->type, name, a->d, NULL, NULL);
+	if (r == 0)
+		return add_seen(a->s, name, a->d);
+	if (r == -ENOMEM)
+		return r;
+	a->s->bad++;
+	log_warn("descriptor \"%s\" cannot be read: %s", name, err_text(r));
+	return 0;
+}
+
+int
+census_take(struct catalog *c, struct census *ret)
+{
+	CLEANUP(free_memp) struct descriptor *d = malloc(sizeof(*d));
+	CLEANUP(census_done) struct census s = { 0 };
+	struct census_arg a = { .c = c, .s = &s, .d = d };
+	int r = 0;
+
+	if (!d)
+		return -ENOMEM;
+	for (a.type = DESC_DISK; a.type <= DESC_IMAGE && r == 0; a.type++)
+		r = catalog_list(c, a.type, census_one, &a);
+	if (r < 0)
+		return r;
+	*ret = s;
+	s = (struct census){ 0 };
+	return 0;
+}
+
+/* Renames. */
+
+static int
+by_uuid(const void *a, const void *b)
+{
+	const struct seen *x = a, *y = b;
+	int r = memcmp(&x->uuid, &y->uuid, sizeof(x->uuid));
+
+	if (r == 0 && x->session != y->session)
+		r = x->session > y->session ? -1 : 1;
+	return r ? r : strcmp(x->name, y->name);
+}
+
+static bool
+is_pair(const struct seen *a, const struct seen *b)
+{
+	return uuid_equal(&a->uuid, &b->uuid) && a->type == b->type &&
+	       a->created == b->created && uuid_equal(&a->key, &b->key) &&
+	       uuid_equal(&a->layer.layer, &b->layer.layer) &&
+	       uuid_equal(&a->layer.lineage, &b->layer.lineage);
+}
+
+/* snapshots/FROM, if ${to} has none of its own. */
+static int
+bring_snapshots(struct store *st, const char *from, const char *to)
+{
+	char from_path[STORE_PATH_LEN], to_path[STORE_PATH_LEN];
+	int r;
+
+	r = has_snapshots(st, from);
+	if (r > 0)
+		r = has_snapshots(st, to) ? -EEXIST : 1;
+	if (r <= 0)
+		return r;
+	path_snapshots(from, from_path);
+	path_snapshots(to, to_path);
+	r = st->ops->remove(st, to_path);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	return st->ops->rename(st, from_path, to_path);
+}
+
+static int
+drop_name(struct catalog *c, const struct seen *keep, const struct seen *drop)
+{
+	char path[STORE_PATH_LEN], folder[STORE_PATH_LEN];
+	int r = 0;
+
+	if (drop->type == DESC_DISK)
+		r = bring_snapshots(c->st, drop->name, keep->name);
+	if (r == 0)
+		r = catalog_path(drop->type, drop->name, path);
+	if (r == 0)
+		r = c->st->ops->remove(c->st, path);
+	if (r < 0)
+		return r;
+	path_folder(path, folder);
+	r = c->st->ops->sync_dir(c->st, folder);
+	if (r == 0)
+		log_note("a rename was cut short: \"%s\" stays, \"%s\" goes",
+			 keep->name, drop->name);
+	return r;
+}
+
+static int
+finish_renames(struct catalog *c, struct census *s)
+{
+	const struct seen *keep = s->seen;
+	size_t i;
+	int r;
+
+	if (s->n)
+		qsort(s->seen, s->n, sizeof(*s->seen), by_uuid);
+	for (i = 1; i < s->n; i++) {
+		CLEANUP(store_unlockp) struct store_lock *lock = NULL;
+
+		if (!is_pair(keep, &s->seen[i])) {
+			keep = &s->seen[i];
+			continue;
+		}
+		r = catalog_lock_disk(c, &keep->uuid, "", &lock);
+		if (r == -EBUSY)
+			continue; /* its holder knows its name */
+		if (r == 0)
+			r = drop_name(c, keep, &s->seen[i]);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Lineages. */
+
+/* A mark on what a descriptor names says nothing; a folder with nothing in it
+ * is what a sweep or a create had not come to the end of. */
+static int
+look_at_lineage(struct catalog *c, const struct census *s,
+		const struct uuid *lineage)
+{
+	char path[STORE_PATH_LEN];
+	int r;
+
+	if (!census_has_lineage(s, lineage)) {
+		path_lineage(lineage, NULL, path);
+		r = c->st->ops->remove(c->st, path);
+		if (r == 0)
+			log_note("removed %s, which was empty", path);
+		return r == -ENOTEMPTY || r == -ENOENT ? 0 : r;
+	}
+	path_lineage(lineage, PENDING, path);
+	r = c->st->ops->remove(c->st, path);
+	if (r == 0)
+		log_note("removed %s: it is in use", path);
+	return r == -ENOENT ? 0 : r;
+}
+
+static int
+look_at_lineages(struct catalog *c, const struct census *s)
+{
+	CLEANUP(names_done) struct names n = { 0 };
+	struct uuid lineage;
+	size_t i;
+	int r;
+
+	r = names_list(c->st, "lineages", &n);
+	for (i = 0; i < n.n && r == 0; i++)
+		if (n.is_dir[i] && uuid_parse(n.v[i], &lineage) == 0)
+			r = look_at_lineage(c, s, &lineage);
+	return r;
+}
+
+int
+catalog_recover(struct catalog *c, unsigned *ret_bad)
+{
+	CLEANUP(store_unlockp) struct store_lock *lock = NULL;
+	CLEANUP(census_done) struct census s = { 0 };
+	int r;
+
+	r = catalog_lock_names(c, &lock);
+	if (r == 0)
+		r = census_take(c, &s);
+	if (r == 0)
+		r = finish_renames(c, &s);
+	if (r == 0)
+		r = look_at_lineages(c, &s);
+	if (r == 0)
+		*ret_bad = s.bad;
+	return r;
+}

@@ -1,0 +1,629 @@
+/*
+ * commit.c - what was written becomes durable (format.md, "Commit").
+ *
+ * A commit has a cut: what was written before it is in, what comes later waits
+ * for the next.  The order of the cut is root pages, then map pages, then
+ * groups; the order in which they become durable is the reverse.  So an image
+ * of a root page names only map pages whose images were taken after it, and an
+ * image of a map page names only chunks whose files are synced before it is
+ * written: what is durable always names something that is durable.
+ *
+ * Images of groups go straight to their homes, those of map and root pages are
+ * kept until the chunks are synced.  Until the commit has ended, the slots that
+ * an image names are taken (`infl`), and so are those of the last durable page
+ * (`prot`).
+ *
+ * A commit that fails before its sync (no space) leaves everything dirty and
+ * those slots taken; the next one tries again with the same generation.  A sync
+ * that fails is final: nobody can tell what reached the medium, so the disk is
+ * read-only until it is attached again.
+ *
+ * Whoever wants a commit while one runs shares the next (group commit).
+ */
+#include "engine_private.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#include <sealdisk/log.h>
+
+/* Files up to this many are synced one by one, more of them by one syncfs. */
+#define SYNC_HANDFUL 4
+/* A commit is begun in the background when this much was written... */
+#define DIRTY_BYTES_MAX (64ULL << 20)
+/* ...or this part of all pages is dirty; at half of them, writers wait. */
+#define DIRTY_PAGES_PART 4
+
+struct image {
+	struct page *page;
+	uint8_t raw[PAGE_LEN];
+};
+
+struct commit {
+	struct image *images; /* of map and root pages */
+	unsigned n_images, cap_images, n_roots;
+	struct link pages; /* all pages in it, by commit_link */
+	struct link syncs; /* chunks to be synced */
+	unsigned n_syncs;
+	uint64_t seq;
+};
+
+int64_t
+now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+int
+commit_new(struct commit **ret)
+{
+	struct commit *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return -ENOMEM;
+	link_init(&c->pages);
+	link_init(&c->syncs);
+	*ret = c;
+	return 0;
+}
+
+void
+commit_free(struct commit *c)
+{
+	if (c)
+		free(c->images);
+	free(c);
+}
+
+/* ---- what is dirty ---- */
+
+static struct link *
+dirty_list(struct disk *d, const struct page *p)
+{
+	return p->kind == PAGE_GROUP ? &d->dirty
+	       : p->kind == PAGE_MAP ? &d->dirty_map
+				     : &d->dirty_root;
+}
+
+/* The disk's mutex is held; ${p} brings its reference along. */
+static void
+list_dirty(struct disk *d, struct page *p)
+{
+	link_append(dirty_list(d, p), &p->dirty_link);
+	if (p->kind == PAGE_GROUP)
+		d->n_dirty++;
+	else
+		d->n_dirty_map++;
+	if (d->dirty_since == 0) {
+		d->dirty_since = now_ms();
+		pthread_cond_signal(&d->wake);
+	}
+	if (cache_crowded(&d->e->cache, DIRTY_PAGES_PART) &&
+	    !d->commit_wanted) {
+		d->commit_wanted = true;
+		pthread_cond_signal(&d->wake);
+	}
+}
+
+void
+page_dirty(struct page *p, uint64_t bytes)
+{
+	struct disk *d = p->disk;
+	uint64_t sum = atomic_fetch_add(&d->dirty_bytes, bytes) + bytes;
+
+	p->touched = now_ms();
+	if (!atomic_load(&p->dirty)) {
+		pthread_mutex_lock(&d->mutex);
+		atomic_store(&p->dirty, true);
+		atomic_fetch_add(&p->refs, 1);
+		atomic_fetch_add(&d->e->cache.pinned, 1);
+		list_dirty(d, p);
+		pthread_mutex_unlock(&d->mutex);
+	}
+	if (sum >= DIRTY_BYTES_MAX && sum - bytes < DIRTY_BYTES_MAX)
+		commit_ask(d);
+}
+
+void
+commit_ask(struct disk *d)
+{
+	pthread_mutex_lock(&d->mutex);
+	d->commit_wanted = true;
+	pthread_cond_signal(&d->wake);
+	pthread_mutex_unlock(&d->mutex);
+}
+
+/* ---- the cut ---- */
+
+static int
+encode_image(struct page *p, uint8_t raw[static PAGE_LEN])
+{
+	struct page_head h = { p->kind,	  p->index,  p->generation + 1,
+			       p->disk->session, p->cipher, p->seals };
+	struct store_file *f;
+	const uint8_t *key;
+	uint64_t base;
+	int r;
+
+	r = page_home_of(p, &key, &f, &base);
+	return r < 0 ? r : page_encode(&h, &p->body, key, raw);
+}
+
+/* From dirty to under way; the page's lock is held. */
+static void
+begin_page(struct commit *c, struct page *p)
+{
+	struct disk *d = p->disk;
+
+	p->infl = p->used;
+	atomic_store(&p->inflight, true);
+	pthread_mutex_lock(&d->mutex);
+	atomic_store(&p->dirty, false);
+	link_remove(&p->dirty_link);
+	link_append(&c->pages, &p->commit_link);
+	pthread_mutex_unlock(&d->mutex);
+}
+
+static struct image *
+next_image(struct commit *c)
+{
+	if (c->n_images == c->cap_images) {
+		unsigned cap = c->cap_images ? 2 * c->cap_images : 16;
+		struct image *p = reallocarray(c->images, cap, sizeof(*p));
+
+		if (!p)
+			return NULL;
+		c->images = p;
+		c->cap_images = cap;
+	}
+	return &c->images[c->n_images];
+}
+
+/* Take what is dirty from ${list} for this commit alone. */
+static void
+take_list(struct disk *d, struct link *list, struct link *ret)
+{
+	pthread_mutex_lock(&d->mutex);
+	link_move(list, ret);
+	if (list == &d->dirty)
+		d->n_dirty = 0;
+	else
+		d->n_dirty_map = 0;
+	pthread_mutex_unlock(&d->mutex);
+}
+
+/* Put back what was taken and not begun. */
+static void
+untake(struct disk *d, struct link *taken)
+{
+	pthread_mutex_lock(&d->mutex);
+	while (!link_empty(taken)) {
+		struct page *p =
+		    LINK_OWNER(taken->next, struct page, dirty_link);
+
+		link_remove(&p->dirty_link);
+		list_dirty(d, p);
+	}
+	pthread_mutex_unlock(&d->mutex);
+}
+
+static int
+image_list(struct disk *d, struct commit *c, struct link *list)
+{
+	struct link taken;
+	int r = 0;
+
+	take_list(d, list, &taken);
+	while (r == 0 && !link_empty(&taken)) {
+		struct page *p =
+		    LINK_OWNER(taken.next, struct page, dirty_link);
+		struct image *im = next_image(c);
+
+		if (!im) {
+			r = -ENOMEM;
+			break;
+		}
+		pthread_rwlock_rdlock(&p->lock);
+		r = encode_image(p, im->raw);
+		if (r == 0) {
+			begin_page(c, p);
+			im->page = p;
+			c->n_images++;
+		}
+		pthread_rwlock_unlock(&p->lock);
+	}
+	untake(d, &taken);
+	return r;
+}
+
+/* Write the image of a group to its home. */
+static int
+write_group(struct commit *c, struct page *p)
+{
+	uint8_t raw[PAGE_LEN];
+	int r;
+
+	pthread_rwlock_rdlock(&p->chunk->lock);
+	pthread_rwlock_rdlock(&p->lock);
+	r = encode_image(p, raw);
+	if (r == 0)
+		begin_page(c, p);
+	pthread_rwlock_unlock(&p->lock);
+	/* Of a chunk that died before the cut no map will know. */
+	if (r == 0 && !(p->chunk->dead && p->chunk->dead_seq < c->seq))
+		r = page_write_copy(p, page_home(p->generation + 1), raw,
+				    false);
+	if (r == 0)
+		chunk_touch(p->chunk);
+	pthread_rwlock_unlock(&p->chunk->lock);
+	return r;
+}
+
+static int
+write_groups(struct disk *d, struct commit *c)
+{
+	struct link taken;
+	int r = 0;
+
+	take_list(d, &d->dirty, &taken);
+	while (r == 0 && !link_empty(&taken))
+		r = write_group(c, LINK_OWNER(taken.next, struct page,
+					      dirty_link));
+	untake(d, &taken);
+	return r;
+}
+
+/* ---- durable ---- */
+
+/* The folders that have a new name in them, up to the lineage's. */
+static int
+sync_folder(struct store *st, const struct chunk *c)
+{
+	char path[STORE_PATH_LEN];
+	int r = 0;
+
+	chunk_name(c, path);
+	for (unsigned up = 0; r == 0 && up < 2; up++) {
+		*strrchr(path, '/') = '\0';
+		r = st->ops->sync_dir(st, path);
+	}
+	return r;
+}
+
+static int
+sync_chunk(struct store *st, struct chunk *c)
+{
+	struct store_file *f = atomic_load(&c->file);
+	int r = f ? st->ops->sync(f) : 0;
+
+	if (r == 0 && c->is_new)
+		r = sync_folder(st, c);
+	return r;
+}
+
+static void
+take_syncs(struct disk *d, struct commit *c)
+{
+	pthread_mutex_lock(&d->mutex);
+	link_move(&d->unsynced, &c->syncs);
+	c->n_syncs = 0;
+	for (struct link *l = c->syncs.next; l != &c->syncs; l = l->next)
+		c->n_syncs++;
+	pthread_mutex_unlock(&d->mutex);
+}
+
+/*
+ * A chunk leaves the list before it is synced: what is written to it from here
+ * on puts it onto the list again.  Its file stays open while we hold its lock,
+ * or its error could be lost.
+ */
+static int
+sync_one(struct disk *d, struct chunk *c, bool each)
+{
+	struct store *st = d->e->st;
+	int r = 0;
+
+	pthread_rwlock_rdlock(&c->lock);
+	pthread_mutex_lock(&d->mutex);
+	link_remove(&c->sync_link);
+	atomic_store(&c->unsynced, false);
+	pthread_mutex_unlock(&d->mutex);
+	if (each)
+		r = sync_chunk(st, c);
+	if (r == 0)
+		c->is_new = false;
+	pthread_rwlock_unlock(&c->lock);
+	chunk_put(c);
+	return r;
+}
+
+static int
+sync_chunks(struct disk *d, struct commit *c)
+{
+	struct store *st = d->e->st;
+	bool each;
+	int r = 0;
+
+	take_syncs(d, c);
+	each = d->e->meta.commit_files || c->n_syncs <= SYNC_HANDFUL;
+	if (!each)
+		r = st->ops->sync_all(st);
+	while (!link_empty(&c->syncs)) {
+		struct chunk *ch =
+		    LINK_OWNER(c->syncs.next, struct chunk, sync_link);
+		int e = sync_one(d, ch, each && r == 0);
+
+		if (r == 0)
+			r = e;
+	}
+	return r;
+}
+
+static int
+write_image(struct image *im)
+{
+	struct page *p = im->page;
+	int r;
+
+	r = page_write_copy(p, page_home(p->generation + 1), im->raw, false);
+	/* A new map page has both copies from the start. */
+	if (r == 0 && p->fresh)
+		r = page_write_copy(p, !page_home(p->generation + 1), im->raw,
+				    false);
+	return r;
+}
+
+/* Map pages first, then the root pages that name new ones.  Roots were imaged
+ * first, so they stand first. */
+static int
+write_maps(struct disk *d, struct commit *c, int *ret_sync)
+{
+	struct store_file *f = d->top->map;
+	int r = 0;
+
+	*ret_sync = 0;
+	for (unsigned i = c->n_roots; r == 0 && i < c->n_images; i++)
+		r = write_image(&c->images[i]);
+	if (r == 0 && c->n_images > c->n_roots)
+		r = *ret_sync = f->st->ops->sync(f);
+	for (unsigned i = 0; r == 0 && i < c->n_roots; i++)
+		r = write_image(&c->images[i]);
+	if (r == 0 && c->n_roots > 0)
+		r = *ret_sync = f->st->ops->sync(f);
+	return r;
+}
+
+/* ---- the end ---- */
+
+static void
+end_page(struct page *p, bool good)
+{
+	struct disk *d = p->disk;
+
+	pthread_rwlock_wrlock(&p->lock);
+	if (good) {
+		p->generation++;
+		p->session = d->session;
+		atomic_store(&p->same, p->fresh);
+		p->fresh = false;
+		p->drop_older = false;
+		p->prot = p->infl;
+	} else {
+		/* The image may yet reach the medium. */
+		slots_or(&p->prot, &p->infl);
+	}
+	memset(&p->infl, 0, sizeof(p->infl));
+	atomic_store(&p->inflight, false);
+	if (p->kind == PAGE_GROUP)
+		group_count_kept(p);
+	pthread_mutex_lock(&d->mutex);
+	link_remove(&p->commit_link);
+	if (!good && !atomic_load(&p->dirty)) {
+		atomic_store(&p->dirty, true);
+		atomic_fetch_add(&p->refs, 1);
+		atomic_fetch_add(&d->e->cache.pinned, 1);
+		list_dirty(d, p);
+	}
+	if (good) {
+		link_remove(&p->quiet_link);
+		link_append(&d->quiet, &p->quiet_link);
+	}
+	pthread_mutex_unlock(&d->mutex);
+	pthread_rwlock_unlock(&p->lock);
+	atomic_fetch_sub(&d->e->cache.pinned, 1);
+	page_put(p);
+}
+
+static void
+end_pages(struct commit *c, bool good)
+{
+	while (!link_empty(&c->pages))
+		end_page(LINK_OWNER(c->pages.next, struct page, commit_link),
+			 good);
+	c->n_images = c->n_roots = 0;
+}
+
+/* Grown by a write: the descriptor first, so that what lies past the old end
+ * is never there before the end is. */
+static int
+save_size(struct disk *d)
+{
+	int r = 0;
+
+	if (!atomic_load(&d->size_dirty))
+		return 0;
+	pthread_mutex_lock(&d->size_lock);
+	if (atomic_exchange(&d->size_dirty, false)) {
+		d->desc.size = atomic_load(&d->size);
+		r = catalog_save(d->e->cat, &d->desc, d->top->dk);
+		if (r < 0)
+			atomic_store(&d->size_dirty, true);
+	}
+	pthread_mutex_unlock(&d->size_lock);
+	return r;
+}
+
+static int
+fail_for_good(struct disk *d, int err, const char *what)
+{
+	if (!atomic_exchange(&d->failed, true))
+		log_error("disk %s: %s: %s; the disk is read-only until it is "
+			  "attached again",
+			  d->desc.name, what, err_text(err));
+	return -EIO;
+}
+
+static int
+commit_steps(struct disk *d, struct commit *c)
+{
+	struct store_ops const *ops = d->e->st->ops;
+	int r, sync_error;
+
+	r = ops->lock_check(d->lock);
+	if (r < 0)
+		return fail_for_good(d, r, "its lock was lost");
+	r = save_size(d);
+	if (r == 0)
+		r = image_list(d, c, &d->dirty_root);
+	c->n_roots = c->n_images;
+	if (r == 0)
+		r = image_list(d, c, &d->dirty_map);
+	if (r == 0)
+		r = write_groups(d, c);
+	if (r < 0)
+		return r;
+	r = sync_chunks(d, c);
+	if (r < 0)
+		return fail_for_good(d, r, "chunks cannot be synced");
+	r = write_maps(d, c, &sync_error);
+	if (sync_error < 0)
+		return fail_for_good(d, sync_error, "the map cannot be synced");
+	return r;
+}
+
+static int
+commit_run(struct disk *d)
+{
+	struct commit *c = d->commit;
+	int r;
+
+	c->seq = atomic_load(&d->seq);
+	atomic_store(&d->dirty_bytes, 0);
+	r = commit_steps(d, c);
+	end_pages(c, r == 0);
+	atomic_fetch_add(r == 0 ? &d->commits : &d->commit_errors, 1);
+	return r;
+}
+
+/* Whether a commit has anything to do; the disk's mutex is held. */
+static bool
+anything_dirty(struct disk *d)
+{
+	return !link_empty(&d->dirty) || !link_empty(&d->dirty_map) ||
+	       !link_empty(&d->dirty_root) || atomic_load(&d->size_dirty);
+}
+
+/* The mutex is held, and let go of while the commit runs. */
+static void
+lead(struct disk *d)
+{
+	int r;
+
+	d->committing = true;
+	d->commit_wanted = false;
+	d->dirty_since = 0;
+	atomic_fetch_add(&d->seq, 1);
+	pthread_mutex_unlock(&d->mutex);
+	r = commit_run(d);
+	pthread_mutex_lock(&d->mutex);
+	d->committing = false;
+	d->done_seq = atomic_load(&d->seq);
+	d->last_error = r;
+	if (r == 0)
+		d->good_seq = d->done_seq;
+	pthread_cond_broadcast(&d->committed);
+}
+
+static int
+wait_for(struct disk *d, bool force)
+{
+	uint64_t need;
+	int r = 0;
+
+	pthread_mutex_lock(&d->mutex);
+	/* What a running commit has taken is dirty no more, and is not yet
+	 * durable: then it must be waited for, too. */
+	need = atomic_load(&d->seq) + (force || anything_dirty(d) ? 1 : 0);
+	while (d->done_seq < need) {
+		if (atomic_load(&d->failed))
+			break;
+		if (d->committing)
+			pthread_cond_wait(&d->committed, &d->mutex);
+		else
+			lead(d);
+		r = d->last_error;
+	}
+	pthread_mutex_unlock(&d->mutex);
+	return atomic_load(&d->failed) ? -EIO : r;
+}
+
+int
+commit_wait(struct disk *d)
+{
+	return wait_for(d, false);
+}
+
+/* Pages may be pinned by other disks, and files be open only because they are
+ * not synced: so everybody commits, and we do in any case. */
+int
+commit_for_room(struct disk *d)
+{
+	struct engine *e = d->e;
+
+	pthread_mutex_lock(&e->mutex);
+	for (struct link *l = e->disks.next; l != &e->disks; l = l->next) {
+		struct disk *o = LINK_OWNER(l, struct disk, all);
+
+		if (o != d)
+			commit_ask(o);
+	}
+	pthread_mutex_unlock(&e->mutex);
+	return wait_for(d, true);
+}
+
+void
+commit_drop(struct disk *d)
+{
+	struct link *lists[] = { &d->dirty, &d->dirty_map, &d->dirty_root };
+
+	for (unsigned i = 0; i < 3; i++)
+		while (!link_empty(lists[i])) {
+			struct page *p = LINK_OWNER(lists[i]->next,
+						    struct page, dirty_link);
+
+			link_remove(&p->dirty_link);
+			atomic_store(&p->dirty, false);
+			atomic_fetch_sub(&d->e->cache.pinned, 1);
+			page_put(p);
+		}
+	while (!link_empty(&d->unsynced)) {
+		struct chunk *c =
+		    LINK_OWNER(d->unsynced.next, struct chunk, sync_link);
+
+		link_remove(&c->sync_link);
+		atomic_store(&c->unsynced, false);
+		chunk_put(c);
+	}
+	while (!link_empty(&d->dead)) {
+		struct chunk *c =
+		    LINK_OWNER(d->dead.next, struct chunk, dead_link);
+
+		link_remove(&c->dead_link);
+		chunk_put(c);
+	}
+}

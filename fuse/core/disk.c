@@ -1,0 +1,350 @@
+/*
+ * disk.c - a disk attached and detached (format.md, "Attach, crash, recovery").
+ *
+ * Attach: the lock, one KMS Decrypt, the descriptor verified, session + 1 and
+ * `clean` cleared durably, then the layers.  After an unclean stop all that is
+ * in the page cache is made durable first, and in that session every file is
+ * dropped from the cache when it is first opened: after a failed sync the cache
+ * holds what the medium does not.
+ *
+ * Detach: commit, mirror, sync, `clean` set, and nothing secret left.
+ */
+#include "engine_private.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#include <sealdisk/log.h>
+
+static void
+cond_init(pthread_cond_t *c)
+{
+	pthread_condattr_t a;
+
+	pthread_condattr_init(&a);
+	pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
+	pthread_cond_init(c, &a);
+	pthread_condattr_destroy(&a);
+}
+
+static struct disk *
+disk_new(struct engine *e)
+{
+	struct disk *d = calloc(1, sizeof(*d));
+	struct link *lists[7];
+
+	if (!d)
+		return NULL;
+	d->e = e;
+	lists[0] = &d->dirty;
+	lists[1] = &d->dirty_map;
+	lists[2] = &d->dirty_root;
+	lists[3] = &d->quiet;
+	lists[4] = &d->keep;
+	lists[5] = &d->unsynced;
+	lists[6] = &d->dead;
+	for (unsigned i = 0; i < 7; i++)
+		link_init(lists[i]);
+	link_init(&d->all);
+	pthread_mutex_init(&d->size_lock, NULL);
+	pthread_mutex_init(&d->mutex, NULL);
+	cond_init(&d->wake);
+	cond_init(&d->committed);
+	/* From 1 on, so that a death before the first commit has a number. */
+	d->seq = d->done_seq = 1;
+	return d;
+}
+
+/* Release all that an attach took; nothing is written. */
+static void
+disk_free(struct disk *d)
+{
+	struct engine *e = d->e;
+
+	pthread_mutex_lock(&e->mutex);
+	link_remove(&d->all);
+	pthread_mutex_unlock(&e->mutex);
+	commit_drop(d);
+	cache_forget(&e->cache, d);
+	layer_close(d->top);
+	secret_free(d->dks, d->n_dks * sizeof(*d->dks));
+	scratch_free(d->bg);
+	commit_free(d->commit);
+	store_unlock(d->lock);
+	pthread_mutex_destroy(&d->size_lock);
+	pthread_mutex_destroy(&d->mutex);
+	pthread_cond_destroy(&d->wake);
+	pthread_cond_destroy(&d->committed);
+	free(d);
+}
+
+/* ---- attach ---- */
+
+/* The descriptor as it is under the lock; ${name} may have passed to another
+ * disk while we waited for it. */
+static int
+lock_and_load(struct disk *d, const char *name, char **ret_text,
+	      size_t *ret_len)
+{
+	struct catalog *cat = d->e->cat;
+	struct descriptor *first = calloc(1, sizeof(*first));
+	int r;
+
+	if (!first)
+		return -ENOMEM;
+	r = catalog_load(cat, DESC_DISK, name, first, NULL, NULL);
+	if (r == 0)
+		r = catalog_lock_disk(cat, &first->uuid, d->e->mount_point,
+				      &d->lock);
+	if (r == 0)
+		r = catalog_load(cat, DESC_DISK, name, &d->desc, ret_text,
+				 ret_len);
+	if (r == 0 && !uuid_equal(&first->uuid, &d->desc.uuid))
+		r = -EBUSY;
+	free(first);
+	return r;
+}
+
+/* One Decrypt a DK; a disk that was not cloned with a key of its own has one. */
+static int
+unwrap_dks(struct disk *d)
+{
+	int r = 0;
+
+	d->n_dks = d->desc.n_keys;
+	d->dks = secret_alloc(d->n_dks * sizeof(*d->dks));
+	if (!d->dks)
+		return -ENOMEM;
+	for (size_t i = 0; r == 0 && i < d->n_dks; i++)
+		r = kms_decrypt(d->e->kms, &d->desc.keys[i].dk, &d->dks[i]);
+	return r;
+}
+
+static const struct key *
+top_dk(const struct disk *d)
+{
+	for (size_t i = 0; i < d->n_dks; i++)
+		if (uuid_equal(&d->desc.keys[i].uuid, &d->desc.key))
+			return &d->dks[i];
+	return NULL;
+}
+
+static int
+authenticate(struct disk *d, const char *name)
+{
+	CLEANUP(free_memp) char *text = NULL;
+	size_t len = 0;
+	int r;
+
+	r = lock_and_load(d, name, &text, &len);
+	if (r == 0)
+		r = unwrap_dks(d);
+	if (r < 0)
+		return r;
+	if (!top_dk(d))
+		return -EUCLEAN;
+	r = descriptor_verify(text, len, &d->desc.uuid, top_dk(d));
+	if (r == -EBADMSG)
+		fault_log(d, "its descriptor does not verify");
+	return r;
+}
+
+/* A crash between the steps of a snapshot leaves a disk on a layer that is
+ * frozen: it gets a new one above it. */
+static int
+open_new_top(struct disk *d, struct scratch *s)
+{
+	struct layer_meta m = { .lineage = d->desc.lineage,
+				.key = d->desc.key,
+				.has_parent = true,
+				.parent = d->top->ref,
+				.parent_limit = d->desc.size,
+				.state = LAYER_OPEN,
+				.size = d->desc.size,
+				.created = time(NULL) };
+	struct layer_ref ref = { .lineage = d->desc.lineage };
+	int r;
+
+	r = uuid_new(&m.uuid);
+	if (r == 0)
+		r = layer_create(d->e->st, &m, top_dk(d));
+	if (r < 0)
+		return r;
+	ref.layer = m.uuid;
+	d->desc.layer = ref;
+	r = catalog_save(d->e->cat, &d->desc, top_dk(d));
+	if (r < 0)
+		return r;
+	layer_close(d->top);
+	d->top = NULL;
+	return layer_open(d, &ref, s, &d->top);
+}
+
+static int
+begin_session(struct disk *d)
+{
+	int r = 0;
+
+	d->drop_cache = !d->desc.clean;
+	if (d->drop_cache)
+		r = d->e->st->ops->sync_all(d->e->st);
+	if (r < 0)
+		return r;
+	d->desc.session++;
+	d->desc.clean = false;
+	d->session = d->desc.session;
+	atomic_store(&d->size, d->desc.size);
+	atomic_store(&d->allocated, (int64_t)(d->desc.allocated / BLOCK_SIZE));
+	return catalog_save(d->e->cat, &d->desc, top_dk(d));
+}
+
+static int
+open_todo(struct disk *d)
+{
+	struct store *st = d->e->st;
+	char path[STORE_PATH_LEN];
+	int r;
+
+	path_layer(&d->top->ref, "todo", path);
+	r = st->ops->open(st, path, true, &d->top->todo);
+	if (r == -ENOENT)
+		r = st->ops->create(st, path, &d->top->todo);
+	if (r == 0)
+		r = st->ops->size(d->top->todo, &d->top->todo_len);
+	return r;
+}
+
+static int
+open_layers(struct disk *d)
+{
+	int r;
+
+	r = layer_open(d, &d->desc.layer, d->bg, &d->top);
+	if (r == 0 && d->top->meta.state != LAYER_OPEN)
+		r = open_new_top(d, d->bg);
+	if (r == 0)
+		r = open_todo(d);
+	if (r == 0)
+		r = layer_clean_todo(d->top, d->bg);
+	return r;
+}
+
+static int
+attach(struct disk *d, const char *name)
+{
+	int r;
+
+	r = authenticate(d, name);
+	if (r == 0)
+		r = scratch_new(&d->bg);
+	if (r == 0)
+		r = commit_new(&d->commit);
+	if (r == 0)
+		r = begin_session(d);
+	if (r == 0)
+		r = open_layers(d);
+	/* Loading pages must not keep plaintext of settled blocks. */
+	if (r == 0)
+		scratch_wipe(d->bg);
+	if (r == 0 && !d->e->manual)
+		r = quiet_start(d);
+	return r;
+}
+
+int
+disk_attach(struct engine *e, const char *name, int flags, struct disk **ret)
+{
+	struct disk *d = disk_new(e);
+	int r;
+
+	if (!d)
+		return -ENOMEM;
+	pthread_mutex_lock(&e->mutex);
+	link_append(&e->disks, &d->all);
+	pthread_mutex_unlock(&e->mutex);
+	r = attach(d, name);
+	if (r < 0) {
+		disk_free(d);
+		return r;
+	}
+	d->read_only = (flags & DISK_READ_ONLY) || d->desc.read_only;
+	*ret = d;
+	return 0;
+}
+
+/* ---- detach ---- */
+
+static int
+mark_clean(struct disk *d)
+{
+	int64_t blocks = atomic_load(&d->allocated);
+
+	d->desc.clean = true;
+	d->desc.allocated = blocks > 0 ? (uint64_t)blocks * BLOCK_SIZE : 0;
+	return catalog_save(d->e->cat, &d->desc, top_dk(d));
+}
+
+static int
+sync_all_of(struct disk *d)
+{
+	struct store *st = d->e->st;
+	int r = 0;
+
+	/* What the mirrors wrote. */
+	if (!link_empty(&d->unsynced))
+		r = commit_for_room(d);
+	if (r == 0)
+		r = d->top->map->st->ops->sync(d->top->map);
+	(void)st;
+	return r;
+}
+
+static int
+detach(struct disk *d)
+{
+	int r;
+
+	r = commit_wait(d);
+	if (r == 0) {
+		quiet_round(d, true);
+		r = sync_all_of(d);
+	}
+	if (r == 0)
+		r = d->top->todo->st->ops->truncate(d->top->todo, 0);
+	if (r == 0)
+		r = mark_clean(d);
+	return r;
+}
+
+int
+disk_detach(struct disk *d)
+{
+	int r;
+
+	quiet_stop(d);
+	r = detach(d);
+	if (r < 0)
+		log_error("disk %s: detached without a clean end: %s",
+			  d->desc.name, err_text(r));
+	disk_free(d);
+	return r;
+}
+
+void
+disk_abandon(struct disk *d)
+{
+	atomic_store(&d->failed, true);
+	quiet_stop(d);
+	disk_free(d);
+}
+
+int
+disk_background(struct disk *d)
+{
+	int r = commit_wait(d);
+
+	quiet_round(d, false);
+	return r;
+}

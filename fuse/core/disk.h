@@ -1,0 +1,147 @@
+/*
+ * disk.h - the engine as its users see it: a store opened by one process, and
+ * the disks that it has attached.
+ *
+ * It knows nothing of FUSE or the command line.  Offsets and lengths are in
+ * bytes and need no alignment.  Functions return 0 or a negative errno (see
+ * style.md): -EBADMSG, -EUCLEAN and -ESTALE mean that the store's content does
+ * not verify, and are EIO to a client of the mount.
+ *
+ * Threads: any thread may call anything; each passes a struct scratch of its
+ * own to the calls that move data.  disk_attach and disk_detach of one disk are
+ * serialised by the caller, and no other call on it may run beside its detach.
+ *
+ * Durability: what disk_write, disk_zero and disk_resize did is durable when a
+ * disk_flush that began after they returned has returned 0.  Growing by
+ * disk_write is durable then, too; by disk_resize at once.
+ */
+#ifndef SEALDISK_DISK_H
+#define SEALDISK_DISK_H
+
+#include "catalog.h"
+
+struct engine;
+struct disk;
+
+/*
+ * A thread's own cipher handles and buffers: the read and write path allocates
+ * nothing.  scratch_wipe() overwrites all plaintext and keys that it holds; only
+ * the thread that uses it may call that, between two calls of the engine.
+ */
+struct scratch;
+int scratch_new(struct scratch **ret) NONNULL CHECKED;
+void scratch_wipe(struct scratch *s) NONNULL;
+void scratch_free(struct scratch *s);
+DEFINE_CLEANUP(struct scratch, scratch_free)
+
+struct engine_options {
+	const char *mount_point; /* for the lock's owner; "" for a command */
+	uint64_t cache_size;	 /* bytes of cached pages; 0: the default */
+	unsigned commit_ms;	 /* age at which a write is committed; 0: 5000 */
+	unsigned quiet_ms;	 /* mirror after; 0: 3000; punching 20 times it */
+	unsigned seal_limit;	 /* seals of a group before its chunk gets a new
+				  * key; 0: what format.md allows */
+	bool manual;		 /* tests: no background thread */
+};
+
+/**
+ * engine_open(st, kms, opt, ret):
+ * Open the store: reads store.ini and runs catalog_recover().  ${st} and ${kms}
+ * stay the caller's and outlive the engine.
+ */
+int engine_open(struct store *st, struct kms *kms,
+		const struct engine_options *opt, struct engine **ret)
+    NONNULL CHECKED;
+/* Every disk must have been detached. */
+void engine_close(struct engine *e);
+DEFINE_CLEANUP(struct engine, engine_close)
+struct catalog *engine_catalog(struct engine *e) NONNULL;
+struct kms *engine_kms(struct engine *e) NONNULL;
+struct store *engine_store(struct engine *e) NONNULL;
+
+/* Remove what deleted disks left, until there is nothing more or *${stop}. */
+void engine_sweep(struct engine *e, const volatile bool *stop) NONNULL;
+
+enum { DISK_READ_ONLY = 1 };
+
+/**
+ * disk_attach(e, name, flags, ret):
+ * Lock, one KMS Decrypt, verify, recover.  With DISK_READ_ONLY nothing is
+ * written but what recovery must.
+ *
+ * -ENOENT; -EBUSY attached by somebody else (catalog_disk_owner tells); the
+ * errors of kms.h; -EUCLEAN, -EBADMSG; -EPROTONOSUPPORT a newer format; -EROFS
+ * never
+ */
+int disk_attach(struct engine *e, const char *name, int flags,
+		struct disk **ret) NONNULL CHECKED;
+
+/**
+ * disk_detach(d):
+ * Commit, mirror, mark clean, wipe the DK and all that came of it, release the
+ * lock.  ${d} is freed whatever is returned: after an error the next attach is
+ * an unclean one.  Also for a disk on which an I/O failed.
+ */
+int disk_detach(struct disk *d) CHECKED;
+
+/* For tests: drop everything in memory as kill -9 would. */
+void disk_abandon(struct disk *d);
+
+/* Reads past the end are the caller's to cut: -EINVAL. */
+int disk_read(struct disk *d, struct scratch *s, void *buf, size_t len,
+	      uint64_t off) NONNULL CHECKED;
+
+/* Past the end it grows the disk to the next multiple of 512.  -EFBIG,
+ * -ENOSPC, -EDQUOT, -EROFS (read-only, or a sync has failed). */
+int disk_write(struct disk *d, struct scratch *s, const void *buf, size_t len,
+	       uint64_t off) NONNULL CHECKED;
+
+/* The range reads as zeros from now on and its space is given back: discard
+ * and zero range are the same here.  What lies past the end is left out. */
+int disk_zero(struct disk *d, struct scratch *s, uint64_t off, uint64_t len)
+    NONNULL CHECKED;
+
+/* Durable when it returns. -EIO: final, see format.md "Errors". */
+int disk_flush(struct disk *d) NONNULL CHECKED;
+
+/* ${size}: a multiple of 512 up to DISK_SIZE_MAX, else -EINVAL, -EFBIG. */
+int disk_resize(struct disk *d, struct scratch *s, uint64_t size)
+    NONNULL CHECKED;
+
+uint64_t disk_size(struct disk *d) NONNULL;
+
+/* lseek's SEEK_DATA and SEEK_HOLE, by allocation.  -ENXIO past the end. */
+int disk_seek(struct disk *d, struct scratch *s, uint64_t off, bool data,
+	      uint64_t *ret_off) NONNULL CHECKED;
+
+/* A copy of the descriptor as it is now. */
+void disk_descriptor(struct disk *d, struct descriptor *ret) NONNULL;
+
+/**
+ * disk_update(d, fn, arg):
+ * Change properties of an attached disk (uid, gid, mode, kind, category, ...):
+ * ${fn} edits a copy and returns 0 or an error; the descriptor is then replaced.
+ */
+int disk_update(struct disk *d, int (*fn)(struct descriptor *desc, void *arg),
+		void *arg) __attribute__((__nonnull__(1, 2))) CHECKED;
+
+/* catalog_rename() of an attached disk. */
+int disk_rename(struct disk *d, const char *to) NONNULL CHECKED;
+
+struct disk_stats {
+	uint64_t reads, read_bytes, writes, write_bytes, zeros, flushes;
+	uint64_t commits, commit_errors;
+	uint64_t faults;     /* blocks or pages that did not verify */
+	uint64_t repairs;    /* settled, restored from the other copy */
+	uint64_t allocated;  /* bytes of data that the top layer's chunks hold */
+	uint64_t dirty_groups;
+	uint64_t chunks_open;
+	bool failed;	     /* a sync has failed: read-only until attached again */
+	bool unclean;	     /* this attach followed an unclean stop */
+};
+void disk_stats(struct disk *d, struct disk_stats *ret) NONNULL;
+
+/* With opt.manual: what the background thread would do now. */
+int disk_background(struct disk *d) NONNULL CHECKED;
+
+#endif

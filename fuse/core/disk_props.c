@@ -1,0 +1,178 @@
+/*
+ * disk_props.c - an attached disk's size, descriptor and counters.
+ */
+#include "engine_private.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <sealdisk/log.h>
+
+uint64_t
+disk_size(struct disk *d)
+{
+	return atomic_load(&d->size);
+}
+
+/* With size_lock held: replace the descriptor by ${n} and keep it. */
+static int
+save(struct disk *d, const struct descriptor *n)
+{
+	int r = catalog_save(d->e->cat, n, d->top->dk);
+
+	if (r == 0)
+		d->desc = *n;
+	return r;
+}
+
+static int
+set_size(struct disk *d, uint64_t size)
+{
+	uint64_t old;
+	int r;
+
+	pthread_mutex_lock(&d->size_lock);
+	old = d->desc.size;
+	d->desc.size = size;
+	r = catalog_save(d->e->cat, &d->desc, d->top->dk);
+	if (r < 0) {
+		d->desc.size = old;
+	} else {
+		atomic_store(&d->size, size);
+		atomic_store(&d->size_dirty, false);
+	}
+	pthread_mutex_unlock(&d->size_lock);
+	return r;
+}
+
+/* The parents are asked below the smallest size that the disk ever had. */
+static int
+lower_parent_limit(struct disk *d, uint64_t size)
+{
+	struct layer *l = d->top;
+	CLEANUP(free_memp) char *text = NULL;
+	char path[STORE_PATH_LEN];
+	int r;
+
+	if (!l->parent || size >= l->parent_limit)
+		return 0;
+	l->meta.parent_limit = l->parent_limit = size;
+	r = layer_meta_format(&l->meta, l->dk, &text);
+	path_layer(&l->ref, "layer.ini", path);
+	if (r == 0)
+		r = d->e->st->ops->replace(d->e->st, path, text, strlen(text));
+	return r;
+}
+
+static int
+shrink(struct disk *d, struct scratch *s, uint64_t size)
+{
+	int r;
+
+	r = disk_zero(d, s, size, atomic_load(&d->size) - size);
+	if (r == 0)
+		r = lower_parent_limit(d, size);
+	if (r == 0)
+		r = commit_wait(d);
+	return r;
+}
+
+int
+disk_resize(struct disk *d, struct scratch *s, uint64_t size)
+{
+	uint64_t old = atomic_load(&d->size);
+	int r = 0;
+
+	if (size > DISK_SIZE_MAX)
+		return -EFBIG;
+	if (size % 512)
+		return -EINVAL;
+	if (d->read_only || atomic_load(&d->failed))
+		return -EROFS;
+	if (size < old)
+		r = shrink(d, s, size);
+	if (r == 0 && size != old)
+		r = set_size(d, size);
+	return r;
+}
+
+/* ${d} may have grown since its descriptor was replaced. */
+static void
+current(struct disk *d, struct descriptor *ret)
+{
+	int64_t blocks = atomic_load(&d->allocated);
+
+	*ret = d->desc;
+	ret->size = atomic_load(&d->size);
+	ret->allocated = blocks > 0 ? (uint64_t)blocks * BLOCK_SIZE : 0;
+}
+
+void
+disk_descriptor(struct disk *d, struct descriptor *ret)
+{
+	pthread_mutex_lock(&d->size_lock);
+	current(d, ret);
+	pthread_mutex_unlock(&d->size_lock);
+}
+
+int
+disk_update(struct disk *d, int (*fn)(struct descriptor *desc, void *arg),
+	    void *arg)
+{
+	struct descriptor *n = malloc(sizeof(*n));
+	int r;
+
+	if (!n)
+		return -ENOMEM;
+	pthread_mutex_lock(&d->size_lock);
+	current(d, n);
+	r = fn(n, arg);
+	if (r == 0)
+		r = save(d, n);
+	pthread_mutex_unlock(&d->size_lock);
+	free(n);
+	return r;
+}
+
+int
+disk_rename(struct disk *d, const char *to)
+{
+	struct descriptor *n = malloc(sizeof(*n));
+	int r;
+
+	if (!n)
+		return -ENOMEM;
+	pthread_mutex_lock(&d->size_lock);
+	current(d, n);
+	r = catalog_rename(d->e->cat, n, d->top->dk, to);
+	if (r == 0)
+		d->desc = *n;
+	pthread_mutex_unlock(&d->size_lock);
+	free(n);
+	return r;
+}
+
+void
+disk_stats(struct disk *d, struct disk_stats *ret)
+{
+	int64_t blocks = atomic_load(&d->allocated);
+
+	memset(ret, 0, sizeof(*ret));
+	ret->reads = atomic_load(&d->reads);
+	ret->read_bytes = atomic_load(&d->read_bytes);
+	ret->writes = atomic_load(&d->writes);
+	ret->write_bytes = atomic_load(&d->write_bytes);
+	ret->zeros = atomic_load(&d->zeros);
+	ret->flushes = atomic_load(&d->flushes);
+	ret->commits = atomic_load(&d->commits);
+	ret->commit_errors = atomic_load(&d->commit_errors);
+	ret->faults = atomic_load(&d->faults);
+	ret->repairs = atomic_load(&d->repairs);
+	ret->allocated = blocks > 0 ? (uint64_t)blocks * BLOCK_SIZE : 0;
+	ret->failed = atomic_load(&d->failed);
+	ret->unclean = d->drop_cache;
+	ret->chunks_open = atomic_load(&d->e->cache.open_files);
+	pthread_mutex_lock(&d->mutex);
+	ret->dirty_groups = d->n_dirty;
+	pthread_mutex_unlock(&d->mutex);
+}

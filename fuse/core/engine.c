@@ -1,0 +1,174 @@
+/*
+ * engine.c - a store opened by one process; what its threads carry around.
+ */
+#include "engine_private.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <sealdisk/log.h>
+
+#define DEFAULT_CACHE (64ULL << 20)
+#define DEFAULT_COMMIT_MS 5000
+#define DEFAULT_QUIET_MS 3000
+/* A chunk has eight groups, and 2^32 seals under one key are its limit: an
+ * eighth for each, less what a crash may have left uncounted. */
+#define SEAL_LIMIT ((1u << 29) - (1u << 24))
+#define SWEEP_FILES 64
+
+void
+fault_log(struct disk *d, const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	atomic_fetch_add(&d->faults, 1);
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	log_error("disk %s: integrity: %s", d->desc.name, text);
+}
+
+/* ---- scratch ---- */
+
+#define SCRATCH_LEN (GROUP_LEN + 3 * BLOCK_SIZE)
+
+_Static_assert(GROUP_LEN >= SLOTS_OFFSET, "a new chunk's head fits into it");
+
+int
+scratch_new(struct scratch **ret)
+{
+	struct scratch *s = calloc(1, sizeof(*s));
+	uint8_t *p;
+
+	if (!s)
+		return -ENOMEM;
+	p = mmap(NULL, SCRATCH_LEN, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED || aead_new(&s->aead) < 0) {
+		if (p != MAP_FAILED)
+			munmap(p, SCRATCH_LEN);
+		free(s);
+		return -ENOMEM;
+	}
+	/* Blocks in the clear pass through it. */
+	(void)madvise(p, SCRATCH_LEN, MADV_DONTDUMP);
+	s->run = p;
+	s->block = p + GROUP_LEN;
+	s->other = s->block + BLOCK_SIZE;
+	s->temp = s->other + BLOCK_SIZE;
+	*ret = s;
+	return 0;
+}
+
+void
+scratch_wipe(struct scratch *s)
+{
+	secret_wipe(s->run, SCRATCH_LEN);
+	aead_forget(s->aead);
+}
+
+void
+scratch_free(struct scratch *s)
+{
+	if (!s)
+		return;
+	scratch_wipe(s);
+	aead_free(s->aead);
+	munmap(s->run, SCRATCH_LEN);
+	free(s);
+}
+
+/* ---- the engine ---- */
+
+static uint64_t
+default_cache(void)
+{
+	long pages = sysconf(_SC_PHYS_PAGES), len = sysconf(_SC_PAGESIZE);
+	uint64_t part = pages > 0 ? (uint64_t)pages * (uint64_t)len / 50 : 0;
+
+	return part > DEFAULT_CACHE ? part : DEFAULT_CACHE;
+}
+
+int
+engine_open(struct store *st, struct kms *kms, const struct engine_options *opt,
+	    struct engine **ret)
+{
+	CLEANUP(engine_closep) struct engine *e = calloc(1, sizeof(*e));
+	unsigned bad;
+	int r;
+
+	if (!e)
+		return -ENOMEM;
+	e->st = st;
+	e->kms = kms;
+	e->commit_ms = opt->commit_ms ? opt->commit_ms : DEFAULT_COMMIT_MS;
+	e->quiet_ms = opt->quiet_ms ? opt->quiet_ms : DEFAULT_QUIET_MS;
+	e->seal_limit = opt->seal_limit ? opt->seal_limit : SEAL_LIMIT;
+	e->manual = opt->manual;
+	pthread_mutex_init(&e->mutex, NULL);
+	link_init(&e->disks);
+	e->mount_point = strdup(opt->mount_point ? opt->mount_point : "");
+	if (!e->mount_point)
+		return -ENOMEM;
+	r = catalog_open(st, &e->cat);
+	if (r < 0)
+		return r;
+	e->meta = *catalog_meta(e->cat);
+	r = cache_init(&e->cache, opt->cache_size ? opt->cache_size
+						  : default_cache());
+	if (r == 0)
+		r = catalog_recover(e->cat, &bad);
+	if (r < 0)
+		return r;
+	*ret = TAKE(e);
+	return 0;
+}
+
+void
+engine_close(struct engine *e)
+{
+	if (!e)
+		return;
+	cache_done(&e->cache);
+	catalog_close(e->cat);
+	free(e->mount_point);
+	free(e);
+}
+
+struct catalog *
+engine_catalog(struct engine *e)
+{
+	return e->cat;
+}
+
+struct kms *
+engine_kms(struct engine *e)
+{
+	return e->kms;
+}
+
+struct store *
+engine_store(struct engine *e)
+{
+	return e->st;
+}
+
+void
+engine_sweep(struct engine *e, const volatile bool *stop)
+{
+	bool more = true;
+
+	while (more && !*stop) {
+		int r = catalog_sweep(e->cat, SWEEP_FILES, &more);
+
+		if (r < 0) {
+			log_debug("sweeping the store: %s", err_text(r));
+			return;
+		}
+	}
+}

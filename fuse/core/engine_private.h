@@ -1,0 +1,547 @@
+/*
+ * engine_private.h - what the files of the engine share.
+ *
+ * From the outside in: a disk has a chain of layers; a layer has a map (root
+ * pages and map pages) that names its chunks; a chunk is a file with eight
+ * groups; a group's page says where its 128 blocks lie.
+ *
+ * Locks, in the order in which they are taken:
+ *
+ *   layer->creating one of 64, by chunk index: a chunk is made or discarded
+ *   chunk->lock     shared by whatever uses the chunk's file; exclusive to let
+ *                   the chunk die or to close its file
+ *   page->lock      a child's page before its parent's; a group's before a
+ *                   map's, a map's before a root's
+ *   disk->mutex     lists and counters of a disk
+ *   shard->mutex    a bucket of the cache; nothing is taken under it
+ *
+ * Nobody waits for a commit with any of these held.
+ */
+#ifndef SEALDISK_ENGINE_PRIVATE_H
+#define SEALDISK_ENGINE_PRIVATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "disk.h"
+#include "layer.h"
+#include "page.h"
+#include "super.h"
+
+#define GROUP_BLOCKS 128
+#define GROUP_LEN (GROUP_BLOCKS * BLOCK_SIZE)
+#define CHUNK_GROUPS 8
+#define CHUNK_BLOCKS (CHUNK_GROUPS * GROUP_BLOCKS)
+#define CHUNK_LEN (CHUNK_GROUPS * GROUP_LEN)
+#define GROUP_SLOTS 256
+#define MAP_CHUNKS PAGE_ENTRIES /* chunks that one map page covers */
+#define ROOTS 8
+
+/* Where things lie in a chunk file and in a map (format.md, "Chunk file"). */
+#define SLOTS_OFFSET 69632
+#define MAP_OFFSET (16 * PAGE_LEN) /* map pages follow the root pages */
+
+/* A circular list; a link that is in none points to itself. */
+struct link {
+	struct link *prev, *next;
+};
+
+static inline void
+link_init(struct link *l)
+{
+	l->prev = l->next = l;
+}
+static inline bool
+link_empty(const struct link *l)
+{
+	return l->next == l;
+}
+static inline void
+link_append(struct link *list, struct link *l)
+{
+	l->prev = list->prev;
+	l->next = list;
+	list->prev->next = l;
+	list->prev = l;
+}
+static inline void
+link_remove(struct link *l)
+{
+	l->prev->next = l->next;
+	l->next->prev = l->prev;
+	link_init(l);
+}
+/* Move all of ${from} into the empty list ${to}. */
+static inline void
+link_move(struct link *from, struct link *to)
+{
+	link_init(to);
+	if (link_empty(from))
+		return;
+	*to = *from;
+	to->prev->next = to;
+	to->next->prev = to;
+	link_init(from);
+}
+#define LINK_OWNER(l, type, member)                                            \
+	((type *)(void *)((char *)(l) - offsetof(type, member)))
+
+/* 256 bits: slots of a group. */
+struct slots {
+	uint64_t w[GROUP_SLOTS / 64];
+};
+
+static inline bool
+slots_has(const struct slots *s, unsigned i)
+{
+	return s->w[i / 64] >> (i % 64) & 1;
+}
+static inline void
+slots_add(struct slots *s, unsigned i)
+{
+	s->w[i / 64] |= 1ULL << (i % 64);
+}
+static inline void
+slots_del(struct slots *s, unsigned i)
+{
+	s->w[i / 64] &= ~(1ULL << (i % 64));
+}
+static inline void
+slots_or(struct slots *s, const struct slots *o)
+{
+	for (unsigned i = 0; i < GROUP_SLOTS / 64; i++)
+		s->w[i] |= o->w[i];
+}
+static inline unsigned
+slots_count(const struct slots *s)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < GROUP_SLOTS / 64; i++)
+		n += (unsigned)__builtin_popcountll(s->w[i]);
+	return n;
+}
+
+enum page_state { PAGE_EMPTY, PAGE_LOADED, PAGE_FAILED };
+
+/*
+ * A page in memory: a group's, a map's or a root's.  `body` is what is current;
+ * generation and session are those of the newest copy that is durable (or is
+ * where a commit may still be retried).
+ */
+struct page {
+	/* the cache's, under the shard's mutex */
+	struct page *hash_next;
+	atomic_uint refs;
+	atomic_bool referenced; /* the clock's second chance */
+
+	struct disk *_Atomic disk; /* NULL: not in use */
+	struct layer *layer;
+	enum page_kind kind;
+	uint64_t index;
+	pthread_rwlock_t lock;
+
+	/* under `lock`; dirty and inflight are read without it by the clock */
+	enum page_state state;
+	int error; /* PAGE_FAILED: why */
+	uint64_t generation, session;
+	uint8_t cipher;
+	uint32_t seals;
+	atomic_bool dirty;    /* differs from what the last image says */
+	atomic_bool inflight; /* an image of it is being committed */
+	bool fresh;	      /* a map page that is in no file yet */
+	atomic_bool same;     /* both copies hold generation `generation` */
+	bool drop_older; /* the copies differ: slots of both are in `prot` */
+	int64_t touched;      /* ms; last change */
+	struct link dirty_link;	 /* disk->dirty, or the commit's own list */
+	struct link commit_link; /* images under way */
+	struct link quiet_link;	 /* disk->quiet or disk->keep */
+	unsigned kept; /* freed slots with space, as counted in disk->kept */
+
+	/* a group's */
+	struct chunk *chunk; /* holds a reference */
+	struct slots used;   /* named by body */
+	struct slots infl;   /* named by the image under way */
+	struct slots prot;   /* named by a copy that a crash may bring back */
+	struct slots space;  /* known to have space in the file */
+	bool space_unknown;  /* loaded after an unclean stop */
+
+	union page_body body;
+};
+
+/*
+ * A chunk of a layer.  The object may outlive its open file, which is closed
+ * when descriptors run short; an object is kept while a page of it is cached.
+ */
+struct chunk {
+	struct chunk *hash_next;
+	atomic_uint refs;
+	atomic_bool referenced;
+
+	struct disk *_Atomic disk; /* NULL: not in use */
+	struct layer *layer;
+	uint64_t index;
+	pthread_rwlock_t lock;
+	pthread_mutex_t open_lock; /* serialises opening */
+	_Atomic(struct store_file *) file;
+	uint8_t salt[12];
+	uint8_t cipher;
+	struct uuid creator;
+	uint8_t *keys; /* 64 bytes of secret memory: block key, MAC key */
+	atomic_bool dropped;  /* its cached pages were dropped in this session */
+	atomic_bool unsynced; /* on disk->unsynced, holding a reference */
+	bool is_new;	      /* its folder is not synced yet */
+	bool dead;	      /* under lock: no map names it any more */
+	uint64_t dead_seq;    /* commits begun when it died */
+	uint8_t uncounted;    /* of a dead one: groups that were not cached */
+	struct link sync_link;
+	struct link dead_link;
+};
+
+struct shard {
+	pthread_mutex_t mutex;
+	struct page **pages; /* buckets */
+	struct chunk **chunks;
+};
+
+#define SHARDS 64
+
+struct cache {
+	struct shard shards[SHARDS];
+	unsigned buckets; /* a shard, a power of two */
+	struct page *page; /* the pool */
+	unsigned n_pages;
+	struct chunk *chunk;
+	unsigned n_chunks;
+	atomic_uint page_hand, chunk_hand, file_hand;
+	pthread_mutex_t free_lock;
+	struct page *free_pages;
+	struct chunk *free_chunks;
+	unsigned fresh_pages, fresh_chunks; /* of the pool, never used yet */
+	unsigned max_files;
+	atomic_uint open_files;
+	atomic_uint pinned; /* pages dirty or being committed */
+};
+
+/* Whether more than one in ${part} of all pages is pinned. */
+static inline bool
+cache_crowded(const struct cache *c, unsigned part)
+{
+	return atomic_load(&c->pinned) > c->n_pages / part;
+}
+
+struct layer {
+	struct disk *disk;
+	struct layer_ref ref;
+	struct layer_meta meta;
+	struct key *dk;	     /* one of disk->dks */
+	struct key *map_key; /* secret memory */
+	struct store_file *map;
+	struct store_file *todo; /* of the top layer */
+	uint64_t todo_len;
+	struct page *roots; /* ROOTS of them, not in the cache */
+	pthread_mutex_t creating[64];
+	struct layer *parent;
+	uint64_t parent_limit;
+};
+
+struct scratch {
+	struct aead *aead;
+	uint8_t *run;	/* GROUP_LEN: sealed blocks on their way to the file */
+	uint8_t *block; /* one block, decrypted */
+	uint8_t *other; /* another one: the last of a request */
+	uint8_t *temp;	/* a third: of which a part is wanted; settling */
+};
+
+struct disk {
+	struct engine *e;
+	struct descriptor desc; /* under size_lock */
+	pthread_mutex_t size_lock;
+	struct key *dks; /* secret memory: n_keys, as desc.keys */
+	size_t n_dks;
+	struct store_lock *lock;
+	struct layer *top;
+	uint64_t session;
+	bool read_only;
+	bool drop_cache; /* after an unclean stop: see format.md, "Attach" */
+	_Atomic uint64_t size;
+	atomic_bool size_dirty; /* grown by a write, descriptor not replaced */
+	atomic_bool failed;	/* a sync has failed */
+
+	pthread_mutex_t mutex;
+	pthread_cond_t wake;	   /* the background thread */
+	pthread_cond_t committed;  /* a commit ended */
+	struct link dirty;	   /* group pages */
+	struct link dirty_map;	   /* map pages */
+	struct link dirty_root;	   /* root pages */
+	struct link quiet;	   /* pages whose copies differ, oldest first */
+	struct link keep;	   /* mirrored groups with freed slots kept */
+	struct link unsynced;	   /* chunks */
+	struct link dead;	   /* chunks whose files are to go */
+	unsigned n_dirty, n_dirty_map;
+	int64_t dirty_since; /* ms; 0: nothing is dirty */
+	_Atomic uint64_t dirty_bytes; /* written since the last commit began */
+	_Atomic uint64_t seq; /* commits begun, and one */
+	uint64_t done_seq;    /* the commit that ended last */
+	uint64_t good_seq;    /* the last one that succeeded */
+	int last_error;	      /* of the commit that ended last */
+	bool committing;
+	bool commit_wanted;
+	bool stop;
+	bool has_thread;
+	pthread_t thread;
+	struct scratch *bg; /* the background thread's, or the detacher's */
+	struct commit *commit; /* buffers of the commit under way */
+	_Atomic uint64_t kept; /* freed slots that still have space */
+
+	_Atomic uint64_t reads, read_bytes, writes, write_bytes, zeros, flushes;
+	_Atomic uint64_t commits, commit_errors, faults, repairs;
+	_Atomic int64_t allocated; /* blocks */
+	struct link all; /* engine->disks */
+};
+
+struct engine {
+	struct store *st;
+	struct kms *kms;
+	struct catalog *cat;
+	struct store_meta meta;
+	struct cache cache;
+	char *mount_point;
+	unsigned commit_ms, quiet_ms;
+	uint32_t seal_limit; /* of a group; then its chunk is rewritten */
+	bool manual;
+	pthread_mutex_t mutex;
+	struct link disks;
+};
+
+int64_t now_ms(void);
+
+static inline struct cache *
+cache_of(const struct layer *l)
+{
+	return &l->disk->e->cache;
+}
+
+static inline uint64_t
+cache_hash(const struct layer *l, unsigned kind, uint64_t index)
+{
+	uint64_t h = ((uintptr_t)l >> 4) * 0x9e3779b97f4a7c15ULL;
+
+	h ^= (index * 8 + kind) * 0xff51afd7ed558ccdULL;
+	return h ^ (h >> 29);
+}
+
+static inline struct shard *
+cache_shard(struct cache *c, uint64_t hash)
+{
+	return &c->shards[hash % SHARDS];
+}
+
+/* ---- cache.c, cache_page.c: a bounded set of pages and chunks ---- */
+
+void cache_lock_init(pthread_rwlock_t *l) NONNULL;
+int cache_init(struct cache *c, uint64_t bytes) NONNULL CHECKED;
+void cache_done(struct cache *c) NONNULL;
+
+/**
+ * page_get(l, kind, index, ret, ret_new):
+ * A reference to that page.  With *${ret_new} it is an empty one, locked
+ * exclusively by the caller, who loads it and unlocks it.
+ *
+ * -EAGAIN  every page is in use or dirty: let go of all locks, commit, retry
+ */
+int page_get(struct layer *l, enum page_kind kind, uint64_t index,
+	     struct page **ret, bool *ret_new) NONNULL CHECKED;
+/* The page if it is cached, with a reference, or NULL. */
+struct page *page_peek(struct layer *l, enum page_kind kind, uint64_t index)
+    NONNULL;
+void page_put(struct page *p) NONNULL;
+/* No-one finds it any more; the last reference frees it. */
+void page_unhash(struct page *p) NONNULL;
+void page_init(struct page *p) NONNULL;
+
+/* -EAGAIN as above; a new chunk object is not in the table yet. */
+int chunk_alloc(struct layer *l, uint64_t index, struct chunk **ret)
+    NONNULL CHECKED;
+struct chunk *chunk_peek(struct layer *l, uint64_t index) NONNULL;
+/* Put ${c} into the table, or, where there is one already, drop ${c} and give
+ * that one. */
+struct chunk *chunk_insert(struct chunk *c) NONNULL;
+void chunk_unhash(struct chunk *c) NONNULL;
+void chunk_ref(struct chunk *c) NONNULL;
+void chunk_put(struct chunk *c) NONNULL;
+/* Make room for one more open file.  -EAGAIN: all of them are unsynced. */
+int cache_file_slot(struct cache *c) NONNULL CHECKED;
+
+/* Forget all pages and chunks of ${d}, whatever their state. */
+void cache_forget(struct cache *c, struct disk *d) NONNULL;
+/* Call ${fn} for each page of ${d}, with a reference held. */
+int cache_each(struct cache *c, struct disk *d,
+	       int (*fn)(struct page *p, void *arg), void *arg)
+    __attribute__((__nonnull__(1, 2, 3))) CHECKED;
+
+/* ---- block.c: one block sealed ---- */
+
+struct nonce {
+	uint8_t base[NONCE_LEN];
+};
+int nonce_draw(struct nonce *n) NONNULL CHECKED;
+/* Seal block ${bno} (in its chunk) into ${out}; fills unique and digest. The
+ * aead of ${s} must have been keyed by block_key(). */
+int block_seal(struct scratch *s, const struct chunk *c, unsigned bno,
+	       const struct nonce *n, unsigned place, const uint8_t *in,
+	       uint8_t *out, struct entry *e) NONNULL CHECKED;
+int block_open(struct scratch *s, const struct chunk *c, unsigned bno,
+	       const struct entry *e, const uint8_t *in, uint8_t *out)
+    NONNULL CHECKED;
+int block_key(struct scratch *s, const struct chunk *c) NONNULL CHECKED;
+bool block_is_zero(const uint8_t *p) NONNULL;
+
+static inline uint64_t
+slot_offset(uint64_t group, unsigned slot)
+{
+	return SLOTS_OFFSET +
+	       ((group % CHUNK_GROUPS) * GROUP_SLOTS + slot) * BLOCK_SIZE;
+}
+
+/* ---- layer.c: the map ---- */
+
+int layer_open(struct disk *d, const struct layer_ref *ref, struct scratch *s,
+	       struct layer **ret) NONNULL CHECKED;
+void layer_close(struct layer *l);
+
+/**
+ * layer_lookup(l, s, index, ret_state, ret):
+ * What the map says of a chunk: ENTRY_ABSENT, ENTRY_ZERO, or ENTRY_DATA and a
+ * reference to the chunk.
+ */
+int layer_lookup(struct layer *l, struct scratch *s, uint64_t index,
+		 enum entry_state *ret_state, struct chunk **ret)
+    NONNULL CHECKED;
+/* The first chunk at or after ${index} that the map may have; UINT64_MAX. */
+int layer_next(struct layer *l, struct scratch *s, uint64_t index,
+	       uint64_t *ret) NONNULL CHECKED;
+/* Change an entry; ${salt} for ENTRY_DATA.  Marks map and root page dirty. */
+int layer_set(struct layer *l, struct scratch *s, uint64_t index,
+	      enum entry_state state, const uint8_t *salt, struct chunk *c)
+    __attribute__((__nonnull__(1, 2))) CHECKED;
+/* Whether the parents of ${l} may have anything in chunk ${index}. */
+int layer_parent_has(struct layer *l, struct scratch *s, uint64_t index,
+		     bool *ret) NONNULL CHECKED;
+/* Remove chunk files that an unclean stop left unnamed (`todo`). */
+int layer_clean_todo(struct layer *l, struct scratch *s) NONNULL CHECKED;
+
+/* ---- chunk.c: a chunk's file ---- */
+
+/* Derive keys from c->salt and c->cipher and the layer's DK. */
+int chunk_derive(struct chunk *c) NONNULL CHECKED;
+/* Find a chunk's file and learn its cipher, then derive. */
+int chunk_begin(struct chunk *c, struct scratch *s) NONNULL CHECKED;
+/* Make the chunk in the top layer, if it still is not there.  A reference. */
+int chunk_make(struct layer *l, struct scratch *s, uint64_t index,
+	       struct chunk **ret) NONNULL CHECKED;
+/* A new file that no map names yet, its blocks all in ${state}. */
+int chunk_create(struct layer *l, struct scratch *s, uint64_t index,
+		 enum entry_state state, struct chunk **ret) NONNULL CHECKED;
+/* Such a file goes again. */
+void chunk_abandon(struct chunk *c) NONNULL;
+/* With chunk->lock held in any mode: the open file. */
+int chunk_file(struct chunk *c, struct store_file **ret) NONNULL CHECKED;
+/* The whole chunk becomes absent or zero.  Takes no locks held. */
+int chunk_discard(struct layer *l, struct scratch *s, uint64_t index,
+		  enum entry_state state) NONNULL CHECKED;
+/* Re-encrypt into a new file under a new salt.  Takes no locks held. */
+int chunk_rewrite(struct layer *l, struct scratch *s, uint64_t index)
+    NONNULL CHECKED;
+/* With chunk->lock held: its file has writes that are not synced. */
+void chunk_touch(struct chunk *c) NONNULL;
+void chunk_name(const struct chunk *c, char out[static STORE_PATH_LEN]) NONNULL;
+/* Data blocks in the groups of ${mask}, by the pages in the file. */
+unsigned chunk_count(struct chunk *c, struct scratch *s, unsigned mask) NONNULL;
+
+/* ---- load.c: a page from its two copies ---- */
+
+/* ${p} is empty and locked exclusively; sets state.  For a group page the
+ * chunk's lock is held. */
+int page_load(struct page *p, struct scratch *s) NONNULL CHECKED;
+/* The key, file and offset base of a page. */
+int page_home_of(struct page *p, const uint8_t **ret_key,
+		 struct store_file **ret_file, uint64_t *ret_base)
+    NONNULL CHECKED;
+
+/**
+ * group_get(c, group, s, exclusive, ret):
+ * The page of a group of ${c}, loaded and locked.  The chunk's lock is held,
+ * shared, by the caller.
+ */
+int group_get(struct chunk *c, uint64_t group, struct scratch *s,
+	      bool exclusive, struct page **ret) NONNULL CHECKED;
+/* The same for a map page; -ENOENT where the root pages know none, unless
+ * ${make}. */
+int map_get(struct layer *l, uint64_t n, struct scratch *s, bool exclusive,
+	    bool make, struct page **ret) NONNULL CHECKED;
+void page_release(struct page *p) NONNULL;
+
+/* ---- commit.c ---- */
+
+/* With the page's lock held exclusively (or a root's): it has changed.
+ * ${bytes}: what was written, for the bound of the background commits. */
+void page_dirty(struct page *p, uint64_t bytes) NONNULL;
+/* Commit what is dirty now, or share the commit that will. */
+int commit_wait(struct disk *d) NONNULL CHECKED;
+/* Ask the background thread for one. */
+void commit_ask(struct disk *d) NONNULL;
+/* No page or descriptor was to be had: commit, so that there is one. */
+int commit_for_room(struct disk *d) NONNULL CHECKED;
+int commit_new(struct commit **ret) NONNULL CHECKED;
+void commit_free(struct commit *c);
+/* Drop every reference that lists and commits hold (detach, abandon). */
+void commit_drop(struct disk *d) NONNULL;
+/* Write a page's second copy; lock held exclusively.  0 where it need not. */
+int page_mirror(struct page *p) NONNULL CHECKED;
+/* Mirror and punch a page that is about to leave; takes what locks it can
+ * get without waiting.  -EAGAIN: not now. */
+int page_retire(struct page *p) NONNULL CHECKED;
+
+/* ---- quiet.c: what is done when nobody is waiting ---- */
+
+int quiet_start(struct disk *d) NONNULL CHECKED;
+void quiet_stop(struct disk *d) NONNULL;
+/* One round; ${all}: without waiting for age (detach). */
+void quiet_round(struct disk *d, bool all) NONNULL;
+/* With the locks of page and chunk held: give back the space of freed slots
+ * but for ${keep} of them. */
+void group_punch(struct page *p, unsigned keep) NONNULL;
+/* Keep disk->kept right after used, prot, infl or space has changed. */
+void group_count_kept(struct page *p) NONNULL;
+/* Write one copy of ${p} (load.c). */
+int page_write_copy(struct page *p, unsigned copy, const uint8_t *raw,
+		    bool sync) NONNULL CHECKED;
+/* A reference to a page that may be on its way out. */
+bool page_try_ref(struct page *p) NONNULL;
+
+/* ---- group.c: blocks of one group ---- */
+
+/*
+ * The range lies within one group.  All of them return -EAGAIN where a commit
+ * must come first, and -ESTALE where the chunk was replaced: try again.
+ */
+int group_read(struct layer *l, struct scratch *s, void *buf, size_t len,
+	       uint64_t off) NONNULL CHECKED;
+/* What ${l} does not have: its parents' content, or zeros. */
+int parent_read(struct layer *l, struct scratch *s, void *buf, size_t len,
+		uint64_t off) NONNULL CHECKED;
+/* The 128 states of a group, absent ones filled in from the parents. */
+int group_states(struct layer *l, struct scratch *s, uint64_t group,
+		 uint8_t ret[static GROUP_BLOCKS]) NONNULL CHECKED;
+int group_write(struct disk *d, struct scratch *s, const void *buf, size_t len,
+		uint64_t off) NONNULL CHECKED;
+/* ${off} and ${len} are whole blocks of one group of a chunk of the top. */
+int group_zero(struct disk *d, struct scratch *s, uint64_t off, size_t len)
+    NONNULL CHECKED;
+
+/* An integrity fault: counted and logged where it is found. */
+void fault_log(struct disk *d, const char *fmt, ...)
+    __attribute__((__format__(__printf__, 2, 3)));
+
+#endif

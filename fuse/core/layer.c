@@ -1,0 +1,396 @@
+/*
+ * layer.c - the map of a layer: which chunks it has.
+ *
+ * Eight root pages say which map pages there are, a map page names 128 chunks
+ * by their salts.  Nothing is absent but what an authenticated page says is.
+ * The root pages stay in memory as long as the layer is open, map pages are in
+ * the cache like any other.
+ */
+#include "engine_private.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include <sealdisk/log.h>
+
+static int
+map_key(const struct key *dk, const struct uuid *layer, struct key *ret)
+{
+	static const char label[] = "sealdisk/1 map";
+	uint8_t info[sizeof(label) - 1 + 16];
+
+	memcpy(info, label, sizeof(label) - 1);
+	memcpy(info + sizeof(label) - 1, layer->bytes, 16);
+	return hkdf_sha256(dk->bytes, KEY_LEN, NULL, 0, info, sizeof(info),
+			   ret->bytes, KEY_LEN);
+}
+
+/* ---- making ---- */
+
+static int
+write_roots(struct store_file *f, const struct key *key)
+{
+	uint8_t raw[PAGE_LEN];
+	union page_body body;
+	int r = 0;
+
+	memset(&body, 0, sizeof(body));
+	for (unsigned i = 0; r == 0 && i < ROOTS; i++) {
+		struct page_head h = { PAGE_ROOT, i, 1, 0, 0, 0 };
+
+		r = page_encode(&h, &body, key->bytes, raw);
+		for (unsigned copy = 0; r == 0 && copy < 2; copy++)
+			r = f->st->ops->write(f, raw, PAGE_LEN,
+					      page_offset(i, copy));
+	}
+	return r;
+}
+
+static int
+create_map(struct store *st, const struct layer_ref *ref, const struct key *dk)
+{
+	CLEANUP(key_wipe) struct key key = { { 0 } };
+	CLEANUP(store_closep) struct store_file *f = NULL;
+	char path[STORE_PATH_LEN];
+	int r;
+
+	r = map_key(dk, &ref->layer, &key);
+	if (r < 0)
+		return r;
+	path_layer(ref, "map", path);
+	r = st->ops->create(st, path, &f);
+	if (r == 0)
+		r = write_roots(f, &key);
+	if (r == 0)
+		r = st->ops->sync(f);
+	return r;
+}
+
+/* The folders from the lineage's down to the layer's. */
+static int
+sync_folders(struct store *st, const struct layer_ref *ref)
+{
+	char path[STORE_PATH_LEN];
+	int r = 0;
+
+	path_layer(ref, "", path);
+	for (char *slash; r == 0 && (slash = strrchr(path, '/'));) {
+		*slash = '\0';
+		r = st->ops->sync_dir(st, path);
+	}
+	return r;
+}
+
+int
+layer_create(struct store *st, const struct layer_meta *m,
+	     const struct key *dk)
+{
+	struct layer_ref ref = { m->lineage, m->uuid };
+	CLEANUP(free_memp) char *text = NULL;
+	char path[STORE_PATH_LEN];
+	int r;
+
+	r = create_map(st, &ref, dk);
+	if (r == 0)
+		r = layer_meta_format(m, dk, &text);
+	path_layer(&ref, "layer.ini", path);
+	if (r == 0)
+		r = st->ops->replace(st, path, text, strlen(text));
+	if (r == 0)
+		r = sync_folders(st, &ref);
+	return r;
+}
+
+/* ---- opening ---- */
+
+static struct key *
+disk_dk(struct disk *d, const struct uuid *uuid)
+{
+	for (size_t i = 0; i < d->n_dks; i++)
+		if (uuid_equal(&d->desc.keys[i].uuid, uuid))
+			return &d->dks[i];
+	return NULL;
+}
+
+/* layer.ini names its DK, and is authenticated by it. */
+static int
+load_meta(struct layer *l)
+{
+	struct store *st = l->disk->e->st;
+	CLEANUP(free_memp) char *text = NULL;
+	char path[STORE_PATH_LEN];
+	size_t len;
+	int r;
+
+	path_layer(&l->ref, "layer.ini", path);
+	r = st->ops->load(st, path, META_MAX, &text, &len);
+	if (r < 0)
+		goto out;
+	r = -EBADMSG;
+	for (size_t i = 0; r == -EBADMSG && i < l->disk->n_dks; i++)
+		r = layer_meta_parse(text, len, &l->disk->dks[i], &l->meta);
+	if (r == 0 && (!uuid_equal(&l->meta.uuid, &l->ref.layer) ||
+		       !uuid_equal(&l->meta.lineage, &l->ref.lineage)))
+		r = -EUCLEAN;
+	if (r == 0)
+		l->dk = disk_dk(l->disk, &l->meta.key);
+	if (r == 0 && !l->dk)
+		r = -EUCLEAN;
+out:
+	if (r == -EBADMSG || r == -EUCLEAN || r == -ENOENT)
+		fault_log(l->disk, "%s: %s", path,
+			  r == -ENOENT ? "is not there" : err_text(r));
+	return r == -ENOENT ? -EUCLEAN : r;
+}
+
+static int
+open_map(struct layer *l)
+{
+	struct store *st = l->disk->e->st;
+	char path[STORE_PATH_LEN];
+	int r;
+
+	path_layer(&l->ref, "map", path);
+	r = st->ops->open(st, path, true, &l->map);
+	if (r == -ENOENT) {
+		fault_log(l->disk, "%s: is not there", path);
+		return -EUCLEAN;
+	}
+	if (r == 0 && l->disk->drop_cache)
+		st->ops->drop(l->map);
+	return r;
+}
+
+static int
+load_roots(struct layer *l, struct scratch *s)
+{
+	int r = 0;
+
+	l->roots = calloc(ROOTS, sizeof(*l->roots));
+	if (!l->roots)
+		return -ENOMEM;
+	for (unsigned i = 0; i < ROOTS; i++) {
+		struct page *p = &l->roots[i];
+
+		page_init(p);
+		p->disk = l->disk;
+		p->layer = l;
+		p->kind = PAGE_ROOT;
+		p->index = i;
+	}
+	for (unsigned i = 0; r == 0 && i < ROOTS; i++)
+		r = page_load(&l->roots[i], s);
+	return r;
+}
+
+static int
+open_layer(struct layer *l, struct scratch *s)
+{
+	int r;
+
+	r = load_meta(l);
+	if (r < 0)
+		return r;
+	l->parent_limit = l->meta.has_parent ? l->meta.parent_limit : 0;
+	l->map_key = secret_alloc(sizeof(*l->map_key));
+	if (!l->map_key)
+		return -ENOMEM;
+	r = map_key(l->dk, &l->ref.layer, l->map_key);
+	if (r == 0)
+		r = open_map(l);
+	if (r == 0)
+		r = load_roots(l, s);
+	if (r == 0 && l->meta.has_parent)
+		r = layer_open(l->disk, &l->meta.parent, s, &l->parent);
+	return r;
+}
+
+int
+layer_open(struct disk *d, const struct layer_ref *ref, struct scratch *s,
+	   struct layer **ret)
+{
+	struct layer *l = calloc(1, sizeof(*l));
+	int r;
+
+	if (!l)
+		return -ENOMEM;
+	l->disk = d;
+	l->ref = *ref;
+	for (unsigned i = 0; i < 64; i++)
+		pthread_mutex_init(&l->creating[i], NULL);
+	r = open_layer(l, s);
+	if (r < 0)
+		layer_close(l);
+	else
+		*ret = l;
+	return r;
+}
+
+void
+layer_close(struct layer *l)
+{
+	while (l) {
+		struct layer *parent = l->parent;
+
+		store_close(l->map);
+		store_close(l->todo);
+		secret_free(l->map_key, sizeof(*l->map_key));
+		free(l->roots);
+		free(l);
+		l = parent;
+	}
+}
+
+/* ---- asking and changing ---- */
+
+/* The map says DATA: a chunk object for it.  The map page is locked. */
+static int
+chunk_of_entry(struct layer *l, struct scratch *s, uint64_t index,
+	       const struct entry *e, struct chunk **ret)
+{
+	struct chunk *c;
+	int r;
+
+	r = chunk_alloc(l, index, &c);
+	if (r < 0)
+		return r;
+	memcpy(c->salt, e->unique, sizeof(c->salt));
+	c->creator = l->ref.layer;
+	pthread_rwlock_rdlock(&c->lock);
+	r = chunk_begin(c, s);
+	pthread_rwlock_unlock(&c->lock);
+	if (r < 0)
+		chunk_put(c);
+	else
+		*ret = chunk_insert(c);
+	return r;
+}
+
+int
+layer_lookup(struct layer *l, struct scratch *s, uint64_t index,
+	     enum entry_state *ret_state, struct chunk **ret)
+{
+	struct page *p;
+	const struct entry *e;
+	int r;
+
+	*ret = chunk_peek(l, index);
+	*ret_state = *ret ? ENTRY_DATA : ENTRY_ABSENT;
+	if (*ret)
+		return 0;
+	r = map_get(l, index / MAP_CHUNKS, s, false, false, &p);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	e = &p->body.entry[index % MAP_CHUNKS];
+	*ret_state = e->state;
+	if (e->state == ENTRY_DATA)
+		r = chunk_of_entry(l, s, index, e, ret);
+	page_release(p);
+	return r;
+}
+
+static void
+root_set(struct layer *l, uint64_t n)
+{
+	struct page *root = &l->roots[n / ROOT_BITS];
+	unsigned bit = n % ROOT_BITS;
+	uint8_t mask = (uint8_t)(1u << (bit % 8));
+
+	pthread_rwlock_wrlock(&root->lock);
+	if (!(root->body.bitmap[bit / 8] & mask)) {
+		root->body.bitmap[bit / 8] |= mask;
+		page_dirty(root, 0);
+	}
+	pthread_rwlock_unlock(&root->lock);
+}
+
+int
+layer_set(struct layer *l, struct scratch *s, uint64_t index,
+	  enum entry_state state, const uint8_t *salt, struct chunk *c)
+{
+	struct page *p;
+	struct entry *e;
+	int r;
+
+	r = map_get(l, index / MAP_CHUNKS, s, true, true, &p);
+	if (r < 0)
+		return r;
+	e = &p->body.entry[index % MAP_CHUNKS];
+	memset(e, 0, sizeof(*e));
+	e->state = (uint8_t)state;
+	if (state == ENTRY_DATA) {
+		memcpy(e->unique, salt, sizeof(e->unique));
+		/* Its maker holds a reference and the making lock, so nobody
+		 * can have put another there. */
+		if (c)
+			(void)chunk_insert(c);
+	}
+	/* First the page, then the root that names it: a commit that takes
+	 * the root's image takes this page's too. */
+	page_dirty(p, 0);
+	if (p->fresh)
+		root_set(l, p->index);
+	page_release(p);
+	return 0;
+}
+
+int
+layer_next(struct layer *l, struct scratch *s, uint64_t index, uint64_t *ret)
+{
+	uint64_t n = index / MAP_CHUNKS;
+	uint64_t end = (uint64_t)ROOTS * ROOT_BITS;
+
+	for (; n < end; n++, index = n * MAP_CHUNKS) {
+		struct page *root = &l->roots[n / ROOT_BITS], *p;
+		unsigned bit = n % ROOT_BITS;
+		uint64_t found = UINT64_MAX;
+		int r;
+
+		if (bit % 8 == 0 && !root->body.bitmap[bit / 8]) {
+			n += 7;
+			continue;
+		}
+		r = map_get(l, n, s, false, false, &p);
+		if (r == -ENOENT)
+			continue;
+		if (r < 0)
+			return r;
+		for (; found == UINT64_MAX && index / MAP_CHUNKS == n; index++)
+			if (p->body.entry[index % MAP_CHUNKS].state)
+				found = index;
+		page_release(p);
+		if (found != UINT64_MAX) {
+			*ret = found;
+			return 0;
+		}
+	}
+	*ret = UINT64_MAX;
+	return 0;
+}
+
+int
+layer_parent_has(struct layer *l, struct scratch *s, uint64_t index, bool *ret)
+{
+	uint64_t limit = l->parent_limit;
+	int r = 0;
+
+	*ret = false;
+	for (l = l->parent; l && !*ret && index * CHUNK_LEN < limit;
+	     l = l->parent) {
+		enum entry_state state;
+		struct chunk *c = NULL;
+
+		r = layer_lookup(l, s, index, &state, &c);
+		if (r < 0)
+			return r;
+		if (c)
+			chunk_put(c);
+		*ret = state == ENTRY_DATA;
+		if (state == ENTRY_ZERO)
+			break;
+		if (l->parent_limit < limit)
+			limit = l->parent_limit;
+	}
+	return 0;
+}

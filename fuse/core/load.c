@@ -1,0 +1,397 @@
+/*
+ * load.c - a page comes from its two copies (format.md, the table under
+ * "Attach, crash, recovery").
+ *
+ *   equal                    at rest
+ *   one valid, in its home   go on; the next commit or mirror writes the other
+ *   one valid, as a mirror   put it into its home, synced, before it serves
+ *   both valid, different    settle
+ *   none valid               a fault
+ *
+ * To settle is to find out how much of the last commit reached the medium: an
+ * entry in which the copies differ is the newer one where its block verifies,
+ * else the older.  Where an older one was taken, the table that results is
+ * written over the newer copy (generation + 2 has the same home) and synced
+ * before anybody reads by it; else a second crash could find the newer copy
+ * whole, and with it blocks that had been given up.
+ *
+ * A map page and a root page are written only when all that they name is
+ * durable, so there the newer copy is right.
+ */
+#include "engine_private.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include <sealdisk/log.h>
+
+struct copies {
+	uint8_t raw[2][PAGE_LEN];
+	struct page_head head[2];
+	union page_body body[2];
+	int error[2]; /* 0: valid */
+};
+
+int
+page_home_of(struct page *p, const uint8_t **ret_key,
+	     struct store_file **ret_file, uint64_t *ret_base)
+{
+	if (p->kind != PAGE_GROUP) {
+		*ret_key = p->layer->map_key->bytes;
+		*ret_file = p->layer->map;
+		*ret_base = p->kind == PAGE_MAP ? MAP_OFFSET : 0;
+		return 0;
+	}
+	*ret_key = p->chunk->keys + KEY_LEN;
+	*ret_base = SUPER_LEN;
+	return chunk_file(p->chunk, ret_file);
+}
+
+/* Its number among the pages of its file. */
+static uint64_t
+page_number(const struct page *p)
+{
+	return p->kind == PAGE_GROUP ? p->index % CHUNK_GROUPS : p->index;
+}
+
+int
+page_write_copy(struct page *p, unsigned copy, const uint8_t *raw, bool sync)
+{
+	struct store_file *f;
+	const uint8_t *key;
+	uint64_t base;
+	int r;
+
+	r = page_home_of(p, &key, &f, &base);
+	if (r == 0)
+		r = f->st->ops->write(
+		    f, raw, PAGE_LEN, base + page_offset(page_number(p), copy));
+	if (r == 0 && sync)
+		r = f->st->ops->sync(f);
+	return r;
+}
+
+static void
+page_fault(struct page *p, const char *what)
+{
+	char name[STORE_PATH_LEN] = "map";
+
+	if (p->kind == PAGE_GROUP)
+		chunk_name(p->chunk, name);
+	fault_log(p->layer->disk, "%s: %s page %" PRIu64 ": %s", name,
+		  p->kind == PAGE_GROUP ? "group" : "map", p->index, what);
+}
+
+/* -EIO: could not be read; what cannot verify is in error[]. */
+static int
+read_copies(struct page *p, struct copies *c)
+{
+	struct store_file *f;
+	const uint8_t *key;
+	uint64_t base;
+	int r;
+
+	r = page_home_of(p, &key, &f, &base);
+	if (r < 0)
+		return r;
+	for (unsigned i = 0; i < 2; i++) {
+		c->error[i] = f->st->ops->read(
+		    f, c->raw[i], PAGE_LEN,
+		    base + page_offset(page_number(p), i));
+		/* One copy on a bad sector: the other serves. */
+		if (c->error[i] == -ENOMEM)
+			return c->error[i];
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		if (i == 1 && !c->error[0] && !c->error[1] &&
+		    memcmp(c->raw[0], c->raw[1], PAGE_LEN) == 0) {
+			c->head[1] = c->head[0];
+			return 0;
+		}
+		if (!c->error[i])
+			c->error[i] =
+			    page_decode(c->raw[i], key, p->kind, p->index,
+					&c->head[i], &c->body[i]);
+	}
+	return 0;
+}
+
+static void
+take_head(struct page *p, const struct page_head *h)
+{
+	p->generation = h->generation;
+	p->session = h->session;
+	p->cipher = h->cipher;
+	p->seals = h->seals;
+}
+
+static void
+slots_of(const union page_body *b, struct slots *s)
+{
+	for (unsigned i = 0; i < PAGE_ENTRIES; i++)
+		if (b->entry[i].state == ENTRY_DATA)
+			slots_add(s, b->entry[i].slot);
+}
+
+/* One copy alone is valid. */
+static int
+take_single(struct page *p, const struct copies *c, unsigned which)
+{
+	unsigned home = page_home(c->head[which].generation);
+	int r;
+
+	take_head(p, &c->head[which]);
+	p->body = c->body[which];
+	p->same = false;
+	atomic_fetch_add(&p->layer->disk->repairs, 1);
+	page_fault(p, "one copy does not verify, the other serves");
+	if (which == home)
+		return 0;
+	/* A mirror's place is where the next commit goes: first home. */
+	r = page_write_copy(p, home, c->raw[which], true);
+	p->same = r == 0;
+	return r;
+}
+
+static bool
+entry_verifies(struct page *p, struct scratch *s, unsigned i,
+	       const struct entry *e)
+{
+	struct store_file *f;
+	unsigned bno = (unsigned)(p->index % CHUNK_GROUPS) * GROUP_BLOCKS + i;
+
+	if (p->kind != PAGE_GROUP || e->state != ENTRY_DATA)
+		return true;
+	if (chunk_file(p->chunk, &f) < 0 ||
+	    f->st->ops->read(f, s->temp, BLOCK_SIZE,
+			     slot_offset(p->index, e->slot)) < 0)
+		return false;
+	return block_open(s, p->chunk, bno, e, s->temp, s->temp) == 0;
+}
+
+/* The table that the two copies come to; how many older entries it took. */
+static int
+settle_entries(struct page *p, struct scratch *s, const union page_body *newer,
+	       const union page_body *older, unsigned *ret_older)
+{
+	unsigned n = 0;
+	int r;
+
+	r = p->kind == PAGE_GROUP ? block_key(s, p->chunk) : 0;
+	if (r < 0)
+		return r;
+	p->body = *newer;
+	for (unsigned i = 0; p->kind != PAGE_ROOT && i < PAGE_ENTRIES; i++) {
+		const struct entry *a = &newer->entry[i], *b = &older->entry[i];
+
+		if (memcmp(a, b, sizeof(*a)) == 0 || entry_verifies(p, s, i, a))
+			continue;
+		p->body.entry[i] = *b;
+		n++;
+	}
+	*ret_older = n;
+	return 0;
+}
+
+static int
+write_settled(struct page *p)
+{
+	struct page_head h = { p->kind, p->index, p->generation, p->session,
+			       p->cipher, p->seals };
+	uint8_t raw[PAGE_LEN];
+	struct store_file *f;
+	const uint8_t *key;
+	uint64_t base;
+	int r;
+
+	r = page_home_of(p, &key, &f, &base);
+	if (r == 0)
+		r = page_encode(&h, &p->body, key, raw);
+	if (r == 0)
+		r = page_write_copy(p, page_home(p->generation), raw, true);
+	return r;
+}
+
+static int
+settle(struct page *p, struct scratch *s, const struct copies *c)
+{
+	unsigned nw = page_newer(&c->head[0], &c->head[1]) ? 0 : 1;
+	unsigned older = 0;
+	int r;
+
+	take_head(p, &c->head[nw]);
+	p->same = false;
+	r = settle_entries(p, s, &c->body[nw], &c->body[!nw], &older);
+	if (r < 0)
+		return r;
+	if (c->head[!nw].seals > p->seals)
+		p->seals = c->head[!nw].seals;
+	/* Until the next durable commit a crash can bring back either. */
+	slots_of(&c->body[!nw], &p->prot);
+	p->drop_older = true;
+	if (older == 0)
+		return 0;
+	log_note("settled %u blocks of group %" PRIu64
+		 " to the state before an interrupted commit",
+		 older, p->index);
+	atomic_fetch_add(&p->layer->disk->repairs, 1);
+	p->generation += 2;
+	if (p->session < p->layer->disk->session)
+		p->session = p->layer->disk->session;
+	return write_settled(p);
+}
+
+static int
+load(struct page *p, struct scratch *s, struct copies *c)
+{
+	int r;
+
+	r = read_copies(p, c);
+	if (r < 0)
+		return r;
+	if (c->error[0] && c->error[1]) {
+		page_fault(p, "neither copy verifies");
+		r = c->error[0] == -EIO ? -EIO : -EBADMSG;
+	} else if (c->error[0] || c->error[1]) {
+		r = take_single(p, c, c->error[0] ? 1 : 0);
+	} else if (c->head[0].generation == c->head[1].generation &&
+		   memcmp(c->raw[0], c->raw[1], PAGE_LEN) == 0) {
+		take_head(p, &c->head[0]);
+		p->body = c->body[0];
+		p->same = true;
+	} else {
+		r = settle(p, s, c);
+	}
+	return r;
+}
+
+int
+page_load(struct page *p, struct scratch *s)
+{
+	struct copies c;
+	struct disk *d = p->layer->disk;
+	int r;
+
+	r = load(p, s, &c);
+	if (r == 0 && p->kind == PAGE_GROUP) {
+		slots_of(&p->body, &p->used);
+		slots_or(&p->prot, &p->used);
+		slots_or(&p->space, &p->prot);
+		p->space_unknown = d->drop_cache;
+	}
+	p->state = r == 0 ? PAGE_LOADED : PAGE_FAILED;
+	p->error = r;
+	p->touched = now_ms();
+	return r;
+}
+
+void
+page_release(struct page *p)
+{
+	pthread_rwlock_unlock(&p->lock);
+	page_put(p);
+}
+
+/* A page that page_get() gave: load it if it is new, and lock it. */
+static int
+ready(struct page *p, bool is_new, struct scratch *s, bool exclusive,
+      struct chunk *c)
+{
+	int r;
+
+	if (is_new) {
+		if (c) {
+			chunk_ref(c);
+			p->chunk = c;
+		}
+		r = page_load(p, s);
+		if (r < 0)
+			page_unhash(p);
+		if (r == 0 && !exclusive) {
+			pthread_rwlock_unlock(&p->lock);
+			pthread_rwlock_rdlock(&p->lock);
+		}
+	} else if (exclusive) {
+		pthread_rwlock_wrlock(&p->lock);
+	} else {
+		pthread_rwlock_rdlock(&p->lock);
+	}
+	/* Whoever waited for a load that failed shares its error. */
+	r = p->state == PAGE_LOADED ? 0 : p->error;
+	if (r < 0)
+		page_release(p);
+	return r;
+}
+
+int
+group_get(struct chunk *c, uint64_t group, struct scratch *s, bool exclusive,
+	  struct page **ret)
+{
+	struct page *p;
+	bool is_new;
+	int r;
+
+	r = page_get(c->layer, PAGE_GROUP, group, &p, &is_new);
+	if (r < 0)
+		return r;
+	r = ready(p, is_new, s, exclusive, c);
+	if (r == 0)
+		*ret = p;
+	return r;
+}
+
+/* A map page that no file has yet: all its chunks are absent. */
+static void
+map_begin(struct page *p)
+{
+	memset(&p->body, 0, sizeof(p->body));
+	p->fresh = true;
+	p->same = true;
+	p->state = PAGE_LOADED;
+}
+
+/* Whether the root pages say that there is such a map page. */
+static bool
+map_known(struct layer *l, uint64_t n)
+{
+	struct page *root = &l->roots[n / ROOT_BITS];
+	unsigned bit = n % ROOT_BITS;
+	bool known;
+
+	pthread_rwlock_rdlock(&root->lock);
+	known = root->body.bitmap[bit / 8] >> (bit % 8) & 1;
+	pthread_rwlock_unlock(&root->lock);
+	return known;
+}
+
+int
+map_get(struct layer *l, uint64_t n, struct scratch *s, bool exclusive,
+	bool make, struct page **ret)
+{
+	struct page *p;
+	bool is_new;
+	int r;
+
+	if (n / ROOT_BITS >= ROOTS)
+		return -EFBIG;
+	if (!make && !map_known(l, n))
+		return -ENOENT;
+	r = page_get(l, PAGE_MAP, n, &p, &is_new);
+	if (r < 0)
+		return r;
+	/* Asked again: the page may have come, been committed and gone. */
+	if (is_new && !map_known(l, n)) {
+		map_begin(p);
+		if (!exclusive) {
+			pthread_rwlock_unlock(&p->lock);
+			pthread_rwlock_rdlock(&p->lock);
+		}
+		*ret = p;
+		return 0;
+	}
+	r = ready(p, is_new, s, exclusive, NULL);
+	if (r == 0)
+		*ret = p;
+	return r;
+}

@@ -1,0 +1,163 @@
+/*
+ * lock.c - who has a disk, the names, a lineage.
+ *
+ * What a lock's file says of its holder is `key=value` lines with values as
+ * canon.h encodes them.  It helps people to find the holder; that a lock is
+ * held, the store alone knows.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <sealdisk/canon.h>
+
+#include "catalog_private.h"
+
+#define BOOT_ID "/proc/sys/kernel/random/boot_id"
+#define MOUNT_TEXT_MAX (3 * 4096)
+
+/* A process that cannot tell who it is holds a lock all the same. */
+static void
+this_boot(char out[static 40])
+{
+	CLEANUP(close_fdp) int fd = open(BOOT_ID, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, out, 39);
+
+	out[n < 0 ? 0 : n] = '\0';
+	out[strcspn(out, "\n")] = '\0';
+}
+
+static void
+this_host(char out[static 256])
+{
+	if (gethostname(out, 256) < 0)
+		out[0] = '\0';
+	out[255] = '\0';
+}
+
+/* malloc'ed; NULL: no memory. */
+static char *
+owner_text(const char *mount_point)
+{
+	CLEANUP(free_memp) char *mount = malloc(MOUNT_TEXT_MAX);
+	char host[256], host_text[3 * 256], boot[40], since[TIME_STR_LEN];
+	char *text;
+
+	if (!mount)
+		return NULL;
+	this_host(host);
+	this_boot(boot);
+	format_time(time(NULL), since);
+	if (canon_encode(host, host_text, sizeof(host_text)) < 0)
+		strcpy(host_text, "-");
+	if (canon_encode(mount_point, mount, MOUNT_TEXT_MAX) < 0)
+		strcpy(mount, "-");
+	if (asprintf(&text,
+		     "host=%s\nboot_id=%s\npid=%ld\nsince=%s\nmount_point=%s\n",
+		     host_text, boot, (long)getpid(), since, mount) < 0)
+		return NULL;
+	return text;
+}
+
+static int
+lock(struct catalog *c, const char *path, bool wait, const char *mount_point,
+     struct store_lock **ret)
+{
+	CLEANUP(free_memp) char *text = owner_text(mount_point);
+
+	if (!text)
+		return -ENOMEM;
+	return c->st->ops->lock(c->st, path, STORE_LOCK_EX, wait, text, ret);
+}
+
+static void
+lock_path(const char *what, const struct uuid *uuid,
+	  char out[static STORE_PATH_LEN])
+{
+	char u[UUID_STR_LEN];
+
+	uuid_format(uuid, u);
+	(void)snprintf(out, STORE_PATH_LEN, "locks/%s-%s", what, u);
+}
+
+int
+catalog_lock_names(struct catalog *c, struct store_lock **ret)
+{
+	return lock(c, "locks/catalog", true, "", ret);
+}
+
+int
+catalog_lock_lineage(struct catalog *c, const struct uuid *lineage,
+		     struct store_lock **ret)
+{
+	char path[STORE_PATH_LEN];
+
+	lock_path("lineage", lineage, path);
+	return lock(c, path, false, "", ret);
+}
+
+int
+catalog_lock_disk(struct catalog *c, const struct uuid *uuid,
+		  const char *mount_point, struct store_lock **ret)
+{
+	char path[STORE_PATH_LEN];
+
+	lock_path("disk", uuid, path);
+	return lock(c, path, false, mount_point, ret);
+}
+
+/* What does not decode is left empty: words do not make an owner. */
+static void
+take_line(const char *key, const char *value, struct lock_owner *o)
+{
+	uint64_t n;
+
+	if (!strcmp(key, "host")) {
+		if (canon_decode(value, o->host, sizeof(o->host)) < 0)
+			o->host[0] = '\0';
+	} else if (!strcmp(key, "boot_id")) {
+		(void)snprintf(o->boot_id, sizeof(o->boot_id), "%s", value);
+	} else if (!strcmp(key, "mount_point")) {
+		if (canon_decode(value, o->mount_point,
+				 sizeof(o->mount_point)) < 0)
+			o->mount_point[0] = '\0';
+	} else if (!strcmp(key, "pid")) {
+		if (parse_u64(value, &n) == 0 && n <= INT32_MAX)
+			o->pid = (long)n;
+	} else if (!strcmp(key, "since")) {
+		if (parse_time(value, &o->since) < 0)
+			o->since = 0;
+	}
+}
+
+int
+catalog_disk_owner(struct catalog *c, const struct uuid *uuid,
+		   struct lock_owner *ret)
+{
+	CLEANUP(free_memp) char *text = NULL;
+	char path[STORE_PATH_LEN], host[256], boot[40];
+	char *line, *rest, *value;
+	int r;
+
+	lock_path("disk", uuid, path);
+	r = c->st->ops->lock_owner(c->st, path, &text);
+	if (r < 0)
+		return r;
+	memset(ret, 0, sizeof(*ret));
+	rest = text;
+	while ((line = strsep(&rest, "\n"))) {
+		value = strchr(line, '=');
+		if (!value)
+			continue;
+		*value++ = '\0';
+		take_line(line, value, ret);
+	}
+	this_host(host);
+	this_boot(boot);
+	ret->this_host = *boot && !strcmp(host, ret->host) &&
+			 !strcmp(boot, ret->boot_id);
+	return 0;
+}

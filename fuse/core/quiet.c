@@ -1,0 +1,347 @@
+/*
+ * quiet.c - what is done when nobody is waiting: the background commits, the
+ * mirrors, the space of freed slots, the files of dead chunks.
+ *
+ * One thread a disk; it sleeps until something becomes dirty.
+ */
+#include "engine_private.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include <sealdisk/log.h>
+
+#define TICK_MS 250
+#define KEEP_SLOTS 16	 /* freed slots of a quiet group that keep space */
+#define PUNCH_AFTER 20	 /* in units of quiet_ms */
+
+/* ---- mirrors ---- */
+
+int
+page_mirror(struct page *p)
+{
+	struct page_head h = { p->kind, p->index, p->generation, p->session,
+			       p->cipher, p->seals };
+	uint8_t raw[PAGE_LEN];
+	struct store_file *f;
+	const uint8_t *key;
+	uint64_t base;
+	int r;
+
+	/* Only what was committed last may be mirrored, and the table in
+	 * memory is that only while it is clean. */
+	if (p->same || p->dirty || p->inflight || p->disk->failed)
+		return 0;
+	r = page_home_of(p, &key, &f, &base);
+	if (r == 0)
+		r = page_encode(&h, &p->body, key, raw);
+	if (r == 0)
+		r = page_write_copy(p, !page_home(p->generation), raw, false);
+	if (r == 0) {
+		p->same = true;
+		if (p->chunk)
+			chunk_touch(p->chunk);
+	}
+	return r;
+}
+
+/* ---- freed slots ---- */
+
+static struct slots
+free_with_space(const struct page *p)
+{
+	struct slots s;
+
+	for (unsigned i = 0; i < GROUP_SLOTS / 64; i++)
+		s.w[i] = p->space.w[i] &
+			 ~(p->used.w[i] | p->infl.w[i] | p->prot.w[i]);
+	return s;
+}
+
+void
+group_count_kept(struct page *p)
+{
+	struct slots s = free_with_space(p);
+	unsigned n = slots_count(&s);
+
+	if (n == p->kept)
+		return;
+	atomic_fetch_add(&p->disk->kept, n - (uint64_t)p->kept);
+	p->kept = n;
+}
+
+/* A failed punch is harmless: the space is given back some other time. */
+void
+group_punch(struct page *p, unsigned keep)
+{
+	struct store_file *f;
+	struct slots s;
+	unsigned i = 0, kept = 0;
+
+	if (p->dirty || p->inflight || p->disk->failed)
+		return;
+	/* After an unclean stop nobody knows: say that all of them have. */
+	if (p->space_unknown)
+		memset(&p->space, 0xff, sizeof(p->space));
+	p->space_unknown = false;
+	s = free_with_space(p);
+	if (slots_count(&s) <= keep || chunk_file(p->chunk, &f) < 0) {
+		group_count_kept(p);
+		return;
+	}
+	while (i < GROUP_SLOTS) {
+		unsigned n = 0;
+
+		if (!slots_has(&s, i) || kept++ < keep) {
+			i++;
+			continue;
+		}
+		for (; i + n < GROUP_SLOTS && slots_has(&s, i + n); n++)
+			slots_del(&p->space, i + n);
+		(void)!f->st->ops->punch(f, slot_offset(p->index, i),
+					 (uint64_t)n * BLOCK_SIZE);
+		i += n;
+	}
+	group_count_kept(p);
+}
+
+/* ---- a page that leaves ---- */
+
+int
+page_retire(struct page *p)
+{
+	struct chunk *c = p->chunk;
+	int r = -EAGAIN;
+
+	if (atomic_load(&p->same) && p->kept <= KEEP_SLOTS)
+		return 0;
+	if (c && pthread_rwlock_tryrdlock(&c->lock) != 0)
+		return -EAGAIN;
+	if (pthread_rwlock_trywrlock(&p->lock) == 0) {
+		if (!p->dirty && !p->inflight) {
+			/* Without its mirror it would be settled when it is
+			 * loaded again: right, but slower. */
+			if (!c || !c->dead)
+				(void)!page_mirror(p);
+			if (c && !c->dead)
+				group_punch(p, KEEP_SLOTS);
+			r = 0;
+		}
+		pthread_rwlock_unlock(&p->lock);
+	}
+	if (c)
+		pthread_rwlock_unlock(&c->lock);
+	return r;
+}
+
+/* ---- rounds ---- */
+
+/* The first page of ${list} if it is at least ${age_ms} old: taken off it, with
+ * a reference. */
+static struct page *
+take_quiet(struct disk *d, struct link *list, int64_t age_ms)
+{
+	struct page *p = NULL;
+
+	pthread_mutex_lock(&d->mutex);
+	while (!p && !link_empty(list)) {
+		p = LINK_OWNER(list->next, struct page, quiet_link);
+		if (age_ms > 0 && now_ms() - p->touched < age_ms) {
+			p = NULL;
+			break;
+		}
+		link_remove(&p->quiet_link);
+		if (!page_try_ref(p))
+			p = NULL;
+	}
+	pthread_mutex_unlock(&d->mutex);
+	return p;
+}
+
+static void
+mirror_one(struct disk *d, struct page *p)
+{
+	struct chunk *c = p->chunk;
+	bool keep = false;
+
+	if (c)
+		pthread_rwlock_rdlock(&c->lock);
+	pthread_rwlock_wrlock(&p->lock);
+	/* If it is dirty again, the end of its commit puts it back. */
+	if (!p->dirty && !p->inflight && !(c && c->dead)) {
+		(void)!page_mirror(p);
+		keep = p->kind == PAGE_GROUP &&
+		       (p->kept > KEEP_SLOTS || p->space_unknown);
+	}
+	pthread_mutex_lock(&d->mutex);
+	if (keep && link_empty(&p->quiet_link))
+		link_append(&d->keep, &p->quiet_link);
+	pthread_mutex_unlock(&d->mutex);
+	pthread_rwlock_unlock(&p->lock);
+	if (c)
+		pthread_rwlock_unlock(&c->lock);
+	page_put(p);
+}
+
+static void
+punch_one(struct page *p)
+{
+	pthread_rwlock_rdlock(&p->chunk->lock);
+	pthread_rwlock_wrlock(&p->lock);
+	if (!p->chunk->dead)
+		group_punch(p, KEEP_SLOTS);
+	pthread_rwlock_unlock(&p->lock);
+	pthread_rwlock_unlock(&p->chunk->lock);
+	page_put(p);
+}
+
+/* Whether more freed slots keep their space than the store allows. */
+static bool
+over_slack(struct disk *d)
+{
+	uint64_t live = (uint64_t)atomic_load(&d->allocated) * BLOCK_SIZE;
+
+	return atomic_load(&d->kept) * BLOCK_SIZE >
+	       d->e->meta.slack + live / 8;
+}
+
+/* ---- files of dead chunks ---- */
+
+static struct chunk *
+take_dead(struct disk *d)
+{
+	struct chunk *c = NULL;
+
+	pthread_mutex_lock(&d->mutex);
+	if (!link_empty(&d->dead)) {
+		c = LINK_OWNER(d->dead.next, struct chunk, dead_link);
+		if (c->dead_seq >= d->good_seq && c->dead_seq != 0)
+			c = NULL;
+	}
+	if (c)
+		link_remove(&c->dead_link);
+	pthread_mutex_unlock(&d->mutex);
+	return c;
+}
+
+static void
+bury(struct disk *d, struct chunk *c)
+{
+	char path[STORE_PATH_LEN];
+	int r;
+
+	/* Whoever still reads it finishes first. */
+	pthread_rwlock_wrlock(&c->lock);
+	if (c->uncounted)
+		atomic_fetch_sub(&d->allocated,
+				 chunk_count(c, d->bg, c->uncounted));
+	chunk_name(c, path);
+	pthread_rwlock_unlock(&c->lock);
+	r = d->e->st->ops->remove(d->e->st, path);
+	if (r < 0 && r != -ENOENT)
+		log_debug("%s: cannot be removed: %s", path, err_text(r));
+	chunk_put(c);
+}
+
+void
+quiet_round(struct disk *d, bool all)
+{
+	int64_t age = all ? 0 : (int64_t)d->e->quiet_ms;
+	struct chunk *c;
+	struct page *p;
+
+	if (atomic_load(&d->failed))
+		return;
+	while ((p = take_quiet(d, &d->quiet, age)))
+		mirror_one(d, p);
+	while ((p = take_quiet(d, &d->keep,
+			       over_slack(d) ? 0 : age * PUNCH_AFTER)))
+		punch_one(p);
+	while ((c = take_dead(d)))
+		bury(d, c);
+}
+
+/* ---- the thread ---- */
+
+static bool
+idle(struct disk *d)
+{
+	return d->dirty_since == 0 && !d->commit_wanted &&
+	       link_empty(&d->quiet) && link_empty(&d->keep) &&
+	       link_empty(&d->dead);
+}
+
+/* Sleep until there may be something to do; whether a commit is due. */
+static bool
+wait_for_work(struct disk *d)
+{
+	struct timespec until;
+	bool due;
+
+	pthread_mutex_lock(&d->mutex);
+	while (!d->stop && (idle(d) || atomic_load(&d->failed)))
+		pthread_cond_wait(&d->wake, &d->mutex);
+	if (!d->stop && !d->commit_wanted) {
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_nsec += TICK_MS * 1000000L;
+		if (until.tv_nsec >= 1000000000L) {
+			until.tv_nsec -= 1000000000L;
+			until.tv_sec++;
+		}
+		pthread_cond_timedwait(&d->wake, &d->mutex, &until);
+	}
+	due = d->commit_wanted ||
+	      (d->dirty_since &&
+	       now_ms() - d->dirty_since >= (int64_t)d->e->commit_ms);
+	pthread_mutex_unlock(&d->mutex);
+	return due;
+}
+
+static void *
+quiet_main(void *arg)
+{
+	struct disk *d = arg;
+	int r;
+
+	while (!d->stop) {
+		if (wait_for_work(d) && !d->stop) {
+			r = commit_wait(d);
+			if (r < 0 && !atomic_load(&d->failed)) {
+				log_warn("disk %s: commit: %s; trying again",
+					 d->desc.name, err_text(r));
+				/* No space: not at once. */
+				usleep(TICK_MS * 1000);
+			}
+		}
+		if (!d->stop)
+			quiet_round(d, false);
+	}
+	return NULL;
+}
+
+int
+quiet_start(struct disk *d)
+{
+	pthread_attr_t a;
+	int r;
+
+	pthread_attr_init(&a);
+	pthread_attr_setstacksize(&a, 256 * 1024);
+	r = pthread_create(&d->thread, &a, quiet_main, d);
+	pthread_attr_destroy(&a);
+	d->has_thread = r == 0;
+	return -r;
+}
+
+void
+quiet_stop(struct disk *d)
+{
+	pthread_mutex_lock(&d->mutex);
+	d->stop = true;
+	pthread_cond_broadcast(&d->wake);
+	pthread_mutex_unlock(&d->mutex);
+	if (d->has_thread)
+		pthread_join(d->thread, NULL);
+	d->has_thread = false;
+}

@@ -1,0 +1,97 @@
+/*
+ * engine_env.h - a store, a keystore and an engine for tests of the engine.
+ *
+ * The store is any struct store: a folder, one in memory, one that fails.  The
+ * engine has no background thread unless a test asks for it.
+ */
+#ifndef SEALDISK_ENGINE_ENV_H
+#define SEALDISK_ENGINE_ENV_H
+
+#include "test.h"
+
+#include <limits.h>
+#include <sys/stat.h>
+
+#include <sealdisk/kms.h>
+
+#include "disk.h"
+
+struct engine_env {
+	char dir[TMPDIR_LEN];
+	struct settings settings;
+	struct kms *kms;
+	struct store *st;
+	struct engine_options opt;
+	struct engine *e;
+	struct scratch *s;
+};
+
+static inline void
+eenv_kms(struct engine_env *v)
+{
+	bool made;
+
+	settings_default(&v->settings);
+	(void)snprintf(v->settings.keystore_path,
+		       sizeof(v->settings.keystore_path), "%s/kms/keystore.db",
+		       v->dir);
+	(void)snprintf(v->settings.keystore_root_file,
+		       sizeof(v->settings.keystore_root_file),
+		       "%s/kms/root.key", v->dir);
+	assert_ok(kms_init(&v->settings, &made));
+	assert_ok(kms_open(&v->settings, &v->kms));
+}
+
+/* ${st} NULL: a folder of its own. */
+static inline void
+eenv_begin(struct engine_env *v, struct store *st, enum cipher cipher)
+{
+	struct store_meta m = { .created = 1, .cipher = cipher,
+				.slack = 1 << 20 };
+	char path[PATH_MAX];
+
+	memset(v, 0, sizeof(*v));
+	tmpdir_make(v->dir);
+	eenv_kms(v);
+	v->st = st;
+	if (!st) {
+		(void)snprintf(path, sizeof(path), "%s/store", v->dir);
+		assert_int_equal(mkdir(path, 0700), 0);
+		assert_ok(store_posix_open(path, &v->st));
+	}
+	assert_ok(uuid_new(&m.uuid));
+	assert_ok(catalog_init(v->st, &m));
+	v->opt.mount_point = "";
+	v->opt.cache_size = 4 << 20;
+	v->opt.manual = true;
+	assert_ok(scratch_new(&v->s));
+	assert_ok(engine_open(v->st, v->kms, &v->opt, &v->e));
+}
+
+static inline void
+eenv_end(struct engine_env *v)
+{
+	engine_close(v->e);
+	scratch_free(v->s);
+	store_free(v->st);
+	kms_close(v->kms);
+	tmpdir_remove(v->dir);
+}
+
+static inline void
+eenv_create(struct engine_env *v, const char *name, uint64_t size)
+{
+	struct disk_params p = { .name = name,
+				 .size = size,
+				 .sector_size = 512,
+				 .kind = "data",
+				 .key = KMS_SERVICE_ALIAS,
+				 .mode = 0600 };
+	struct descriptor *d = calloc(1, sizeof(*d));
+
+	assert_non_null(d);
+	assert_ok(catalog_create(engine_catalog(v->e), v->kms, &p, d, NULL));
+	free(d);
+}
+
+#endif

@@ -1,0 +1,150 @@
+/*
+ * test_disk.c - the engine, one promise a test.
+ */
+#include "engine_env.h"
+
+#include <errno.h>
+
+#define MiB (1ULL << 20)
+
+static int
+setup(void **state)
+{
+	struct engine_env *v = calloc(1, sizeof(*v));
+
+	assert_non_null(v);
+	eenv_begin(v, NULL, CIPHER_AES256_GCM);
+	*state = v;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	eenv_end(*state);
+	free(*state);
+	return 0;
+}
+
+static void
+fill(uint8_t *p, size_t len, unsigned seed)
+{
+	for (size_t i = 0; i < len; i++) {
+		seed = seed * 1103515245 + 12345;
+		p[i] = (uint8_t)(seed >> 16) | 1;
+	}
+}
+
+static void
+what_was_written_reads_back_after_detach(void **state)
+{
+	struct engine_env *v = *state;
+	static uint8_t a[3 * MiB], b[3 * MiB];
+	struct disk *d;
+
+	eenv_create(v, "a", 64 * MiB);
+	assert_ok(disk_attach(v->e, "a", 0, &d));
+	fill(a, sizeof(a), 1);
+	assert_ok(disk_write(d, v->s, a, sizeof(a), 3 * MiB + 1000));
+	assert_ok(disk_read(d, v->s, b, sizeof(b), 3 * MiB + 1000));
+	assert_memory_equal(a, b, sizeof(a));
+	assert_ok(disk_flush(d));
+	assert_ok(disk_detach(d));
+	assert_ok(disk_attach(v->e, "a", 0, &d));
+	memset(b, 0, sizeof(b));
+	assert_ok(disk_read(d, v->s, b, sizeof(b), 3 * MiB + 1000));
+	assert_memory_equal(a, b, sizeof(a));
+	assert_ok(disk_read(d, v->s, b, 1000, 3 * MiB));
+	for (unsigned i = 0; i < 1000; i++)
+		assert_int_equal(b[i], 0);
+	assert_ok(disk_detach(d));
+}
+
+static void
+what_was_flushed_survives_a_kill(void **state)
+{
+	struct engine_env *v = *state;
+	static uint8_t a[MiB], b[MiB];
+	struct disk_stats st;
+	struct disk *d;
+
+	eenv_create(v, "a", 64 * MiB);
+	assert_ok(disk_attach(v->e, "a", 0, &d));
+	fill(a, sizeof(a), 2);
+	assert_ok(disk_write(d, v->s, a, sizeof(a), 5 * MiB));
+	assert_ok(disk_flush(d));
+	disk_abandon(d);
+	assert_ok(disk_attach(v->e, "a", 0, &d));
+	assert_ok(disk_read(d, v->s, b, sizeof(b), 5 * MiB));
+	assert_memory_equal(a, b, sizeof(a));
+	disk_stats(d, &st);
+	assert_true(st.unclean);
+	assert_int_equal(st.faults, 0);
+	assert_ok(disk_detach(d));
+}
+
+static void
+a_group_can_be_rewritten_without_end(void **state)
+{
+	struct engine_env *v = *state;
+	static uint8_t a[512 * 1024], b[512 * 1024];
+	struct disk *d;
+
+	eenv_create(v, "a", 8 * MiB);
+	assert_ok(disk_attach(v->e, "a", 0, &d));
+	for (unsigned i = 0; i < 20; i++) {
+		fill(a, sizeof(a), i);
+		assert_ok(disk_write(d, v->s, a, sizeof(a), 0));
+	}
+	for (unsigned i = 0; i < 1000; i++) {
+		fill(a + 4096 * 7, 4096, i);
+		assert_ok(disk_write(d, v->s, a + 4096 * 7, 4096, 4096 * 7));
+	}
+	assert_ok(disk_read(d, v->s, b, sizeof(b), 0));
+	assert_memory_equal(a, b, sizeof(a));
+	assert_ok(disk_detach(d));
+}
+
+static void
+a_chunk_gets_a_new_key_before_its_old_one_is_worn(void **state)
+{
+	struct engine_env *v = *state;
+	static uint8_t a[512 * 1024], b[512 * 1024];
+	struct disk_stats st;
+	struct disk *d;
+
+	engine_close(v->e);
+	v->opt.seal_limit = 300;
+	assert_ok(engine_open(v->st, v->kms, &v->opt, &v->e));
+	eenv_create(v, "a", 8 * MiB);
+	assert_ok(disk_attach(v->e, "a", 0, &d));
+	for (unsigned i = 0; i < 20; i++) {
+		fill(a, sizeof(a), i);
+		assert_ok(disk_write(d, v->s, a, sizeof(a), MiB));
+	}
+	assert_ok(disk_flush(d));
+	assert_ok(disk_background(d));
+	disk_stats(d, &st);
+	assert_int_equal(st.allocated, 512 * 1024);
+	assert_ok(disk_detach(d));
+	assert_ok(disk_attach(v->e, "a", 0, &d));
+	assert_ok(disk_read(d, v->s, b, sizeof(b), MiB));
+	assert_memory_equal(a, b, sizeof(a));
+	assert_ok(disk_detach(d));
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+		T(what_was_written_reads_back_after_detach),
+		T(what_was_flushed_survives_a_kill),
+		T(a_group_can_be_rewritten_without_end),
+		T(a_chunk_gets_a_new_key_before_its_old_one_is_worn),
+	};
+
+	if (crypto_init() < 0)
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
