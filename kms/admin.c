@@ -207,29 +207,6 @@ save_kept(const char *path)
 	return r;
 }
 
-/* Replace what is in a sound keystore by the checked copy ${from}. */
-static int
-replace_content(const char *path, const char *from)
-{
-	CLEANUP(keystore_closep) struct keystore *ks = NULL;
-	int r;
-
-	r = keystore_open(path, &ks);
-	if (r < 0)
-		return r;
-	r = keystore_begin(ks, true);
-	if (r < 0)
-		return r;
-	/* From here on nobody else adds a key to what is saved. */
-	r = save_kept(path);
-	if (r == 0)
-		r = keystore_take(ks, from);
-	if (r == 0)
-		return keystore_commit(ks);
-	keystore_rollback(ks);
-	return r;
-}
-
 /* The log first: a keystore can do without, but not with another's. */
 static int
 rename_kept(const char *path, const char *kept, const char *part)
@@ -264,6 +241,31 @@ replace_file(struct files_temp *t, const char *path)
 		return r;
 	log_note("the damaged keystore %s is kept as %s", path, kept);
 	return place(t, path);
+}
+
+/* Put the checked copy ${t} in the place of what ${path} holds. */
+static int
+replace(struct files_temp *t, const char *path)
+{
+	CLEANUP(keystore_closep) struct keystore *ks = NULL;
+	int r;
+
+	r = keystore_open(path, &ks);
+	if (r < 0)
+		return r == -EUCLEAN ? replace_file(t, path) : r;
+	r = keystore_begin(ks, true);
+	if (r < 0)
+		return r;
+	/* From here on nobody else adds a key to what is saved. */
+	r = save_kept(path);
+	if (r == 0)
+		r = keystore_take(ks, t->path);
+	if (r == 0)
+		return keystore_commit(ks);
+	if (r == -EUCLEAN)
+		r = replace_file(t, path);
+	keystore_rollback(ks);
+	return r;
 }
 
 /* A copy of ${path}, all of it known to be good, beside the keystore. */
@@ -308,8 +310,5 @@ admin_restore(const struct settings *s, const char *path, bool force)
 		return r;
 	if (!is_there)
 		return place(&t, s->keystore_path);
-	r = replace_content(s->keystore_path, t.path);
-	if (r == -EUCLEAN)
-		r = replace_file(&t, s->keystore_path);
-	return r;
+	return replace(&t, s->keystore_path);
 }

@@ -280,7 +280,7 @@ keys_close(struct keys *k)
 static int
 check_root(struct keys *k)
 {
-	CLEANUP(keys_end) struct call c = { NULL };
+	CLEANUP(keys_end) struct call c = { .k = NULL };
 	CLEANUP(key_wipe) struct key kek = { { 0 } };
 	int r;
 
@@ -355,7 +355,7 @@ check_version(struct keys *k, const struct uuid *version)
 static int
 check_versions(struct keys *k)
 {
-	CLEANUP(keys_end) struct call c = { NULL };
+	CLEANUP(keys_end) struct call c = { .k = NULL };
 	struct uuid version;
 	int64_t seq = 0;
 	int r;

@@ -40,7 +40,7 @@ int
 keys_generate(struct keys *k, const char *key, const struct context *ctx,
 	      struct wrapped_dk *ret, struct key *ret_dk)
 {
-	CLEANUP(keys_end) struct call c = { NULL };
+	CLEANUP(keys_end) struct call c = { .k = NULL };
 	CLEANUP(key_wipe) struct key dk = { { 0 } };
 	struct wrapped_dk w = *ret;
 	struct keystore_key row;
@@ -118,7 +118,7 @@ keys_decrypt(struct keys *k, const void *blob, size_t len,
 	     const struct context *ctx, struct keys_used *ret_used,
 	     struct key *ret)
 {
-	CLEANUP(keys_end) struct call c = { NULL };
+	CLEANUP(keys_end) struct call c = { .k = NULL };
 	struct keystore_key row;
 	struct uuid version;
 	int r;
@@ -142,7 +142,7 @@ keys_decrypt(struct keys *k, const void *blob, size_t len,
 int
 keys_create(struct keys *k, const char *description, struct kms_key_info *ret)
 {
-	CLEANUP(keys_end) struct call c = { NULL };
+	CLEANUP(keys_end) struct call c = { .k = NULL };
 	size_t len = strlen(description);
 	struct keystore_key row;
 	int r;
@@ -165,7 +165,7 @@ keys_create(struct keys *k, const char *description, struct kms_key_info *ret)
 int
 keys_describe(struct keys *k, const char *key, struct kms_key_info *ret)
 {
-	CLEANUP(keys_end) struct call c = { NULL };
+	CLEANUP(keys_end) struct call c = { .k = NULL };
 	struct keystore_key row;
 	int r;
 
@@ -181,7 +181,7 @@ keys_describe(struct keys *k, const char *key, struct kms_key_info *ret)
 static int
 switch_key(struct keys *k, const char *id, enum kms_key_state to)
 {
-	CLEANUP(keys_end) struct call c = { NULL };
+	CLEANUP(keys_end) struct call c = { .k = NULL };
 	struct keystore_key row;
 	int r;
 
@@ -213,7 +213,7 @@ keys_disable(struct keys *k, const char *id)
 int
 keys_next(struct keys *k, int64_t *pos, struct kms_key_info *ret)
 {
-	CLEANUP(keys_end) struct call c = { NULL };
+	CLEANUP(keys_end) struct call c = { .k = NULL };
 	struct keystore_key row;
 	int r;
 
@@ -251,7 +251,7 @@ bind_alias(struct keys *k, const char *alias, const char *id,
 	   int (*put)(struct keystore *ks, const char *region,
 		      const char *alias, int64_t key))
 {
-	CLEANUP(keys_end) struct call c = { NULL };
+	CLEANUP(keys_end) struct call c = { .k = NULL };
 	struct keystore_key row;
 	int r;
 
@@ -286,7 +286,7 @@ keys_update_alias(struct keys *k, const char *alias, const char *id)
 int
 keys_delete_alias(struct keys *k, const char *alias)
 {
-	CLEANUP(keys_end) struct call c = { NULL };
+	CLEANUP(keys_end) struct call c = { .k = NULL };
 	int r;
 
 	r = check_alias(alias);
@@ -304,7 +304,7 @@ keys_next_alias(struct keys *k, int64_t *pos,
 		char ret_alias[static KMS_ALIAS_LEN],
 		char ret_key[static KMS_ID_LEN])
 {
-	CLEANUP(keys_end) struct call c = { NULL };
+	CLEANUP(keys_end) struct call c = { .k = NULL };
 	struct uuid id;
 	int r;
 

@@ -25,8 +25,8 @@ struct keys {
 };
 
 /*
- * One transaction, under the lock: CLEANUP(keys_end) struct call c = { NULL }.
- * What was not committed is undone at its end.
+ * One transaction, under the lock: CLEANUP(keys_end) struct call c = { .k =
+ * NULL }. What was not committed is undone at its end.
  */
 struct call {
 	struct keys *k; /* NULL: not begun */

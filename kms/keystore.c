@@ -348,13 +348,13 @@ keystore_open(const char *path, struct keystore **ret)
 	r = keystore_open_raw(path, true, &ks);
 	if (r < 0)
 		return r;
-	r = keystore_check_kind(ks);
-	if (r < 0)
-		return r;
 	if (sqlite3_db_readonly(ks->db, "main")) {
 		log_error("keystore %s can be read but not written", path);
 		return -EACCES;
 	}
+	r = keystore_check_kind(ks);
+	if (r < 0)
+		return r;
 	r = set_durable(ks);
 	if (r < 0)
 		return r;

@@ -20,6 +20,8 @@
 
 #include <gcrypt.h>
 
+#include "secret_private.h"
+
 #define GCRYPT_NEEDED "1.10.0"
 #define SECURE_POOL_LEN (1 << 20)
 #define HMAC_BLOCK_LEN 64
@@ -54,11 +56,14 @@ crypto_init(void)
 	if (!gcry_check_version(GCRYPT_NEEDED))
 		return -ENOSYS;
 
-	/* Without CAP_IPC_LOCK it may not be locked; secret_locked() tells. */
+	/*
+	 * The pool is there even if it could not be locked, which is all that
+	 * an error of INIT_SECMEM says; without the warning it would print.
+	 */
 	(void)gcry_control(GCRYCTL_DISABLE_SECMEM_WARN);
-	e = gcry_control(GCRYCTL_INIT_SECMEM, SECURE_POOL_LEN, 0);
-	if (!e)
-		e = gcry_control(GCRYCTL_INITIALIZATION_FINISHED, 0);
+	if (gcry_control(GCRYCTL_INIT_SECMEM, SECURE_POOL_LEN, 0))
+		secret_note_unlocked();
+	e = gcry_control(GCRYCTL_INITIALIZATION_FINISHED, 0);
 	if (!e && gcry_fips_mode_active())
 		e = gcry_control(GCRYCTL_SELFTEST);
 	return from_gcry(e);

@@ -319,7 +319,7 @@ io_mkdir_p(int dirfd, const char *path, mode_t mode)
 	for (size_t i = 1; i <= len; i++) {
 		int r;
 
-		if (i < len && (path[i] != '/' || path[i - 1] == '/'))
+		if (i < len && path[i] != '/')
 			continue;
 		memcpy(part, path, i);
 		part[i] = '\0';

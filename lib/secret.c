@@ -18,6 +18,8 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
+#include "secret_private.h"
+
 #define CELL_UNIT 64
 #define SLAB_LEN (4 * (size_t)SECRET_MAX)
 
@@ -32,7 +34,7 @@ static struct {
 	uint8_t *fresh; /* the part of the newest slab never handed out */
 	size_t fresh_units;
 	size_t in_use;
-	bool refused; /* a slab could not be locked */
+	bool unlocked; /* a slab, or libgcrypt's pool, could not be locked */
 } pool = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 void
@@ -76,7 +78,7 @@ slab_add(void)
 	if (p == MAP_FAILED)
 		return -ENOMEM;
 	if (mlock(p, SLAB_LEN) < 0)
-		pool.refused = true;
+		pool.unlocked = true;
 	(void)madvise(p, SLAB_LEN, MADV_DONTDUMP);
 
 	/* What is left of the slab before becomes one cell; see SLAB_LEN. */
@@ -132,15 +134,23 @@ secret_free(void *p, size_t len)
 	(void)pthread_mutex_unlock(&pool.lock);
 }
 
+void
+secret_note_unlocked(void)
+{
+	(void)pthread_mutex_lock(&pool.lock);
+	pool.unlocked = true;
+	(void)pthread_mutex_unlock(&pool.lock);
+}
+
 bool
 secret_locked(void)
 {
-	bool refused;
+	bool unlocked;
 
 	(void)pthread_mutex_lock(&pool.lock);
-	refused = pool.refused;
+	unlocked = pool.unlocked;
 	(void)pthread_mutex_unlock(&pool.lock);
-	return !refused;
+	return !unlocked;
 }
 
 size_t

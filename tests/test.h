@@ -106,8 +106,28 @@ tmpdir_remove(const char *path)
 	(void)nftw(path, tmpdir_remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+/*
+ * Under valgrind or a sanitizer: memory is not ours to walk through, and mlock
+ * does nothing.
+ */
+static inline bool
+test_is_watched(void)
+{
+	const char *preload = getenv("LD_PRELOAD");
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	return true;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer) ||     \
+    __has_feature(thread_sanitizer)
+	return true;
+#endif
+#endif
+	return preload && strstr(preload, "vgpreload");
+}
+
 /* Run with SEALDISK_TEST_SLOW=1 (make check-slow): sweeps may be long. */
-static inline int
+static inline bool
 test_is_slow(void)
 {
 	return getenv("SEALDISK_TEST_SLOW") != NULL;

@@ -4,6 +4,9 @@
  */
 #include "test.h"
 
+#include <sys/resource.h>
+#include <sys/wait.h>
+
 #include <sealdisk/crypto.h>
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
@@ -26,6 +29,42 @@ init_may_be_called_again(void **state)
 {
 	(void)state;
 	assert_ok(crypto_init());
+}
+
+/* As for any user without CAP_IPC_LOCK: it works, and secret_locked() tells. */
+static void
+init_works_where_no_memory_can_be_locked(void **state)
+{
+	const struct rlimit none = { 0, 0 };
+	int status;
+	pid_t pid;
+
+	(void)state;
+	if (test_is_watched())
+		skip();
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		if (setrlimit(RLIMIT_MEMLOCK, &none) < 0 ||
+		    (geteuid() == 0 && setuid(65534) < 0))
+			_exit(1);
+		/* crypto_init() was called in this process: a new image. */
+		(void)execl("/proc/self/exe", "test_crypto", "--init", NULL);
+		_exit(1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static int
+init_and_tell(void)
+{
+	CLEANUP(aead_freep) struct aead *a = NULL;
+
+	if (crypto_init() < 0 || aead_new(&a) < 0)
+		return 2;
+	return secret_locked() ? 3 : 0;
 }
 
 static void
@@ -464,23 +503,6 @@ use_a_key(struct aead *a, enum cipher c, struct trace *ret)
 	secret_free(secret, SECRET_MAX);
 }
 
-/* Memory that these tools watch is not ours to walk through. */
-static bool
-is_watched(void)
-{
-	const char *preload = getenv("LD_PRELOAD");
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer) ||     \
-    __has_feature(thread_sanitizer)
-	return true;
-#endif
-#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-	return true;
-#endif
-	return preload && strstr(preload, "vgpreload");
-}
-
 static void
 forgotten_key_is_nowhere_in_memory(void **state)
 {
@@ -488,7 +510,7 @@ forgotten_key_is_nowhere_in_memory(void **state)
 	struct trace t;
 
 	(void)state;
-	if (is_watched())
+	if (test_is_watched())
 		skip();
 	assert_ok(aead_new(&a));
 	for (size_t i = 0; i < COUNT(all_ciphers); i++) {
@@ -506,7 +528,7 @@ key_of_a_freed_aead_is_nowhere_in_memory(void **state)
 	struct trace t;
 
 	(void)state;
-	if (is_watched())
+	if (test_is_watched())
 		skip();
 	assert_ok(aead_new(&a));
 	use_a_key(a, CIPHER_AES256_OCB, &t);
@@ -521,7 +543,7 @@ key_is_gone_when_another_cipher_is_keyed(void **state)
 	struct trace before, after;
 
 	(void)state;
-	if (is_watched())
+	if (test_is_watched())
 		skip();
 	assert_ok(aead_new(&a));
 	use_a_key(a, CIPHER_AES256_OCB, &before);
@@ -685,10 +707,11 @@ sha256_matches_fips_180(void **state)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(init_may_be_called_again),
+		cmocka_unit_test(init_works_where_no_memory_can_be_locked),
 		cmocka_unit_test(ciphers_have_names),
 		cmocka_unit_test(random_bytes_differ),
 		cmocka_unit_test(equal_looks_at_every_byte),
@@ -712,5 +735,7 @@ main(void)
 		cmocka_unit_test(sha256_matches_fips_180),
 	};
 
+	if (argc > 1 && strcmp(argv[1], "--init") == 0)
+		return init_and_tell();
 	return cmocka_run_group_tests(tests, setup, NULL);
 }

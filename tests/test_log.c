@@ -160,10 +160,12 @@ same_line_again_and_again_is_left_out_and_counted(void **state)
 		      "out (dir/file.c:2000)\n");
 }
 
-/* More places than the table has room for. */
+/* More places than the table has room for, one of them too often. */
 static void
 complain_everywhere(void)
 {
+	for (int i = 0; i < 12; i++)
+		log_at(LOG_WARN, "often.c", 1, "often");
 	for (int i = 0; i < 200; i++)
 		log_at(LOG_NOTE, "f.c", i + 1, "place %d", i);
 }
@@ -177,18 +179,27 @@ no_place_is_lost_when_there_are_many(void **state)
 	(void)state;
 	for (const char *p = got; *p; p++)
 		lines += *p == '\n';
-	assert_int_equal(lines, 200);
+	assert_int_equal(lines, 10 + 200 + 1);
+	assert_non_null(strstr(got, "2 more lines like this one were left out "
+				    "(often.c:1)"));
+}
+
+/* Its write fails with another errno than that which the caller is after. */
+static void
+complain_into_the_void(void)
+{
+	(void)close(STDERR_FILENO);
+	errno = ENOSPC;
+	log_error("nobody hears");
+	if (errno != ENOSPC)
+		_exit(1);
 }
 
 static void
 errno_is_kept(void **state)
 {
 	(void)state;
-	log_set_level(LOG_ERROR);
-	errno = ENOSPC;
-	log_debug("x");
-	assert_int_equal(errno, ENOSPC);
-	log_set_level(LOG_NOTE);
+	assert_prints(complain_into_the_void, false, "");
 }
 
 static void

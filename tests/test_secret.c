@@ -168,11 +168,9 @@ cells_are_locked_and_not_dumped(void **state)
 	(void)state;
 	assert_non_null(p);
 	assert_true(mapping_has_flag(p, " dd"));
-	/* Locking may be refused, and sanitizers make a mock of it. */
-#ifndef __SANITIZE_ADDRESS__
-	if (secret_locked() && !getenv("LD_PRELOAD"))
+	/* Locking may be refused. */
+	if (secret_locked() && !test_is_watched())
 		assert_true(mapping_has_flag(p, " lo"));
-#endif
 	secret_free(p, 32);
 }
 
@@ -240,9 +238,8 @@ memory_that_cannot_be_locked_is_said(void **state)
 	int r;
 
 	(void)state;
-#ifdef __SANITIZE_ADDRESS__
-	skip(); /* its mlock does nothing, and does it well */
-#endif
+	if (test_is_watched())
+		skip();
 	r = in_a_child(allocate_without_a_limit_to_lock_in);
 	if (r == 77)
 		skip();

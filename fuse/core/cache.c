@@ -23,7 +23,7 @@
 
 /* Chunks beyond one a page: those that operations hold for a moment. */
 #define SPARE_CHUNKS 1024
-#define MIN_PAGES 512
+#define MIN_PAGES 32
 
 static struct chunk **
 chunk_bucket(struct cache *c, struct shard *sh, uint64_t hash)

@@ -22,6 +22,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <sealdisk/log.h>
@@ -73,14 +74,17 @@ page_write_copy(struct page *p, unsigned copy, const uint8_t *raw, bool sync)
 }
 
 static void
-page_fault(struct page *p, const char *what)
+page_name(const struct page *p, char out[static STORE_PATH_LEN + 64])
 {
-	char name[STORE_PATH_LEN] = "map";
+	char file[STORE_PATH_LEN] = "map";
 
 	if (p->kind == PAGE_GROUP)
-		chunk_name(p->chunk, name);
-	fault_log(p->layer->disk, "%s: %s page %" PRIu64 ": %s", name,
-		  p->kind == PAGE_GROUP ? "group" : "map", p->index, what);
+		chunk_name(p->chunk, file);
+	(void)snprintf(out, STORE_PATH_LEN + 64, "%s: %s page %" PRIu64, file,
+		       p->kind == PAGE_GROUP ? "group"
+		       : p->kind == PAGE_MAP ? "map"
+					     : "root",
+		       p->index);
 }
 
 /* -EIO: could not be read; what cannot verify is in error[]. */
@@ -139,13 +143,17 @@ static int
 take_single(struct page *p, const struct copies *c, unsigned which)
 {
 	unsigned home = page_home(c->head[which].generation);
+	char name[STORE_PATH_LEN + 64];
 	int r;
 
 	take_head(p, &c->head[which]);
 	p->body = c->body[which];
 	p->same = false;
 	atomic_fetch_add(&p->layer->disk->repairs, 1);
-	page_fault(p, "one copy does not verify, the other serves");
+	/* Torn by a crash, if there was one; else it is rot. */
+	page_name(p, name);
+	log_warn("disk %s: %s: one copy does not verify, the other serves",
+		 p->disk->desc.name, name);
 	if (which == home)
 		return 0;
 	/* A mirror's place is where the next commit goes: first home. */
@@ -245,13 +253,15 @@ settle(struct page *p, struct scratch *s, const struct copies *c)
 static int
 load(struct page *p, struct scratch *s, struct copies *c)
 {
+	char name[STORE_PATH_LEN + 64];
 	int r;
 
 	r = read_copies(p, c);
 	if (r < 0)
 		return r;
 	if (c->error[0] && c->error[1]) {
-		page_fault(p, "neither copy verifies");
+		page_name(p, name);
+		fault_log(p->disk, "%s: neither copy verifies", name);
 		r = c->error[0] == -EIO ? -EIO : -EBADMSG;
 	} else if (c->error[0] || c->error[1]) {
 		r = take_single(p, c, c->error[0] ? 1 : 0);
@@ -279,6 +289,12 @@ page_load(struct page *p, struct scratch *s)
 		slots_or(&p->prot, &p->used);
 		slots_or(&p->space, &p->prot);
 		p->space_unknown = d->drop_cache;
+	}
+	if (r == 0 && !p->same) {
+		pthread_mutex_lock(&d->mutex);
+		link_append(&d->quiet, &p->quiet_link);
+		pthread_cond_signal(&d->wake);
+		pthread_mutex_unlock(&d->mutex);
 	}
 	p->state = r == 0 ? PAGE_LOADED : PAGE_FAILED;
 	p->error = r;

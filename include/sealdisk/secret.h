@@ -52,7 +52,7 @@ void *secret_alloc(size_t len) CHECKED;
 /* Wipe and release; ${len} as it was allocated.  NULL is allowed. */
 void secret_free(void *p, size_t len);
 
-/* Whether every slab so far could be locked. */
+/* Whether every slab so far, and libgcrypt's pool, could be locked. */
 bool secret_locked(void);
 
 /* Cells in use, for tests and for `doctor`. */

@@ -1,0 +1,168 @@
+/*
+ * info.c - `sealdisk info NAME`: all about one disk.
+ *
+ * What is said is put together as JSON, and printed as that or, field by field,
+ * as text.
+ */
+#include "cmd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include <sealdisk/codec.h>
+#include <sealdisk/io.h>
+
+#define INFO_MAX 65536 /* bytes of MNT/info/disks/NAME */
+#define LABEL_WIDTH 16
+
+/* The fields of `ls`, and then what stands in the descriptor besides. */
+static int
+add_descriptor(json_t *j, const struct descriptor *d)
+{
+	const struct desc_key *k = descriptor_key(d, &d->key);
+	char lineage[UUID_STR_LEN], layer[UUID_STR_LEN], mode[8];
+	json_t *more;
+	int r;
+
+	uuid_format(&d->lineage, lineage);
+	uuid_format(&d->layer.layer, layer);
+	(void)snprintf(mode, sizeof(mode), "%04o", d->mode & 0777U);
+	more = json_pack("{ss ss sI sI sI ss ss ss ss ss sI sb ss ss}", "kind",
+			 d->kind, "category", d->category, "sector_size",
+			 (json_int_t)d->sector_size, "uid", (json_int_t)d->uid,
+			 "gid", (json_int_t)d->gid, "mode", mode, "kms",
+			 k ? k->dk.kms : "", "key_version_id",
+			 k ? k->dk.key_version_id : "", "lineage", lineage,
+			 "layer", layer, "session", (json_int_t)d->session,
+			 "clean", d->clean, "on_key_revoked", d->on_key_revoked,
+			 "anchor", d->anchor);
+	r = more && json_object_update(j, more) == 0 ? 0 : -ENOMEM;
+	json_decref(more);
+	return r;
+}
+
+/* One "key = value" of the daemon's text, a number where it looks like one. */
+static int
+add_field(json_t *section, char *line)
+{
+	char *eq = strstr(line, " = ");
+	uint64_t n;
+	json_t *v;
+
+	if (!eq)
+		return 0;
+	*eq = '\0';
+	if (parse_u64(eq + 3, &n) == 0 && n <= INT64_MAX)
+		v = json_integer((json_int_t)n);
+	else
+		v = json_string(eq + 3);
+	return v && json_object_set_new(section, line, v) == 0 ? 0 : -ENOMEM;
+}
+
+/*
+ * What only the daemon that has the disk can tell: the section [counters] of
+ * its text becomes an object of that name, and what [state] says of layers
+ * stands beside the rest.
+ */
+static int
+add_live(json_t *j, const char *path)
+{
+	CLEANUP(free_memp) char *text = NULL;
+	char info[PATH_MAX], *line, *save = NULL;
+	json_t *counters = json_object();
+	bool state = false, count = false;
+	size_t len;
+	int r;
+
+	r = json_object_set_new(j, "counters", counters);
+	if (r < 0 || cmd_info_path(path, info) < 0 ||
+	    io_load(AT_FDCWD, info, INFO_MAX, &text, &len) < 0)
+		return r; /* somebody else's file, or gone meanwhile */
+	for (line = strtok_r(text, "\n", &save); line && r == 0;
+	     line = strtok_r(NULL, "\n", &save)) {
+		if (line[0] == '[') {
+			state = strcmp(line, "[state]") == 0;
+			count = strcmp(line, "[counters]") == 0;
+		} else if (count) {
+			r = add_field(counters, line);
+		} else if (state && (strncmp(line, "layers ", 7) == 0 ||
+				     strncmp(line, "would_free ", 11) == 0)) {
+			r = add_field(j, line);
+		}
+	}
+	return r < 0 ? -ENOMEM : 0;
+}
+
+static void
+print_value(const char *key, const json_t *v, int indent)
+{
+	char size[16];
+
+	printf("%*s%-*s ", indent, "", LABEL_WIDTH - indent, key);
+	if (json_is_string(v))
+		printf("%s", json_string_value(v));
+	else if (json_is_boolean(v))
+		printf("%s", json_is_true(v) ? "yes" : "no");
+	else if (json_is_integer(v))
+		printf("%lld", (long long)json_integer_value(v));
+	else
+		printf("-");
+	if (strcmp(key, "size") == 0 || strcmp(key, "allocated") == 0) {
+		format_size((uint64_t)json_integer_value(v), size);
+		printf(" (%s)", size);
+	}
+	printf("\n");
+}
+
+static void
+print_object(json_t *j, int indent)
+{
+	const char *key;
+	json_t *v, *item;
+	size_t i;
+
+	json_object_foreach(j, key, v)
+	{
+		if (json_is_object(v)) {
+			printf("%*s%s\n", indent, "", key);
+			print_object(v, indent + 2);
+		} else if (json_is_array(v)) {
+			json_array_foreach(v, i, item)
+			    print_value(key, item, indent);
+		} else {
+			print_value(key, v, indent);
+		}
+	}
+}
+
+int
+cmd_info(int argc, char **argv)
+{
+	CLEANUP(cmd_close) struct cmd_env e = { .path = "" };
+	CLEANUP(cmd_json_freep) json_t *aliases = NULL;
+	CLEANUP(cmd_json_freep) json_t *j = NULL;
+	struct descriptor d;
+	struct cmd_state s;
+	int r;
+
+	r = cmd_parse(&argc, &argv, NULL);
+	if (r == 0)
+		r = cmd_open(&e, CMD_TRY_KMS);
+	if (r == 0)
+		r = cmd_load(&e, argv[0], &d);
+	if (r)
+		return r;
+	cmd_disk_state(&e, &d, &s);
+	aliases = cmd_aliases(e.kms);
+	j = aliases ? cmd_disk_json(&d, &s, aliases) : NULL;
+	r = j ? add_descriptor(j, &d) : -ENOMEM;
+	if (r == 0 && s.path[0])
+		r = add_live(j, s.path);
+	if (r < 0)
+		return cmd_fail(r, NULL, NULL, "info %s", d.name);
+	if (cmd_globals.json)
+		return cmd_print_json(json_incref(j));
+	print_object(j, 0);
+	return 0;
+}

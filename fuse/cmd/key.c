@@ -1,0 +1,289 @@
+/*
+ * key.c - `sealdisk key ...`: the customer master keys, through whichever KMS
+ * sealdisk.ini names.  No key material passes here.
+ */
+#include "cmd.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <sealdisk/codec.h>
+#include <sealdisk/kms.h>
+
+/* "app" is short for "alias/app". */
+static int
+alias_name(const char *given, char ret[static KMS_ALIAS_LEN])
+{
+	const char *name = strncmp(given, "alias/", 6) == 0 ? given + 6 : given;
+	int len = snprintf(ret, KMS_ALIAS_LEN, "alias/%s", name);
+
+	if (!name[0] || len < 0 || len >= KMS_ALIAS_LEN)
+		return cmd_usage("alias `%s`: 1 to 249 characters", given);
+	return 0;
+}
+
+static int
+open_kms(int *argc, char ***argv, const struct cmd_option *own,
+	 struct kms **ret)
+{
+	struct settings s;
+	int r;
+
+	r = cmd_parse(argc, argv, own);
+	if (r == 0)
+		r = cmd_settings(&s);
+	return r ? r : cmd_open_kms(&s, ret);
+}
+
+static int
+fail(int err, const char *what)
+{
+	const char *why = NULL, *hint = NULL;
+
+	if (err == -EPERM) {
+		why = "the service key is not yours to change";
+		hint = "";
+	} else if (err == -EEXIST) {
+		why = "another key has this alias";
+		hint = "--move gives it to this one";
+	}
+	return cmd_fail(err, why, hint, "%s %s", cmd_name(), what);
+}
+
+/* Listing. */
+
+struct listing {
+	json_t *aliases, *rows;
+	struct cmd_table *table;
+};
+
+static json_t *
+key_json(const struct kms_key_info *k, const json_t *aliases)
+{
+	char created[TIME_STR_LEN];
+	json_t *own = json_object_get(aliases, k->id);
+
+	format_time(k->created, created);
+	return json_pack("{ss ss ss ss ss ss ss sI ss so}", "key_id", k->id,
+			 "arn", k->arn, "state", kms_state_name(k->state),
+			 "description", k->description, "creator", k->creator,
+			 "origin", k->origin, "primary_version_id",
+			 k->primary_version, "versions",
+			 (json_int_t)k->versions, "created", created, "aliases",
+			 own ? json_incref(own) : json_array());
+}
+
+static int
+add_row(const struct kms_key_info *k, struct listing *l)
+{
+	const char *alias = cmd_alias_of(l->aliases, k->id);
+	char created[TIME_STR_LEN];
+	const char *const cells[] = { k->id, kms_state_name(k->state), alias,
+				      created, k->description };
+
+	format_time(k->created, created);
+	return cmd_table_add(l->table, cells);
+}
+
+static int
+add_key(const struct kms_key_info *k, void *arg)
+{
+	struct listing *l = arg;
+
+	if (!l->rows)
+		return add_row(k, l);
+	return json_array_append_new(l->rows, key_json(k, l->aliases)) < 0
+		   ? -ENOMEM
+		   : 0;
+}
+
+static int
+key_ls(int argc, char **argv)
+{
+	static const char *const heading[] = { "KEY", "STATE", "ALIAS",
+					       "CREATED", "DESCRIPTION" };
+	CLEANUP(kms_closep) struct kms *kms = NULL;
+	CLEANUP(cmd_table_freep) struct cmd_table *table = NULL;
+	CLEANUP(cmd_json_freep) json_t *aliases = NULL;
+	CLEANUP(cmd_json_freep) json_t *rows = NULL;
+	struct listing l;
+	int r;
+
+	r = open_kms(&argc, &argv, NULL, &kms);
+	if (r)
+		return r;
+	aliases = cmd_aliases(kms);
+	rows = cmd_globals.json ? json_array() : NULL;
+	table = cmd_table_new(sizeof(heading) / sizeof(heading[0]), heading);
+	if (!aliases || !table || (cmd_globals.json && !rows))
+		return cmd_fail(-ENOMEM, NULL, NULL, "key ls");
+	l = (struct listing){ aliases, rows, table };
+	r = kms_list_keys(kms, add_key, &l);
+	if (r < 0)
+		return cmd_fail(r, NULL, NULL, "key ls");
+	if (rows)
+		return cmd_print_json(json_incref(rows));
+	cmd_table_print(table);
+	return 0;
+}
+
+/* Making. */
+
+static int
+print_made(const struct kms_key_info *k, const char *alias)
+{
+	if (cmd_globals.json)
+		return cmd_print_json(json_pack("{ss ss ss?}", "key_id", k->id,
+						"arn", k->arn, "alias",
+						alias[0] ? alias : NULL));
+	printf("%s\n", k->id);
+	return 0;
+}
+
+static int
+key_create(int argc, char **argv)
+{
+	CLEANUP(kms_closep) struct kms *kms = NULL;
+	const char *given = NULL, *description = NULL;
+	const struct cmd_option own[] = {
+		{ "alias", &given, NULL },
+		{ "description", &description, NULL },
+		{ NULL, NULL, NULL },
+	};
+	char alias[KMS_ALIAS_LEN] = "";
+	struct kms_key_info k;
+	int r;
+
+	r = open_kms(&argc, &argv, own, &kms);
+	if (r == 0 && given)
+		r = alias_name(given, alias);
+	if (r)
+		return r;
+	r = kms_create_key(kms, description ? description : "", &k);
+	if (r < 0)
+		return fail(r, given ? given : "");
+	if (given)
+		r = kms_create_alias(kms, alias, k.id);
+	if (r < 0)
+		return cmd_fail(r, NULL,
+				"the key is made; `sealdisk key "
+				"alias` names it",
+				"key create: alias %s of key %s", alias, k.id);
+	return print_made(&k, alias);
+}
+
+static int
+key_enable(int argc, char **argv)
+{
+	CLEANUP(kms_closep) struct kms *kms = NULL;
+	int r = open_kms(&argc, &argv, NULL, &kms);
+
+	if (r)
+		return r;
+	r = kms_enable_key(kms, argv[0]);
+	return r < 0 ? fail(r, argv[0]) : 0;
+}
+
+static int
+key_disable(int argc, char **argv)
+{
+	CLEANUP(kms_closep) struct kms *kms = NULL;
+	int r = open_kms(&argc, &argv, NULL, &kms);
+
+	if (r)
+		return r;
+	r = kms_disable_key(kms, argv[0]);
+	return r < 0 ? fail(r, argv[0]) : 0;
+}
+
+/* Aliases. */
+
+static int
+add_alias(const char *alias, const char *key_id, void *arg)
+{
+	struct listing *l = arg;
+	const char *const cells[] = { alias, key_id };
+
+	if (!l->rows)
+		return cmd_table_add(l->table, cells);
+	return json_array_append_new(l->rows,
+				     json_pack("{ss ss}", "alias", alias,
+					       "key_id", key_id)) < 0
+		   ? -ENOMEM
+		   : 0;
+}
+
+static int
+alias_ls(struct kms *kms)
+{
+	static const char *const heading[] = { "ALIAS", "KEY" };
+	CLEANUP(cmd_table_freep)
+	struct cmd_table *table = cmd_table_new(2, heading);
+	CLEANUP(cmd_json_freep)
+	json_t *rows = cmd_globals.json ? json_array() : NULL;
+	struct listing l = { NULL, rows, table };
+	int r;
+
+	if (!table || (cmd_globals.json && !rows))
+		r = -ENOMEM;
+	else
+		r = kms_list_aliases(kms, add_alias, &l);
+	if (r < 0)
+		return cmd_fail(r, NULL, NULL, "key alias");
+	if (rows)
+		return cmd_print_json(json_incref(rows));
+	cmd_table_print(table);
+	return 0;
+}
+
+static int
+alias_set(struct kms *kms, const char *alias, const char *key, bool move)
+{
+	int r = kms_create_alias(kms, alias, key);
+
+	return r == -EEXIST && move ? kms_update_alias(kms, alias, key) : r;
+}
+
+static int
+key_alias(int argc, char **argv)
+{
+	CLEANUP(kms_closep) struct kms *kms = NULL;
+	const char *rm = NULL;
+	bool move = false;
+	const struct cmd_option own[] = {
+		{ "rm", &rm, NULL },
+		{ "move", NULL, &move },
+		{ NULL, NULL, NULL },
+	};
+	const char *name;
+	char alias[KMS_ALIAS_LEN];
+	int r;
+
+	r = open_kms(&argc, &argv, own, &kms);
+	if (r)
+		return r;
+	if (argc == 0 && !rm)
+		return alias_ls(kms);
+	if (argc != (rm ? 0 : 2))
+		return cmd_usage("NAME KEY, or --rm NAME, or nothing");
+	name = rm ? rm : argv[0];
+	r = alias_name(name, alias);
+	if (r)
+		return r;
+	r = rm ? kms_delete_alias(kms, alias)
+	       : alias_set(kms, alias, argv[1], move);
+	return r < 0 ? fail(r, alias) : 0;
+}
+
+const struct command key_commands[] = {
+	{ "alias", key_alias, 0, 2, "[NAME KEY [--move] | --rm NAME]",
+	  "list aliases, give a key one, or take one away", NULL, NULL },
+	{ "create", key_create, 0, 0, "[--alias NAME] [--description TEXT]",
+	  "make a master key and print its id", NULL, NULL },
+	{ "disable", key_disable, 1, 1, "KEY",
+	  "let a key open nothing until it is enabled", NULL, NULL },
+	{ "enable", key_enable, 1, 1, "KEY", "let a disabled key be used again",
+	  NULL, NULL },
+	{ "ls", key_ls, 0, 0, "", "list the master keys", NULL, NULL },
+	{ NULL, NULL, 0, 0, NULL, NULL, NULL, NULL },
+};

@@ -1,0 +1,136 @@
+/*
+ * kms.c - `sealdisk kms ...`: the key service itself, its keystore saved and
+ * put back.
+ */
+#include "cmd.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <sealdisk/kms.h>
+
+static int
+kms_cmd_backup(int argc, char **argv)
+{
+	CLEANUP(kms_closep) struct kms *kms = NULL;
+	struct settings s;
+	int r;
+
+	r = cmd_parse(&argc, &argv, NULL);
+	if (r == 0)
+		r = cmd_settings(&s);
+	if (r == 0)
+		r = cmd_open_kms(&s, &kms);
+	if (r)
+		return r;
+	r = kms_backup(kms, argv[0]);
+	if (r < 0)
+		return cmd_fail(r, NULL,
+				r == -EEXIST ? "a backup is never overwritten; "
+					       "name another file"
+					     : NULL,
+				"kms backup %s", argv[0]);
+	if (!cmd_globals.json && isatty(STDOUT_FILENO))
+		cmd_note("saved; it opens only with the root key %s, which is "
+			 "to be kept elsewhere",
+			 s.keystore_root_file);
+	return 0;
+}
+
+static int
+fail_restore(const struct settings *s, const char *file, int err)
+{
+	const char *why = NULL, *hint = NULL;
+
+	if (err == -EUCLEAN) {
+		why = "this is not a whole keystore";
+		hint = "nothing was changed";
+	} else if (err == -EKEYREJECTED || err == -ENOKEY) {
+		why = err == -ENOKEY ? "there is no root key"
+				     : "the root key does not open it";
+		hint = "put the root key back first, at the place that "
+		       "[keystore] root_file in sealdisk.ini names";
+	}
+	return cmd_fail(err, why, hint, "kms restore %s to %s", file,
+			s->keystore_path);
+}
+
+static int
+kms_cmd_restore(int argc, char **argv)
+{
+	struct settings s;
+	int r;
+
+	r = cmd_parse(&argc, &argv, NULL);
+	if (r == 0)
+		r = cmd_settings(&s);
+	if (r)
+		return r;
+	r = kms_restore(&s, argv[0], false);
+	if (r == -EEXIST) {
+		r = cmd_confirm("The keystore %s goes, and with it each key "
+				"that is not in %s.",
+				s.keystore_path, argv[0]);
+		if (r)
+			return r;
+		r = kms_restore(&s, argv[0], true);
+		if (r == 0)
+			cmd_note("what %s held is kept beside it",
+				 s.keystore_path);
+	}
+	return r < 0 ? fail_restore(&s, argv[0], r) : 0;
+}
+
+static int
+count(const struct kms_key_info *k, void *arg)
+{
+	json_int_t *n = arg;
+
+	n[0]++;
+	n[1] += k->state == KMS_ENABLED;
+	return 0;
+}
+
+static int
+kms_cmd_status(int argc, char **argv)
+{
+	CLEANUP(kms_closep) struct kms *kms = NULL;
+	json_int_t n[2] = { 0, 0 };
+	struct settings s;
+	int r;
+
+	r = cmd_parse(&argc, &argv, NULL);
+	if (r == 0)
+		r = cmd_settings(&s);
+	if (r == 0)
+		r = cmd_open_kms(&s, &kms);
+	if (r)
+		return r;
+	r = kms_list_keys(kms, count, n);
+	if (r < 0)
+		return cmd_fail(r, NULL, NULL, "kms status");
+	if (cmd_globals.json)
+		return cmd_print_json(json_pack(
+		    "{ss ss ss ss ss ss sI sI}", "endpoint", s.kms_endpoint,
+		    "region", s.kms_region, "default_key", s.kms_key,
+		    "keystore", s.keystore_path, "root", s.keystore_root,
+		    "root_file", s.keystore_root_file, "keys", n[0],
+		    "keys_enabled", n[1]));
+	printf("endpoint     %s\nregion       %s\ndefault key  %s\n",
+	       s.kms_endpoint, s.kms_region, s.kms_key);
+	printf("keystore     %s\nroot         %s %s\n", s.keystore_path,
+	       s.keystore_root, s.keystore_root_file);
+	printf("keys         %lld, %lld of them enabled\n", (long long)n[0],
+	       (long long)n[1]);
+	return 0;
+}
+
+const struct command kms_commands[] = {
+	{ "backup", kms_cmd_backup, 1, 1, "FILE",
+	  "save the keystore to a new file", NULL, NULL },
+	{ "restore", kms_cmd_restore, 1, 1, "FILE",
+	  "put a saved keystore in the place of the present one", NULL, NULL },
+	{ "status", kms_cmd_status, 0, 0, "",
+	  "say which key service is used, and whether it opens", NULL, NULL },
+	{ NULL, NULL, 0, 0, NULL, NULL, NULL, NULL },
+};

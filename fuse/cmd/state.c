@@ -1,0 +1,136 @@
+/*
+ * state.c - what there is to say of a disk.
+ *
+ * Nothing here is authenticated: a descriptor is, when the disk is attached.
+ */
+#include "cmd.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <sealdisk/codec.h>
+
+/* The disk's path in the mount of this host that has it, if that is so. */
+static void
+find_path(const struct lock_owner *o, const char *name,
+	  char ret[static PATH_MAX])
+{
+	int len;
+
+	if (!o->this_host || !o->mount_point[0])
+		return;
+	len = snprintf(ret, PATH_MAX, "%s/disks/%s", o->mount_point, name);
+	if (len < 0 || len >= PATH_MAX)
+		ret[0] = '\0';
+}
+
+void
+cmd_disk_state(struct cmd_env *e, const struct descriptor *d,
+	       struct cmd_state *ret)
+{
+	struct stat st;
+
+	memset(ret, 0, sizeof(*ret));
+	ret->allocated = d->allocated;
+	ret->owned = cmd_owner(e, &d->uuid, &ret->owner) == 0;
+	ret->word = ret->owned ? "attached" : d->clean ? "detached" : "unclean";
+	if (!ret->owned)
+		return;
+	find_path(&ret->owner, d->name, ret->path);
+	if (!ret->path[0])
+		return;
+	loop_find(ret->path, &ret->loops);
+	if (stat(ret->path, &st) == 0)
+		ret->allocated = (uint64_t)st.st_blocks * 512;
+}
+
+static int
+add_alias(const char *alias, const char *key_id, void *arg)
+{
+	json_t *all = arg, *of_key = json_object_get(all, key_id);
+
+	if (!of_key) {
+		of_key = json_array();
+		if (json_object_set_new(all, key_id, of_key) < 0)
+			return -ENOMEM;
+	}
+	return json_array_append_new(of_key, json_string(alias)) < 0 ? -ENOMEM
+								     : 0;
+}
+
+json_t *
+cmd_aliases(struct kms *kms)
+{
+	json_t *all = json_object();
+
+	/* Without aliases the ids say the same. */
+	if (all && kms && kms_list_aliases(kms, add_alias, all) < 0)
+		(void)json_object_clear(all);
+	return all;
+}
+
+const char *
+cmd_alias_of(const json_t *aliases, const char *key_id)
+{
+	return json_string_value(
+	    json_array_get(json_object_get(aliases, key_id), 0));
+}
+
+const char *
+cmd_key_id(const struct descriptor *d)
+{
+	const struct desc_key *k = descriptor_key(d, &d->key);
+
+	return k ? k->dk.key_id : "";
+}
+
+static json_t *
+owner_json(const struct cmd_state *s)
+{
+	char since[TIME_STR_LEN];
+	json_t *loops = json_array();
+
+	if (!s->owned) {
+		json_decref(loops);
+		return json_null();
+	}
+	for (size_t i = 0; i < s->loops.n; i++)
+		(void)json_array_append_new(loops,
+					    json_string(s->loops.dev[i]));
+	format_time(s->owner.since, since);
+	return json_pack("{ss sb sI ss ss so}", "host", s->owner.host,
+			 "this_host", s->owner.this_host, "pid",
+			 (json_int_t)s->owner.pid, "mount_point",
+			 s->owner.mount_point, "since", since, "loop_devices",
+			 loops);
+}
+
+json_t *
+cmd_disk_json(const struct descriptor *d, const struct cmd_state *s,
+	      const json_t *aliases)
+{
+	char created[TIME_STR_LEN], uuid[UUID_STR_LEN];
+	const char *key = cmd_key_id(d);
+
+	format_time(d->created, created);
+	uuid_format(&d->uuid, uuid);
+	return json_pack("{ss ss sI sI ss ss? ss so ss}", "name", d->name,
+			 "uuid", uuid, "size", (json_int_t)d->size, "allocated",
+			 (json_int_t)s->allocated, "key_id", key, "key_alias",
+			 cmd_alias_of(aliases, key), "state", s->word,
+			 "attached_by", owner_json(s), "created", created);
+}
+
+void
+cmd_state_text(const struct cmd_state *s, char *ret, size_t cap)
+{
+	if (s->loops.n > 0)
+		(void)snprintf(ret, cap, "%s %s%s", s->word, s->loops.dev[0],
+			       s->loops.n > 1 ? ", ..." : "");
+	else if (s->owned && !s->owner.this_host)
+		(void)snprintf(ret, cap, "%s on host %s", s->word,
+			       s->owner.host);
+	else
+		(void)snprintf(ret, cap, "%s", s->word);
+}

@@ -1,0 +1,428 @@
+/*
+ * fs.c - answers, attributes, and the table of requests.
+ */
+#include "fs_private.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include <sealdisk/log.h>
+
+/*
+ * The one place where the engine's errors become those of a client
+ * (architecture.md, "Honest errors").  A newer format is no damage and is not
+ * told as such.
+ */
+int
+fs_errno(int r)
+{
+	switch (-r) {
+	case EBADMSG:	/* does not authenticate */
+	case EUCLEAN:	/* malformed */
+	case ESTALE:	/* rolled back */
+	case EPROTO:	/* a KMS that talks nonsense */
+	case ENODATA:	/* a file of the store ends too early */
+		return EIO;
+	case EHOSTDOWN: /* no KMS */
+		return ENOKEY;
+	case EPROTONOSUPPORT:
+		return EOPNOTSUPP;
+	default:
+		/* The kernel takes no errno from 512 on. */
+		return r > 0 || r <= -512 ? EIO : -r;
+	}
+}
+
+void
+fs_reply(fuse_req_t req, int r)
+{
+	(void)fuse_reply_err(req, fs_errno(r));
+}
+
+struct fs *
+fs_of(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+struct node *
+fs_node(fuse_req_t req, fuse_ino_t ino)
+{
+	struct fs *fs = fs_of(req);
+	struct node *n = tree_find(fs->tree, ino);
+	int r;
+
+	if (n)
+		return n;
+	r = tree_recover(fs->tree, ino, &n);
+	if (r == 0)
+		return n;
+	fs_reply(req, r);
+	return NULL;
+}
+
+int64_t
+fs_now_ms(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/*
+ * Attributes.
+ */
+
+static void
+stat_folder(const struct fs *fs, const struct node *n, struct stat *st)
+{
+	st->st_ino = n->id;
+	st->st_mode = S_IFDIR | 0755;
+	st->st_nlink = 2;
+	st->st_uid = fs->opt.uid;
+	st->st_gid = fs->opt.gid;
+	st->st_mtime = st->st_ctime = st->st_atime = fs->mounted;
+	st->st_blksize = 4096;
+}
+
+static void
+stat_disk(const struct node *n, const struct descriptor *d, uint64_t allocated,
+	  struct stat *st)
+{
+	st->st_ino = n->id;
+	st->st_mode = S_IFREG | (n->kind == NODE_INFO ? 0400 : d->mode);
+	st->st_nlink = 1;
+	st->st_uid = d->uid;
+	st->st_gid = d->gid;
+	st->st_mtime = st->st_ctime = st->st_atime = d->created;
+	st->st_blksize = 4096;
+	st->st_size = (off_t)d->size;
+	st->st_blocks = (blkcnt_t)(allocated / 512);
+}
+
+/* The size of an info file is that of its text now; who has opened it reads the
+ * text as it was then. */
+static int
+stat_info(struct fs *fs, struct node *n, struct stat *st)
+{
+	CLEANUP(free_memp) char *text = NULL;
+	size_t len;
+	int r = info_text(fs, n, &text, &len);
+
+	if (r < 0)
+		return r;
+	st->st_size = (off_t)len;
+	st->st_blocks = 0;
+	return 0;
+}
+
+struct look {
+	struct descriptor desc;
+	uint64_t allocated;
+};
+
+static void
+look_stat(struct disk *disk, void *arg)
+{
+	struct look *l = arg;
+	struct disk_stats stats;
+
+	disk_descriptor(disk, &l->desc);
+	l->desc.size = disk_size(disk);
+	disk_stats(disk, &stats);
+	l->allocated = stats.allocated;
+}
+
+int
+fs_stat(struct fs *fs, struct node *n, const struct descriptor *desc,
+	struct stat *ret, double *ret_timeout)
+{
+	struct look l;
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	*ret_timeout = TIMEOUT_FOLDER;
+	if (n->kind == NODE_FOLDER) {
+		stat_folder(fs, n, ret);
+		return 0;
+	}
+	*ret_timeout = TIMEOUT_DETACHED;
+	if (n->kind == NODE_DISK && drive_look(n, look_stat, &l)) {
+		*ret_timeout = TIMEOUT_ATTACHED;
+		stat_disk(n, &l.desc, l.allocated, ret);
+		return 0;
+	}
+	if (!desc) {
+		r = tree_load(fs->tree, n, &l.desc, NULL, NULL);
+		if (r < 0)
+			return r;
+		desc = &l.desc;
+	}
+	stat_disk(n, desc, desc->allocated, ret);
+	return n->kind == NODE_INFO ? stat_info(fs, n, ret) : 0;
+}
+
+int
+fs_entry(struct fs *fs, struct node *n, const struct descriptor *desc,
+	 struct fuse_entry_param *ret)
+{
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	r = fs_stat(fs, n, desc, &ret->attr, &ret->attr_timeout);
+	ret->ino = n->id;
+	ret->entry_timeout = ret->attr_timeout;
+	return r;
+}
+
+void
+fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct node *n = fs_node(req, ino);
+	struct stat st;
+	double timeout;
+	int r;
+
+	if (!n)
+		return;
+	r = fs_stat(fs_of(req), n, NULL, &st, &timeout);
+	if (r < 0) {
+		fs_reply(req, r);
+		return;
+	}
+	if (fi && n->kind == NODE_INFO)
+		st.st_size = info_size(fs_of(req), fi->fh, st.st_size);
+	(void)fuse_reply_attr(req, &st, timeout);
+}
+
+static void
+fs_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct fs *fs = fs_of(req);
+	struct fuse_entry_param e;
+	struct descriptor desc;
+	struct node *n;
+	int r = tree_lookup(fs->tree, parent, name, &desc, &n);
+
+	if (r < 0) {
+		fs_reply(req, r);
+		return;
+	}
+	r = fs_entry(fs, n, n->kind == NODE_FOLDER ? NULL : &desc, &e);
+	if (r < 0) {
+		fs_reply(req, r);
+	} else {
+		tree_count(fs->tree, n);
+		if (fuse_reply_entry(req, &e) < 0)
+			tree_forget(fs->tree, n->id, 1);
+	}
+	tree_unpin(fs->tree, n);
+}
+
+static void
+fs_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
+{
+	tree_forget(fs_of(req)->tree, ino, nlookup);
+	fuse_reply_none(req);
+}
+
+static void
+fs_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *f)
+{
+	for (size_t i = 0; i < count; i++)
+		tree_forget(fs_of(req)->tree, f[i].ino, f[i].nlookup);
+	fuse_reply_none(req);
+}
+
+/* f_bsize is also the granularity of a loop device's discard. */
+static void
+fs_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	struct store *st = engine_store(fs_of(req)->opt.engine);
+	struct store_space space;
+	struct statvfs vfs = {
+		.f_bsize = 4096,
+		.f_frsize = 4096,
+		.f_namemax = DISK_NAME_MAX,
+	};
+	int r = st->ops->space(st, &space);
+
+	(void)ino;
+	if (r < 0) {
+		fs_reply(req, r);
+		return;
+	}
+	vfs.f_blocks = space.total / 4096;
+	vfs.f_bfree = vfs.f_bavail = space.free / 4096;
+	(void)fuse_reply_statfs(req, &vfs);
+}
+
+/*
+ * Jobs.
+ */
+
+static void
+job_run(struct job *job)
+{
+	struct fs_job *j = (struct fs_job *)job;
+
+	j->run(j);
+}
+
+static void
+job_done(struct job *job)
+{
+	struct fs_job *j = (struct fs_job *)job;
+
+	if (j->node)
+		tree_unpin(j->fs->tree, j->node);
+	free(j->data);
+	free(j);
+}
+
+struct fs_job *
+fs_job_new(struct fs *fs, fuse_req_t req, struct node *node,
+	   void (*run)(struct fs_job *j))
+{
+	CLEANUP(free_memp) struct fs_job *j = calloc(1, sizeof(*j));
+	struct drive *d = NULL;
+
+	if (node)
+		d = drive_of(fs, node);
+	if (!j || (node && !d)) {
+		if (req)
+			fs_reply(req, -ENOMEM);
+		return NULL;
+	}
+	if (node)
+		tree_pin(fs->tree, node);
+	j->job.run = job_run;
+	j->job.done = job_done;
+	j->fs = fs;
+	j->req = req;
+	j->node = node;
+	j->drive = d;
+	j->run = run;
+	return TAKE(j);
+}
+
+void
+fs_start(struct fs_job *j)
+{
+	jobs_add(j->fs->opt.jobs, j->drive ? &j->drive->strand : NULL, &j->job);
+}
+
+/*
+ * The session's greeting.  What libfuse would like to do by default and costs
+ * us dearly is taken back here: see namespace.md, "measured".
+ */
+
+#define MAX_BACKGROUND 128
+
+static void
+fs_init(void *userdata, struct fuse_conn_info *conn)
+{
+	struct fs *fs = userdata;
+
+	conn->want &= ~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
+				  FUSE_CAP_SPLICE_MOVE);
+	/* open(O_TRUNC) is an open and a truncate: one way to shrink. */
+	conn->want &= ~(unsigned)FUSE_CAP_ATOMIC_O_TRUNC;
+	/* Whoever changes an attached disk does it through this mount, so the
+	 * kernel's pages go only when we say so. */
+	if (conn->capable & FUSE_CAP_EXPLICIT_INVAL_DATA) {
+		conn->want &= ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA;
+		conn->want |= FUSE_CAP_EXPLICIT_INVAL_DATA;
+	}
+	conn->want |= conn->capable & FUSE_CAP_ASYNC_DIO;
+	if (fs->opt.writeback_cache)
+		conn->want |= conn->capable & FUSE_CAP_WRITEBACK_CACHE;
+	conn->max_write = WORKER_IO_MAX;
+	if (conn->max_readahead > WORKER_IO_MAX)
+		conn->max_readahead = WORKER_IO_MAX;
+	conn->max_background = MAX_BACKGROUND;
+	conn->congestion_threshold = MAX_BACKGROUND * 3 / 4;
+	atomic_store(&fs->serving, true);
+}
+
+/*
+ * No getxattr: ENOSYS is remembered, while an answer would be asked for before
+ * every cached write.
+ */
+const struct fuse_lowlevel_ops fs_ops = {
+	.init = fs_init,
+	.lookup = fs_lookup,
+	.forget = fs_forget,
+	.forget_multi = fs_forget_multi,
+	.getattr = fs_getattr,
+	.setattr = fs_setattr,
+	.mknod = fs_mknod,
+	.mkdir = fs_mkdir,
+	.unlink = fs_unlink,
+	.rmdir = fs_rmdir,
+	.symlink = fs_symlink,
+	.rename = fs_rename,
+	.link = fs_link,
+	.open = fs_open,
+	.read = fs_read,
+	.write = fs_write,
+	.flush = fs_flush,
+	.release = fs_release,
+	.fsync = fs_fsync,
+	.opendir = fs_opendir,
+	.readdir = fs_readdir,
+	.readdirplus = fs_readdirplus,
+	.releasedir = fs_releasedir,
+	.statfs = fs_statfs,
+	.create = fs_create,
+	.ioctl = fs_ioctl,
+	.fallocate = fs_fallocate,
+	.lseek = fs_lseek,
+};
+
+void
+fs_set_session(struct fs *fs, struct fuse_session *se)
+{
+	fs->session = se;
+}
+
+bool
+fs_is_serving(const struct fs *fs)
+{
+	return atomic_load(&fs->serving);
+}
+
+int
+fs_new(const struct fs_options *o, struct fs **ret)
+{
+	CLEANUP(fs_freep) struct fs *fs = calloc(1, sizeof(*fs));
+	int r;
+
+	if (!fs)
+		return -ENOMEM;
+	fs->opt = *o;
+	fs->catalog = engine_catalog(o->engine);
+	fs->mounted = time(NULL);
+	(void)pthread_mutex_init(&fs->lock, NULL);
+	/* So that the handles of an earlier process are not taken for ours. */
+	r = crypto_random(&fs->next_note, sizeof(fs->next_note));
+	if (r == 0)
+		r = tree_new(fs->catalog, drive_release, &fs->tree);
+	if (r < 0)
+		return r;
+	*ret = TAKE(fs);
+	return 0;
+}
+
+void
+fs_free(struct fs *fs)
+{
+	if (!fs)
+		return;
+	tree_free(fs->tree);
+	notes_free(fs);
+	(void)pthread_mutex_destroy(&fs->lock);
+	free(fs);
+}

@@ -1,0 +1,467 @@
+/*
+ * fs_drive.c - from the first open of a disk to its detach after the last
+ * close.
+ *
+ * A disk is attached by a job of its drive's strand, and detached by one: the
+ * two never meet.  While it is attached, opening and closing only count users,
+ * which any worker does.  When the last has gone the disk lingers, since loop
+ * tools open and close in bursts; whoever comes before the detach has begun
+ * goes on with it.
+ *
+ * Locks: fs->lock before drive->lock.  Neither is held over anything that
+ * blocks.
+ */
+#include "fs_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <string.h>
+
+#include <sealdisk/log.h>
+
+struct drive *
+drive_peek(struct node *n)
+{
+	return atomic_load_explicit(&n->user, memory_order_acquire);
+}
+
+void
+drive_release(void *user)
+{
+	struct drive *d = user;
+
+	(void)pthread_mutex_destroy(&d->lock);
+	free(d);
+}
+
+struct drive *
+drive_of(struct fs *fs, struct node *n)
+{
+	void *d = drive_peek(n), *new;
+
+	(void)fs;
+	if (d)
+		return d;
+	new = calloc(1, sizeof(struct drive));
+	if (!new)
+		return NULL;
+	((struct drive *)new)->node = n;
+	(void)pthread_mutex_init(&((struct drive *)new)->lock, NULL);
+	if (atomic_compare_exchange_strong(&n->user, &d, new))
+		return new;
+	drive_release(new); /* somebody was faster */
+	return d;
+}
+
+/* With the lock held: a disk that failed and that nobody has open is of no
+ * use; attaching it again makes it one. */
+static bool
+is_spent(const struct drive *d)
+{
+	struct disk *disk = atomic_load(&d->disk);
+	struct disk_stats stats;
+
+	if (!disk || d->leaving || d->users)
+		return false;
+	disk_stats(disk, &stats);
+	return stats.failed;
+}
+
+bool
+drive_use(struct drive *d)
+{
+	bool there;
+
+	(void)pthread_mutex_lock(&d->lock);
+	there = atomic_load(&d->disk) && !d->leaving && !is_spent(d);
+	if (there)
+		d->users++;
+	(void)pthread_mutex_unlock(&d->lock);
+	return there;
+}
+
+void
+drive_unuse(struct fs *fs, struct drive *d)
+{
+	bool last;
+
+	(void)pthread_mutex_lock(&d->lock);
+	if (d->users)
+		d->users--;
+	last = d->users == 0;
+	if (last)
+		d->idle_ms = fs_now_ms();
+	(void)pthread_mutex_unlock(&d->lock);
+	if (last)
+		fs->opt.wake(fs->opt.arg);
+}
+
+bool
+drive_look(struct node *n, void (*fn)(struct disk *disk, void *arg), void *arg)
+{
+	struct drive *d = drive_peek(n);
+	struct disk *disk;
+
+	if (!d)
+		return false;
+	(void)pthread_mutex_lock(&d->lock);
+	disk = d->leaving ? NULL : atomic_load(&d->disk);
+	if (disk)
+		fn(disk, arg);
+	(void)pthread_mutex_unlock(&d->lock);
+	return disk != NULL;
+}
+
+/*
+ * Attach.
+ */
+
+static void
+log_attach(struct fs *fs, const struct descriptor *desc, int r)
+{
+	struct lock_owner o;
+
+	if (r == -EBUSY &&
+	    catalog_disk_owner(fs->catalog, &desc->uuid, &o) == 0)
+		log_error("attach %s: process %ld of host %s has it%s%s",
+			  desc->name, o.pid, o.host,
+			  o.mount_point[0] ? " on " : "", o.mount_point);
+	else
+		log_error("attach %s: %s", desc->name, err_text(r));
+}
+
+/* What has the name may have changed since it was looked up. */
+static int
+attach_node(struct fs *fs, struct node *n, struct disk **ret)
+{
+	struct descriptor desc;
+	struct disk *disk;
+	int r;
+
+	for (int tries = 0; tries < 3; tries++) {
+		r = tree_load(fs->tree, n, &desc, NULL, NULL);
+		if (r < 0)
+			return r;
+		r = disk_attach(fs->opt.engine, desc.name,
+				fs->opt.read_only ? DISK_READ_ONLY : 0, &disk);
+		if (r < 0 && r != -ENOENT) {
+			log_attach(fs, &desc, r);
+			return r;
+		}
+		if (r < 0)
+			continue;
+		disk_descriptor(disk, &desc);
+		if (uuid_equal(&desc.uuid, &n->uuid)) {
+			*ret = disk;
+			return 0;
+		}
+		/* Another one, to which nothing was written. */
+		(void)!disk_detach(disk);
+	}
+	return -ENOENT;
+}
+
+static void
+list_add(struct fs *fs, struct drive *d)
+{
+	tree_pin(fs->tree, d->node);
+	(void)pthread_mutex_lock(&fs->lock);
+	d->prev = NULL;
+	d->next = fs->drives;
+	if (d->next)
+		d->next->prev = d;
+	fs->drives = d;
+	(void)pthread_mutex_unlock(&fs->lock);
+}
+
+static void
+list_remove(struct fs *fs, struct drive *d)
+{
+	(void)pthread_mutex_lock(&fs->lock);
+	if (d->prev)
+		d->prev->next = d->next;
+	else
+		fs->drives = d->next;
+	if (d->next)
+		d->next->prev = d->prev;
+	(void)pthread_mutex_unlock(&fs->lock);
+	tree_unpin(fs->tree, d->node); /* the job has a pin of its own */
+}
+
+int
+drive_attach(struct fs *fs, struct drive *d)
+{
+	struct disk *disk;
+	bool spent;
+	int r;
+
+	if (drive_use(d))
+		return 0;
+	(void)pthread_mutex_lock(&d->lock);
+	spent = is_spent(d);
+	(void)pthread_mutex_unlock(&d->lock);
+	if (spent) {
+		r = drive_detach(fs, d);
+		if (r == -EBUSY)
+			return r;
+	}
+	r = attach_node(fs, d->node, &disk);
+	if (r < 0)
+		return r;
+	(void)pthread_mutex_lock(&d->lock);
+	d->users++;
+	d->pages = false;
+	atomic_store(&d->disk, disk);
+	(void)pthread_mutex_unlock(&d->lock);
+	list_add(fs, d);
+	return 0;
+}
+
+/*
+ * Detach.
+ */
+
+/*
+ * The kernel's pages go first, while the disk still answers: none is dirty
+ * after the last close, but a page being read is waited for.  This is why it
+ * has to be a thread that the kernel does not wait for.
+ */
+static void
+drop_pages(struct fs *fs, struct drive *d)
+{
+	if (fs->session)
+		(void)fuse_lowlevel_notify_inval_inode(fs->session,
+						       d->node->id, 0, 0);
+}
+
+int
+drive_detach(struct fs *fs, struct drive *d)
+{
+	char name[DISK_NAME_MAX + 1];
+	struct disk *disk;
+	int r;
+
+	(void)pthread_mutex_lock(&d->lock);
+	disk = atomic_load(&d->disk);
+	r = disk && d->users ? -EBUSY : 0;
+	if (disk && !r)
+		d->leaving = true;
+	(void)pthread_mutex_unlock(&d->lock);
+	if (!disk || r)
+		return r;
+
+	drop_pages(fs, d);
+	r = disk_detach(disk);
+	if (r < 0) {
+		tree_name(fs->tree, d->node, name);
+		log_error("detach %s: %s; the next attach will recover it",
+			  name, err_text(r));
+	}
+	(void)pthread_mutex_lock(&d->lock);
+	atomic_store(&d->disk, NULL);
+	d->leaving = false;
+	d->pages = false;
+	(void)pthread_mutex_unlock(&d->lock);
+	list_remove(fs, d);
+	atomic_store(&fs->wipe_wanted, true);
+	fs->opt.wake(fs->opt.arg);
+	return r;
+}
+
+bool
+fs_take_wipe(struct fs *fs)
+{
+	return atomic_exchange(&fs->wipe_wanted, false);
+}
+
+/* When the disk may go, in ms from now; -1: not before somebody has come and
+ * gone.  Under the lock. */
+static int64_t
+due_in(const struct fs *fs, const struct drive *d)
+{
+	int64_t left;
+
+	if (!atomic_load(&d->disk) || d->leaving || d->users)
+		return -1;
+	left = d->idle_ms + (int64_t)fs->opt.linger_ms - fs_now_ms();
+	return left < 0 || fs->closing ? 0 : left;
+}
+
+static void
+run_linger(struct fs_job *j)
+{
+	struct drive *d = j->drive;
+	bool go;
+	int r;
+
+	(void)pthread_mutex_lock(&j->fs->lock);
+	(void)pthread_mutex_lock(&d->lock);
+	d->due = false;
+	go = due_in(j->fs, d) == 0;
+	(void)pthread_mutex_unlock(&d->lock);
+	(void)pthread_mutex_unlock(&j->fs->lock);
+	if (!go)
+		return;
+	r = drive_detach(j->fs, d);
+	if (r == 0 || r == -EBUSY)
+		return;
+	(void)pthread_mutex_lock(&j->fs->lock);
+	if (!j->fs->detach_error)
+		j->fs->detach_error = r;
+	(void)pthread_mutex_unlock(&j->fs->lock);
+}
+
+/* With fs->lock held.  When to look again, in ms, or -1. */
+static int64_t
+tick_one(struct fs *fs, struct drive *d)
+{
+	struct fs_job *j;
+	int64_t left;
+
+	(void)pthread_mutex_lock(&d->lock);
+	left = d->due ? -1 : due_in(fs, d);
+	if (left == 0)
+		d->due = true;
+	(void)pthread_mutex_unlock(&d->lock);
+	if (left)
+		return left;
+	j = fs_job_new(fs, NULL, d->node, run_linger);
+	if (j) {
+		fs_start(j);
+		return -1;
+	}
+	(void)pthread_mutex_lock(&d->lock);
+	d->due = false;
+	(void)pthread_mutex_unlock(&d->lock);
+	return 1000; /* no memory now */
+}
+
+int
+fs_tick(struct fs *fs)
+{
+	int64_t next = -1;
+
+	(void)pthread_mutex_lock(&fs->lock);
+	for (struct drive *d = fs->drives; d; d = d->next) {
+		int64_t left = tick_one(fs, d);
+
+		if (left >= 0 && (next < 0 || left < next))
+			next = left;
+	}
+	(void)pthread_mutex_unlock(&fs->lock);
+	return (int)(next > 3600000 ? 3600000 : next);
+}
+
+int
+fs_detach_all(struct fs *fs)
+{
+	bool more = true;
+	int r;
+
+	jobs_drain(fs->opt.jobs); /* what attaches must have attached */
+	(void)pthread_mutex_lock(&fs->lock);
+	fs->closing = true;
+	fs->detach_error = 0;
+	for (struct drive *d = fs->drives; d; d = d->next) {
+		(void)pthread_mutex_lock(&d->lock);
+		d->users = d->n_direct = d->n_cached = 0;
+		(void)pthread_mutex_unlock(&d->lock);
+	}
+	(void)pthread_mutex_unlock(&fs->lock);
+	while (more) {
+		(void)fs_tick(fs);
+		jobs_drain(fs->opt.jobs);
+		(void)pthread_mutex_lock(&fs->lock);
+		more = fs->drives != NULL;
+		r = fs->detach_error;
+		(void)pthread_mutex_unlock(&fs->lock);
+	}
+	return r;
+}
+
+unsigned
+fs_count(struct fs *fs, unsigned *ret_open)
+{
+	unsigned n = 0, open = 0;
+
+	(void)pthread_mutex_lock(&fs->lock);
+	for (struct drive *d = fs->drives; d; d = d->next) {
+		(void)pthread_mutex_lock(&d->lock);
+		open += d->users;
+		n++;
+		(void)pthread_mutex_unlock(&d->lock);
+	}
+	(void)pthread_mutex_unlock(&fs->lock);
+	if (ret_open)
+		*ret_open = open;
+	return n;
+}
+
+static void
+run_commit(struct fs_job *j)
+{
+	char name[DISK_NAME_MAX + 1];
+	int r;
+
+	if (!drive_use(j->drive))
+		return;
+	r = disk_flush(atomic_load(&j->drive->disk));
+	drive_unuse(j->fs, j->drive);
+	if (r == 0)
+		return;
+	tree_name(j->fs->tree, j->node, name);
+	log_error("commit %s: %s", name, err_text(r));
+}
+
+void
+fs_commit_all(struct fs *fs)
+{
+	(void)pthread_mutex_lock(&fs->lock);
+	for (struct drive *d = fs->drives; d; d = d->next) {
+		struct fs_job *j = fs_job_new(fs, NULL, d->node, run_commit);
+
+		if (j)
+			fs_start(j);
+	}
+	(void)pthread_mutex_unlock(&fs->lock);
+}
+
+/*
+ * How the kernel is to treat its pages of a file.  Past them is faster where
+ * the client has asked for O_DIRECT (namespace.md).  But older kernels leave a
+ * page in the cache that somebody else wrote past: so either all open files of
+ * a disk go through the cache, where an O_DIRECT write takes the pages away,
+ * or none does.
+ */
+void
+drive_opened(struct drive *d, int flags, struct fuse_open_answer *ret)
+{
+	ret->fh = 0;
+	ret->flags = 0;
+	(void)pthread_mutex_lock(&d->lock);
+	if (d->n_direct || ((flags & O_DIRECT) && !d->n_cached)) {
+		d->n_direct++;
+		d->pages = false; /* no KEEP_CACHE: the kernel drops them */
+		ret->fh = FH_DIRECT;
+		ret->flags = FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
+	} else {
+		d->n_cached++;
+		if (d->pages)
+			ret->flags = FOPEN_KEEP_CACHE;
+		d->pages = true;
+	}
+	(void)pthread_mutex_unlock(&d->lock);
+}
+
+void
+drive_closed(struct fs *fs, struct drive *d, uint64_t fh)
+{
+	unsigned *n = fh & FH_DIRECT ? &d->n_direct : &d->n_cached;
+
+	(void)pthread_mutex_lock(&d->lock);
+	if (*n)
+		--*n;
+	(void)pthread_mutex_unlock(&d->lock);
+	drive_unuse(fs, d);
+}

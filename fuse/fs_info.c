@@ -1,0 +1,393 @@
+/*
+ * fs_info.c - the files below info/: text about a disk, and the ioctls that say
+ * what a file operation cannot.
+ *
+ * The text is INI: the descriptor as it stands in the store, then [state] and
+ * [counters].
+ */
+#include "fs_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <sealdisk/ioctl.h>
+
+struct look {
+	struct disk_stats stats;
+	bool there;
+};
+
+static void
+look_stats(struct disk *disk, void *arg)
+{
+	struct look *l = arg;
+
+	disk_stats(disk, &l->stats);
+	l->there = true;
+}
+
+/* The counters of the disk, if it is attached here; zeros if not. */
+static void
+look_at(struct fs *fs, struct node *info, struct look *ret)
+{
+	struct node *n;
+
+	memset(ret, 0, sizeof(*ret));
+	if (tree_other(fs->tree, info, NODE_DISK, &n) < 0)
+		return;
+	if (!drive_look(n, look_stats, ret))
+		ret->there = false;
+	tree_unpin(fs->tree, n);
+}
+
+/* There is one layer, so all that it holds comes free with the disk. */
+static void
+print_state(FILE *f, struct fs *fs, const struct descriptor *desc,
+	    const struct look *l)
+{
+	uint64_t allocated = l->there ? l->stats.allocated : desc->allocated;
+	char since[TIME_STR_LEN] = "";
+	struct lock_owner o;
+
+	fprintf(f, "\n[state]\n");
+	if (catalog_disk_owner(fs->catalog, &desc->uuid, &o) == 0) {
+		format_time(o.since, since);
+		fprintf(f, "attached_by = host %s, process %ld%s%s\n", o.host,
+			o.pid, o.mount_point[0] ? ", on " : "", o.mount_point);
+	} else {
+		fprintf(f, "attached_by =\n");
+	}
+	fprintf(f, "since =%s%s\n", since[0] ? " " : "", since);
+	fprintf(f, "allocated = %" PRIu64 "\n", allocated);
+	fprintf(f, "layers = 1\n");
+	fprintf(f, "would_free = %" PRIu64 "\n", allocated);
+}
+
+static void
+print_counters(FILE *f, const struct disk_stats *s)
+{
+	const struct {
+		const char *key;
+		uint64_t value;
+	} rows[] = {
+		{ "reads", s->reads },
+		{ "read_bytes", s->read_bytes },
+		{ "writes", s->writes },
+		{ "write_bytes", s->write_bytes },
+		{ "zeros", s->zeros },
+		{ "flushes", s->flushes },
+		{ "commits", s->commits },
+		{ "commit_errors", s->commit_errors },
+		{ "faults", s->faults },
+		{ "repairs", s->repairs },
+		{ "dirty_groups", s->dirty_groups },
+		{ "chunks_open", s->chunks_open },
+		{ "failed", s->failed },
+		{ "unclean", s->unclean },
+	};
+
+	fprintf(f, "\n[counters]\n");
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		fprintf(f, "%s = %" PRIu64 "\n", rows[i].key, rows[i].value);
+}
+
+int
+info_text(struct fs *fs, struct node *n, char **ret, size_t *ret_len)
+{
+	CLEANUP(free_memp) char *text = NULL, *out = NULL;
+	struct descriptor desc;
+	struct look look;
+	size_t len, out_len;
+	FILE *f;
+	int r = tree_load(fs->tree, n, &desc, &text, &len);
+
+	if (r < 0)
+		return r;
+	look_at(fs, n, &look);
+	f = open_memstream(&out, &out_len);
+	if (!f)
+		return -errno;
+	(void)fwrite(text, 1, len, f);
+	print_state(f, fs, &desc, &look);
+	print_counters(f, &look.stats);
+	if (fclose(f) != 0)
+		return -errno;
+	*ret = TAKE(out);
+	*ret_len = out_len;
+	return 0;
+}
+
+void
+info_open(fuse_req_t req, struct node *n, struct fuse_file_info *fi)
+{
+	struct fs *fs = fs_of(req);
+	size_t len;
+	char *text;
+	int r = 0;
+
+	if ((fi->flags & O_ACCMODE) != O_RDONLY)
+		r = -EACCES;
+	if (r == 0)
+		r = info_text(fs, n, &text, &len);
+	if (r == 0)
+		r = note_put(fs, text, len, &fi->fh);
+	if (r < 0) {
+		fs_reply(req, r);
+		return;
+	}
+	/* The size that the kernel knows is not that of this text. */
+	fi->direct_io = 1;
+	if (fuse_reply_open(req, fi) < 0)
+		note_drop(fs, fi->fh);
+}
+
+/* A file that an earlier process opened: its text is made anew. */
+static void
+read_anew(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off)
+{
+	CLEANUP(free_memp) char *text = NULL;
+	struct node *n = fs_node(req, ino);
+	size_t len = 0;
+	int r = -EIO;
+
+	if (!n)
+		return;
+	if (n->kind == NODE_INFO)
+		r = info_text(fs_of(req), n, &text, &len);
+	if (r < 0) {
+		fs_reply(req, r);
+		return;
+	}
+	if ((uint64_t)off >= len)
+		size = 0;
+	else if (size > len - (size_t)off)
+		size = len - (size_t)off;
+	(void)fuse_reply_buf(req, size ? text + off : NULL, size);
+}
+
+void
+info_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, uint64_t fh)
+{
+	size_t len;
+	const char *text = note_get(fs_of(req), fh, &len);
+
+	if (!text) {
+		read_anew(req, ino, size, off);
+		return;
+	}
+	if ((uint64_t)off >= len)
+		size = 0;
+	else if (size > len - (size_t)off)
+		size = len - (size_t)off;
+	(void)fuse_reply_buf(req, size ? text + off : NULL, size);
+}
+
+off_t
+info_size(struct fs *fs, uint64_t fh, off_t size)
+{
+	size_t len;
+
+	return note_get(fs, fh, &len) ? (off_t)len : size;
+}
+
+/*
+ * The ioctls.
+ */
+
+static bool
+is_one_of(const char *value, const char *a, const char *b)
+{
+	return strcmp(value, a) == 0 || strcmp(value, b) == 0;
+}
+
+/* As the categories of cloud disks are called: cloud_essd.  Local disks are
+ * never encrypted there, so that no disk of ours is one. */
+static bool
+is_category(const char *s)
+{
+	size_t len = strlen(s);
+
+	return len > 0 && len < sizeof(((struct descriptor *)0)->category) &&
+	       strncmp(s, "local", 5) != 0 &&
+	       strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789_") == len;
+}
+
+/* The property's place in the descriptor, if ${p} is one with a valid value. */
+static int
+find_property(struct descriptor *desc, const struct sd_ioc_property *p,
+	      char **ret, size_t *ret_room)
+{
+	bool valid;
+
+	if (strcmp(p->key, "kind") == 0) {
+		valid = is_one_of(p->value, "system", "data");
+		*ret = desc->kind;
+		*ret_room = sizeof(desc->kind);
+	} else if (strcmp(p->key, "category") == 0) {
+		valid = is_category(p->value);
+		*ret = desc->category;
+		*ret_room = sizeof(desc->category);
+	} else if (strcmp(p->key, "on_key_revoked") == 0) {
+		valid = is_one_of(p->value, "keep", "stop");
+		*ret = desc->on_key_revoked;
+		*ret_room = sizeof(desc->on_key_revoked);
+	} else if (strcmp(p->key, "anchor") == 0) {
+		if (strcmp(p->value, "kms") == 0)
+			return -EOPNOTSUPP; /* this version keeps none */
+		valid = strcmp(p->value, "none") == 0;
+		*ret = desc->anchor;
+		*ret_room = sizeof(desc->anchor);
+	} else {
+		valid = false;
+	}
+	return valid ? 0 : -EINVAL;
+}
+
+static int
+edit(struct descriptor *desc, void *arg)
+{
+	const struct sd_ioc_property *p = arg;
+	size_t len = strlen(p->value) + 1, room;
+	char *to;
+	int r = find_property(desc, p, &to, &room);
+
+	if (r < 0)
+		return r;
+	if (len > room)
+		return -EINVAL;
+	memcpy(to, p->value, len);
+	return 0;
+}
+
+static void
+reply_ioctl(fuse_req_t req, int r, const void *out, size_t len)
+{
+	if (r < 0)
+		fs_reply(req, r);
+	else
+		(void)fuse_reply_ioctl(req, 0, out, len);
+}
+
+static void
+run_set(struct fs_job *j)
+{
+	int r = drive_change(j->fs, j->drive, edit, j->data);
+
+	reply_ioctl(j->req, r, NULL, 0);
+}
+
+static void
+run_detach(struct fs_job *j)
+{
+	reply_ioctl(j->req, drive_detach(j->fs, j->drive), NULL, 0);
+}
+
+/* A job on the strand of the disk that an info file is about. */
+static struct fs_job *
+disk_job(fuse_req_t req, struct node *info, void (*run)(struct fs_job *j))
+{
+	struct fs *fs = fs_of(req);
+	struct fs_job *j;
+	struct node *n;
+	int r = tree_other(fs->tree, info, NODE_DISK, &n);
+
+	if (r < 0) {
+		fs_reply(req, r);
+		return NULL;
+	}
+	j = fs_job_new(fs, req, n, run);
+	tree_unpin(fs->tree, n);
+	return j;
+}
+
+static void
+ioctl_set(fuse_req_t req, struct node *info, const void *in, size_t in_len)
+{
+	CLEANUP(free_memp) struct sd_ioc_property *p = malloc(sizeof(*p));
+	struct fs_job *j;
+
+	if (!p || in_len != sizeof(*p)) {
+		fs_reply(req, p ? -EINVAL : -ENOMEM);
+		return;
+	}
+	memcpy(p, in, sizeof(*p));
+	if (!memchr(p->key, 0, sizeof(p->key)) ||
+	    !memchr(p->value, 0, sizeof(p->value))) {
+		fs_reply(req, -EINVAL);
+		return;
+	}
+	j = disk_job(req, info, run_set);
+	if (!j)
+		return;
+	j->data = TAKE(p);
+	fs_start(j);
+}
+
+static void
+ioctl_stats(fuse_req_t req, struct node *info)
+{
+	struct sd_ioc_stats out = { .version = 1 };
+	struct look l;
+
+	look_at(fs_of(req), info, &l);
+	out.attached = l.there;
+	out.reads = l.stats.reads;
+	out.read_bytes = l.stats.read_bytes;
+	out.writes = l.stats.writes;
+	out.write_bytes = l.stats.write_bytes;
+	out.zeros = l.stats.zeros;
+	out.flushes = l.stats.flushes;
+	out.commits = l.stats.commits;
+	out.commit_errors = l.stats.commit_errors;
+	out.faults = l.stats.faults;
+	out.repairs = l.stats.repairs;
+	out.allocated = l.stats.allocated;
+	out.dirty_groups = l.stats.dirty_groups;
+	out.chunks_open = l.stats.chunks_open;
+	out.failed = l.stats.failed;
+	out.unclean = l.stats.unclean;
+	reply_ioctl(req, 0, &out, sizeof(out));
+}
+
+static void
+ioctl_daemon(fuse_req_t req)
+{
+	struct sd_ioc_daemon out = { .version = 1, .pid = getpid() };
+
+	out.attached = fs_count(fs_of(req), NULL);
+	reply_ioctl(req, 0, &out, sizeof(out));
+}
+
+void
+fs_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg,
+	 struct fuse_file_info *fi, unsigned flags, const void *in,
+	 size_t in_len, size_t out_len)
+{
+	struct node *n = fs_node(req, ino);
+	struct fs_job *j;
+
+	(void)arg;
+	(void)fi;
+	(void)flags;
+	(void)out_len;
+	if (!n)
+		return;
+	if (cmd == SD_IOC_DAEMON && ino == NODE_ROOT) {
+		ioctl_daemon(req);
+	} else if (n->kind != NODE_INFO) {
+		fs_reply(req, -ENOTTY);
+	} else if (cmd == SD_IOC_SET) {
+		ioctl_set(req, n, in, in_len);
+	} else if (cmd == SD_IOC_STATS) {
+		ioctl_stats(req, n);
+	} else if (cmd == SD_IOC_DETACH) {
+		j = disk_job(req, n, run_detach);
+		if (j)
+			fs_start(j);
+	} else {
+		fs_reply(req, -ENOTTY);
+	}
+}

@@ -1,0 +1,259 @@
+/*
+ * fs_open.c - open, close and create.
+ *
+ * An open of an attached disk is answered at once by whichever worker it came
+ * to.  The first one, and every create, need the KMS and are answered by a job.
+ */
+#include "fs_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <string.h>
+
+#include <sealdisk/log.h>
+
+/* What cp and qemu-img bring may hold a partition table that counts in 512. */
+#define NEW_SECTOR 512
+
+/* libfuse 3.14 cannot say FOPEN_PARALLEL_DIRECT_WRITES, so the answer is put
+ * together here. */
+static void
+reply_open(struct fs *fs, fuse_req_t req, struct drive *d, int flags)
+{
+	struct fuse_open_answer a;
+	struct fuse_open_out out = { .fh = 0 };
+
+	drive_opened(d, flags, &a);
+	out.fh = a.fh;
+	out.open_flags = a.flags;
+	/* If the kernel does not take it, it will not send a release either. */
+	if (fuse_reply_buf(req, (const char *)&out, sizeof(out)) < 0)
+		drive_closed(fs, d, a.fh);
+}
+
+static void
+run_open(struct fs_job *j)
+{
+	int r = drive_attach(j->fs, j->drive);
+
+	if (r < 0)
+		fs_reply(j->req, r);
+	else
+		reply_open(j->fs, j->req, j->drive, j->flags);
+}
+
+void
+fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct fs *fs = fs_of(req);
+	struct node *n = fs_node(req, ino);
+	struct drive *d;
+	struct fs_job *j;
+
+	if (!n)
+		return;
+	if (n->kind == NODE_INFO) {
+		info_open(req, n, fi);
+		return;
+	}
+	d = drive_peek(n);
+	if (d && drive_use(d)) {
+		reply_open(fs, req, d, fi->flags);
+		return;
+	}
+	j = fs_job_new(fs, req, n, run_open);
+	if (!j)
+		return;
+	j->flags = fi->flags;
+	fs_start(j);
+}
+
+void
+fs_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct fs *fs = fs_of(req);
+	struct node *n = tree_find(fs->tree, ino);
+
+	if (n && n->kind == NODE_INFO)
+		note_drop(fs, fi->fh);
+	else if (n && drive_peek(n))
+		drive_closed(fs, drive_peek(n), fi->fh);
+	fs_reply(req, 0);
+}
+
+/*
+ * Create: a disk of size 0, under the default CMK, opened.
+ */
+
+static void
+fill_attr(const struct stat *st, struct fuse_attr *a)
+{
+	a->ino = st->st_ino;
+	a->size = (uint64_t)st->st_size;
+	a->blocks = (uint64_t)st->st_blocks;
+	a->atime = (uint64_t)st->st_atime;
+	a->mtime = (uint64_t)st->st_mtime;
+	a->ctime = (uint64_t)st->st_ctime;
+	a->mode = st->st_mode;
+	a->nlink = (uint32_t)st->st_nlink;
+	a->uid = st->st_uid;
+	a->gid = st->st_gid;
+	a->blksize = (uint32_t)st->st_blksize;
+}
+
+/* Node and open file in one answer, for the reason of reply_open(). */
+static void
+reply_create(struct fs *fs, fuse_req_t req, struct drive *d, int flags,
+	     const struct fuse_entry_param *e)
+{
+	struct {
+		struct fuse_entry_out entry;
+		struct fuse_open_out open;
+	} out = { .entry.nodeid = e->ino };
+	struct fuse_open_answer a;
+
+	/* Whole seconds: see TIMEOUT_... */
+	out.entry.entry_valid = (uint64_t)e->entry_timeout;
+	out.entry.attr_valid = (uint64_t)e->attr_timeout;
+	fill_attr(&e->attr, &out.entry.attr);
+	drive_opened(d, flags, &a);
+	out.open.fh = a.fh;
+	out.open.open_flags = a.flags;
+	tree_count(fs->tree, d->node);
+	if (fuse_reply_buf(req, (const char *)&out, sizeof(out)) < 0) {
+		tree_forget(fs->tree, d->node->id, 1);
+		drive_closed(fs, d, a.fh);
+	}
+}
+
+/* On the new disk's own strand. */
+static void
+run_open_new(struct fs_job *j)
+{
+	struct fuse_entry_param e;
+	int r = drive_attach(j->fs, j->drive);
+
+	if (r < 0) {
+		fs_reply(j->req, r);
+		return;
+	}
+	r = fs_entry(j->fs, j->node, NULL, &e);
+	if (r == 0) {
+		reply_create(j->fs, j->req, j->drive, j->flags, &e);
+		return;
+	}
+	drive_unuse(j->fs, j->drive);
+	fs_reply(j->req, r);
+}
+
+static int
+make_disk(struct fs_job *j, struct descriptor *desc, struct node **ret)
+{
+	const struct disk_params p = {
+		.name = j->name,
+		.sector_size = NEW_SECTOR,
+		.kind = "data",
+		.key = j->fs->opt.key,
+		.uid = j->fs->opt.uid,
+		.gid = j->fs->opt.gid,
+		.mode = j->mode,
+	};
+	struct fs *fs = j->fs;
+	int r = catalog_create(fs->catalog, engine_kms(fs->opt.engine), &p,
+			       desc, NULL);
+
+	if (r < 0 && r != -EEXIST)
+		log_error("create %s: %s", j->name, err_text(r));
+	/* Somebody else may have been faster: unless that was to be told, it is
+	 * theirs that is opened. */
+	if (r == -EEXIST && !(j->flags & O_EXCL))
+		r = 0;
+	if (r == 0)
+		r = tree_lookup(fs->tree, NODE_DISKS, j->name, desc, ret);
+	return r;
+}
+
+static void
+run_create(struct fs_job *j)
+{
+	struct descriptor desc;
+	struct fs_job *next;
+	struct node *n;
+	int r = make_disk(j, &desc, &n);
+
+	if (r < 0) {
+		fs_reply(j->req, r);
+		return;
+	}
+	next = fs_job_new(j->fs, j->req, n, run_open_new);
+	if (next) {
+		next->flags = j->flags;
+		fs_start(next);
+	}
+	tree_unpin(j->fs->tree, n);
+}
+
+/* mknod(2) of a regular file: a new disk that nobody opens. */
+static void
+run_mknod(struct fs_job *j)
+{
+	struct fuse_entry_param e;
+	struct fs *fs = j->fs;
+	struct descriptor desc;
+	struct node *n;
+	int r = make_disk(j, &desc, &n);
+
+	if (r < 0) {
+		fs_reply(j->req, r);
+		return;
+	}
+	r = fs_entry(fs, n, &desc, &e);
+	if (r < 0) {
+		fs_reply(j->req, r);
+	} else {
+		tree_count(fs->tree, n);
+		if (fuse_reply_entry(j->req, &e) < 0)
+			tree_forget(fs->tree, n->id, 1);
+	}
+	tree_unpin(fs->tree, n);
+}
+
+/* A new disk is its owner's alone, whatever the client's umask says. */
+static void
+start_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+	     int flags, void (*run)(struct fs_job *j))
+{
+	int r = fs_check_name(parent, name);
+	struct fs_job *j;
+
+	if (r < 0) {
+		fs_reply(req, r);
+		return;
+	}
+	j = fs_job_new(fs_of(req), req, NULL, run);
+	if (!j)
+		return;
+	j->flags = flags;
+	j->mode = mode & 0600;
+	(void)strcpy(j->name, name);
+	fs_start(j);
+}
+
+void
+fs_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+	  struct fuse_file_info *fi)
+{
+	start_create(req, parent, name, mode, fi->flags, run_create);
+}
+
+void
+fs_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+	 dev_t rdev)
+{
+	(void)rdev;
+	if (!S_ISREG(mode))
+		fs_reply(req, -EPERM);
+	else
+		start_create(req, parent, name, mode, O_EXCL, run_mknod);
+}

@@ -1,0 +1,234 @@
+/*
+ * fs_private.h - what the fs*.c files share.
+ */
+#ifndef SEALDISK_FS_PRIVATE_H
+#define SEALDISK_FS_PRIVATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
+
+#include "fs.h"
+#include "tree.h"
+#include "worker.h"
+
+/*
+ * How long the kernel may believe what it was told, in seconds.  A disk that
+ * is not attached here can be changed by any command at any time; one that is
+ * changes through this mount alone, but its name may change just after.
+ */
+#define TIMEOUT_DETACHED 0.0
+#define TIMEOUT_ATTACHED 1.0
+#define TIMEOUT_FOLDER 3600.0
+
+/* Bits of a disk's file handle: all that a handle holds, so that it means the
+ * same to the next process. */
+enum { FH_DIRECT = 1 };
+
+/*
+ * What a disk is put into to be used, kept with its node.  ${disk} is set and
+ * cleared by jobs of the strand, under the lock; whoever has counted itself in
+ * ${users} (an open file, a request under way) may use it without the lock.
+ */
+struct drive {
+	struct strand strand;
+	struct node *node;
+	pthread_mutex_t lock; /* guards what follows */
+	_Atomic(struct disk *) disk;
+	bool leaving; /* its detach has begun */
+	bool due;     /* a detach job is queued */
+	unsigned users;
+	/* Open files past the kernel's page cache, and through it; whether the
+	 * pages that the kernel has are those of the disk. */
+	unsigned n_direct, n_cached;
+	bool pages;
+	int64_t idle_ms; /* monotonic: when the last user went */
+	/* guarded by fs->lock: the list of drives that hold a disk */
+	struct drive *next, *prev;
+};
+
+struct note;
+
+struct fs {
+	struct fs_options opt;
+	struct catalog *catalog;
+	struct tree *tree;
+	struct fuse_session *session;
+	time_t mounted;
+	_Atomic bool serving, wipe_wanted;
+	pthread_mutex_t lock; /* guards what follows */
+	struct drive *drives;
+	bool closing; /* detach without lingering */
+	bool sweeping, sweep_again;
+	int detach_error;
+	struct note *notes;
+	uint64_t next_note;
+	volatile bool stop_sweep;
+};
+
+/* A request that is answered by a job. */
+struct fs_job {
+	struct job job;
+	struct fs *fs;
+	fuse_req_t req; /* NULL: nobody waits */
+	struct node *node; /* pinned; NULL where it is about a new name */
+	struct drive *drive;
+	void (*run)(struct fs_job *j);
+	int flags; /* of open, create, rename */
+	mode_t mode;
+	struct stat st; /* of setattr */
+	int to_set;
+	char name[DISK_NAME_MAX + 1], to[DISK_NAME_MAX + 1];
+	void *data; /* free()d at the end */
+};
+
+/*
+ * fs.c: answers, attributes, jobs.
+ */
+
+/* The errno that a client sees for the engine's ${r}: positive. */
+int fs_errno(int r) CHECKED;
+/* Answer 0 or an error. */
+void fs_reply(fuse_req_t req, int r);
+
+struct fs *fs_of(fuse_req_t req);
+/* The node that a request is about, or NULL, answered. */
+struct node *fs_node(fuse_req_t req, fuse_ino_t ino);
+
+/* *ret_timeout: see TIMEOUT_...  ${desc} NULL: it is looked up. */
+int fs_stat(struct fs *fs, struct node *n, const struct descriptor *desc,
+	    struct stat *ret, double *ret_timeout)
+    __attribute__((__nonnull__(1, 2, 4, 5))) CHECKED;
+int fs_entry(struct fs *fs, struct node *n, const struct descriptor *desc,
+	     struct fuse_entry_param *ret)
+    __attribute__((__nonnull__(1, 2, 4))) CHECKED;
+
+/**
+ * fs_job_new(fs, req, node, run):
+ * A job on the strand of ${node} (which it pins), or on none where that is
+ * NULL.  It is queued by fs_start() when its arguments are filled in.  NULL:
+ * no memory, which has been answered.
+ */
+struct fs_job *fs_job_new(struct fs *fs, fuse_req_t req, struct node *node,
+			  void (*run)(struct fs_job *j));
+void fs_start(struct fs_job *j) NONNULL;
+
+int64_t fs_now_ms(void);
+
+/*
+ * fs_drive.c: attach, detach, and the time between.
+ */
+
+/* The drive of a disk's node.  NULL: no memory. */
+struct drive *drive_of(struct fs *fs, struct node *n) NONNULL;
+/* The same, if it was made already. */
+struct drive *drive_peek(struct node *n) NONNULL;
+void drive_release(void *user);
+
+/* If a disk is there and stays, count the caller in: until drive_unuse(). */
+bool drive_use(struct drive *d) NONNULL CHECKED;
+void drive_unuse(struct fs *fs, struct drive *d) NONNULL;
+
+/* For the jobs of the drive's strand alone: */
+/* Attach, unless it is, and count the caller in. */
+int drive_attach(struct fs *fs, struct drive *d) NONNULL CHECKED;
+/* -EBUSY: in use.  0 also where it is not attached. */
+int drive_detach(struct fs *fs, struct drive *d) NONNULL CHECKED;
+
+/* With the drive's disk, if there is one, under its lock: not to block.
+ * False: there is none. */
+bool drive_look(struct node *n, void (*fn)(struct disk *disk, void *arg),
+		void *arg) __attribute__((__nonnull__(1, 2))) CHECKED;
+
+/* The kernel's pages of the file, by how it was opened: answers of open. */
+struct fuse_open_answer {
+	uint64_t fh;
+	uint32_t flags;
+};
+void drive_opened(struct drive *d, int flags, struct fuse_open_answer *ret)
+    NONNULL;
+void drive_closed(struct fs *fs, struct drive *d, uint64_t fh) NONNULL;
+
+/**
+ * drive_change(fs, d, fn, arg):
+ * On the strand: change the descriptor, whether the disk is attached here or
+ * not.  -EBUSY: somebody else has it.
+ */
+int drive_change(struct fs *fs, struct drive *d,
+		 int (*fn)(struct descriptor *desc, void *arg), void *arg)
+    __attribute__((__nonnull__(1, 2, 3))) CHECKED;
+
+/*
+ * fs_open.c, fs_file.c, fs_attr.c, fs_dir.c, fs_name.c, fs_info.c: requests.
+ */
+void fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void fs_create(fuse_req_t req, fuse_ino_t parent, const char *name,
+	       mode_t mode, struct fuse_file_info *fi);
+void fs_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+	      dev_t rdev);
+void fs_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+	     struct fuse_file_info *fi);
+void fs_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size,
+	      off_t off, struct fuse_file_info *fi);
+void fs_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off,
+		  off_t len, struct fuse_file_info *fi);
+void fs_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void fs_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
+	      struct fuse_file_info *fi);
+void fs_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void fs_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
+	      struct fuse_file_info *fi);
+
+void fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void fs_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
+		struct fuse_file_info *fi);
+
+void fs_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void fs_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		struct fuse_file_info *fi);
+void fs_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		    struct fuse_file_info *fi);
+void fs_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+
+void fs_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
+void fs_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
+	       fuse_ino_t to_parent, const char *to, unsigned flags);
+void fs_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent,
+	     const char *name);
+void fs_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name,
+	      mode_t mode);
+void fs_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
+void fs_symlink(fuse_req_t req, const char *link, fuse_ino_t parent,
+		const char *name);
+/* 0, or what a new name in that folder is refused with. */
+int fs_check_name(uint64_t parent, const char *name) NONNULL CHECKED;
+
+/* The text of an info file; malloc'ed. */
+int info_text(struct fs *fs, struct node *n, char **ret, size_t *ret_len)
+    NONNULL CHECKED;
+void info_open(fuse_req_t req, struct node *n, struct fuse_file_info *fi);
+void info_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+	       uint64_t fh);
+/* The size of the text that ${fh} reads; ${size} where that is not known. */
+off_t info_size(struct fs *fs, uint64_t fh, off_t size) NONNULL CHECKED;
+void fs_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg,
+	      struct fuse_file_info *fi, unsigned flags, const void *in,
+	      size_t in_len, size_t out_len);
+
+/*
+ * fs_note.c: text that an open file or folder goes on reading as it was when
+ * it was opened.  A handle that is not known (of an earlier process) is no
+ * error: whoever reads makes the text anew.
+ */
+
+/* Takes ${text} over, NULL for none yet.  *ret_id is never 0. */
+int note_put(struct fs *fs, char *text, size_t len, uint64_t *ret_id)
+    __attribute__((__nonnull__(1, 4))) CHECKED;
+/* Replace the text. */
+void note_set(struct fs *fs, uint64_t id, char *text, size_t len) NONNULL;
+/* NULL: not known.  The text stays until note_drop() of an open file. */
+const char *note_get(struct fs *fs, uint64_t id, size_t *ret_len) NONNULL;
+void note_drop(struct fs *fs, uint64_t id) NONNULL;
+void notes_free(struct fs *fs) NONNULL;
+
+#endif

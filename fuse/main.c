@@ -1,0 +1,176 @@
+/*
+ * main.c - the program `sealdisk`: the table of its commands, and what their
+ * errors are as an exit status.
+ *
+ * The table is read by dispatch, help, completion and tests/cli.sh.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <sealdisk/crypto.h>
+#include <sealdisk/log.h>
+#include <sealdisk/secret.h>
+
+#include "cmd/cmd.h"
+
+/* Sorted by name; tests/cli.sh checks it. */
+const struct command commands[] = {
+	{ "attach", cmd_attach, 1, 1, "NAME [--ro]",
+	  "set up a loop device over a disk and print its path",
+	  "  --ro   read only\n\nThe store must be mounted.\n", NULL },
+	{ "create", cmd_create, 1, 1,
+	  "NAME --size N [--key K] [--kind K] [--category C] "
+	  "[--sector-size N]",
+	  "make an empty disk",
+	  "  --size N          bytes, or with K, M, G or T\n"
+	  "  --key K           the master key: id or alias\n"
+	  "  --kind K          system or data\n"
+	  "  --category C      of cloud disk; cloud_essd\n"
+	  "  --sector-size N   512 or 4096; 4096\n",
+	  NULL },
+	{ "detach", cmd_detach, 1, 1, "NAME",
+	  "remove a disk's loop devices, and wait for its last commit", NULL,
+	  NULL },
+	{ "help", cmd_help, 0, -1, "[COMMAND | config]", "say more", NULL,
+	  NULL },
+	{ "info", cmd_info, 1, 1, "NAME", "show all about a disk", NULL, NULL },
+	{ "init", cmd_init, 1, 1,
+	  "STORE [--kms embedded|URL] [--region R] [--cipher C]",
+	  "make a store, and keystore and root key where there are none",
+	  "  --kms K      embedded, the only one in this version\n"
+	  "  --region R   of the keys\n"
+	  "  --cipher C   aes-256-gcm or aes-256-ocb\n",
+	  NULL },
+	{ "key", NULL, 1, -1, "COMMAND ...", "manage master keys", NULL,
+	  key_commands },
+	{ "kms", NULL, 1, -1, "COMMAND ...",
+	  "save, put back or look at the key service", NULL, kms_commands },
+	{ "ls", cmd_ls, 0, 0, "[--names]", "list the disks", NULL, NULL },
+	{ "mount", cmd_mount, 2, -1, "STORE MOUNTPOINT [-f] [-o OPTION,...]",
+	  "mount a store", "Mount options: see mount.sealdisk(8).\n", NULL },
+	{ "rename", cmd_rename, 2, 2, "NAME NEW", "give a disk another name",
+	  NULL, NULL },
+	{ "resize", cmd_resize, 2, 2, "NAME SIZE",
+	  "make a disk larger or smaller", NULL, NULL },
+	{ "rm", cmd_rm, 1, 1, "NAME", "delete a disk and all that is on it",
+	  NULL, NULL },
+	{ "set", cmd_set, 2, -1, "NAME KEY=VALUE ...",
+	  "change properties of a disk",
+	  "  kind=system|data\n  category=C\n  on_key_revoked=keep|stop\n"
+	  "  anchor=none\n",
+	  NULL },
+	{ "umount", cmd_umount, 1, 1, "MOUNTPOINT", "unmount a store", NULL,
+	  NULL },
+	{ NULL, NULL, 0, 0, NULL, NULL, NULL, NULL },
+};
+
+/* The exit status is an interface: cli.md, sealdisk(1), tests/cli.sh. */
+int
+exit_status(int err)
+{
+	switch (err) {
+	case 0:
+		return 0;
+	case CMD_USAGE:
+		return 2;
+	case -ENOENT:
+		return 3;
+	case -EBUSY:
+		return 4;
+	case -ENOKEY:
+	case -EKEYREVOKED:
+	case -EKEYEXPIRED:
+	case -EKEYREJECTED:
+	case -EHOSTDOWN:
+	case -EDQUOT:
+		return 5;
+	case -EBADMSG: /* does not verify */
+	case -EUCLEAN: /* malformed */
+	case -ESTALE:  /* rolled back */
+		return 6;
+	default:
+		return 1;
+	}
+}
+
+/* mount(8) calls us by one of these names. */
+static bool
+is_mount_helper(const char *argv0)
+{
+	const char *slash = strrchr(argv0, '/');
+	const char *name = slash ? slash + 1 : argv0;
+
+	return strcmp(name, "mount.sealdisk") == 0 ||
+	       strcmp(name, "mount.fuse.sealdisk") == 0;
+}
+
+static int
+run_mount(int argc, char **argv)
+{
+	static char name[] = "mount";
+
+	argv[0] = name;
+	return cmd_dispatch(commands, argc, argv);
+}
+
+static int
+run(int argc, char **argv)
+{
+	static char help_name[] = "help";
+	char *help[] = { help_name, NULL };
+	int what, r;
+
+	if (argc > 0 && is_mount_helper(argv[0]))
+		return run_mount(argc, argv);
+	/* mount.fuse3, for want of our own helper, runs `sealdisk SOURCE
+	 * MOUNTPOINT -o ...`: no command has a slash in its name. */
+	if (argc > 1 && argv[1][0] != '-' && strchr(argv[1], '/'))
+		return run_mount(argc, argv);
+	r = cmd_parse_globals(&argc, &argv, &what);
+	if (r)
+		return r;
+	switch (what) {
+	case 'v':
+		printf("sealdisk %s\n", PACKAGE_VERSION);
+		return 0;
+	case 'l':
+		return cmd_list(argc, argv);
+	case 'h':
+		return cmd_help(1, help);
+	default:
+		break;
+	}
+	/* A command tells of its failure in one line.  What the engine and the
+	 * key service have to say besides is for the system's log; a mount
+	 * decides that by itself. */
+	if (argc > 0 && strcmp(argv[0], "mount") != 0)
+		log_to_syslog();
+	return cmd_dispatch(commands, argc, argv);
+}
+
+/* Output that could not be written was not given. */
+static int
+close_output(int r)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return r;
+	return cmd_fail(r ? r : -errno, "cannot be written", "",
+			"standard output");
+}
+
+int
+main(int argc, char **argv)
+{
+	int r;
+
+	log_init("sealdisk");
+	r = secret_harden();
+	if (r == 0)
+		r = crypto_init();
+	if (r < 0)
+		r = cmd_fail(r, NULL, NULL, "start");
+	else
+		r = run(argc, argv);
+	return exit_status(close_output(r));
+}

@@ -1,0 +1,48 @@
+/*
+ * session.h - one mount from mount(2) to the last detach.
+ *
+ * Requests are read and answered by workers (worker.h) in a loop of our own,
+ * since libfuse's keeps plaintext in buffers that nobody can wipe.  The thread
+ * that calls session_run() takes the signals and does the housekeeping: it
+ * starts detaches that are due, sees to it that plaintext is wiped after them,
+ * and lets go of the mount.
+ *
+ * SIGTERM (and SIGINT, and SIGHUP in the foreground) commits every disk and
+ * takes the mount away from its place; whoever has a file open is served until
+ * the last close.  The same end is reached by umount(8).
+ */
+#ifndef SEALDISK_SESSION_H
+#define SEALDISK_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <sealdisk/cleanup.h>
+
+#include "disk.h"
+
+struct session_options {
+	struct engine *engine;
+	const char *store;       /* absolute: the mount's source */
+	const char *mount_point; /* absolute */
+	const char *key;	 /* CMK of disks that file operations make */
+	const char *kernel;	 /* more options for mount(2): "noexec,..." */
+	uint64_t linger_ms;
+	unsigned threads; /* 0: as many as suit */
+	bool allow_other, read_only, writeback_cache, foreground;
+	/* Called once, when the mount serves. */
+	void (*ready)(void *arg);
+	void *arg;
+};
+
+/**
+ * session_run(o, ret_why):
+ * Mount, serve, and return when the mount is gone and every disk has been
+ * detached: 0, or the first error of a detach, which was logged.
+ * Where it fails before it serves, *${ret_why} (static) is what libfuse said of
+ * it, or NULL.
+ */
+int session_run(const struct session_options *o, const char **ret_why)
+    NONNULL CHECKED;
+
+#endif

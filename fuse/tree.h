@@ -1,0 +1,118 @@
+/*
+ * tree.h - the names and node ids of the mounted tree.
+ *
+ *	disks/NAME        a disk
+ *	info/disks/NAME   about that disk
+ *
+ * Names are the store's: every lookup and listing reads it, since commands and
+ * other daemons change it, too.  A node id is made of the uuid in a descriptor,
+ * and so means the same to every process that serves the store.  Two uuids
+ * that come to one id (which only a forger brings about) are never served
+ * together: the second is refused.
+ *
+ * A node lives while the kernel knows it (tree_count, tree_forget) or somebody
+ * has pinned it.  During a request on a node the kernel knows it.
+ *
+ * This module knows nothing of FUSE, nor of what a disk holds.  Any thread.
+ * Functions return 0 or a negative errno, those of catalog_load() among them.
+ */
+#ifndef SEALDISK_TREE_H
+#define SEALDISK_TREE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <sealdisk/cleanup.h>
+
+#include "catalog.h"
+
+enum node_kind {
+	NODE_DISK = 0,
+	NODE_INFO = 1, /* about the disk with the same uuid */
+	NODE_FOLDER = 7,
+};
+
+/* The folders; 1 is FUSE's root. */
+enum {
+	NODE_ROOT = 1,
+	NODE_DISKS = 2,
+	NODE_INFOS = 3,
+	NODE_INFO_DISKS = 4,
+};
+
+struct node {
+	uint64_t id;
+	enum node_kind kind;
+	struct uuid uuid;
+	_Atomic(void *) user; /* whatever the caller keeps with it */
+	/* tree.c's own */
+	struct node *next;
+	uint64_t lookups;
+	unsigned pins;
+	char name[DISK_NAME_MAX + 1];
+};
+
+struct tree;
+
+/* ${release} is called with node->user, not NULL, when a node goes. */
+int tree_new(struct catalog *c, void (*release)(void *user), struct tree **ret)
+    NONNULL CHECKED;
+void tree_free(struct tree *t);
+DEFINE_CLEANUP(struct tree, tree_free)
+
+uint64_t tree_id(const struct uuid *uuid, enum node_kind kind) NONNULL;
+
+/**
+ * tree_lookup(t, parent, name, ret_desc, ret):
+ * The node called ${name} in folder ${parent}, pinned.  For a disk and what is
+ * about it, ${ret_desc} is its descriptor, else it is left alone.
+ *
+ * -ENOENT, also where ${name} cannot be one; -ENAMETOOLONG; -ENOTDIR
+ */
+int tree_lookup(struct tree *t, uint64_t parent, const char *name,
+		struct descriptor *ret_desc, struct node **ret)
+    NONNULL CHECKED;
+
+/* The node with that id, if the kernel knows it, else NULL. */
+struct node *tree_find(struct tree *t, uint64_t id) NONNULL;
+
+/**
+ * tree_recover(t, id, ret):
+ * The node of an id that an earlier process gave out: searches the store.  From
+ * then on the kernel counts as knowing it.  -ENOENT.
+ */
+int tree_recover(struct tree *t, uint64_t id, struct node **ret)
+    NONNULL CHECKED;
+
+/* The same disk's node of the other kind, pinned.  -ENOMEM, -EUCLEAN. */
+int tree_other(struct tree *t, const struct node *n, enum node_kind kind,
+	       struct node **ret) NONNULL CHECKED;
+
+/* The kernel was told of the node, or forgets ${n} of those times. */
+void tree_count(struct tree *t, struct node *node) NONNULL;
+void tree_forget(struct tree *t, uint64_t id, uint64_t n) NONNULL;
+
+void tree_pin(struct tree *t, struct node *n) NONNULL;
+void tree_unpin(struct tree *t, struct node *n) NONNULL;
+
+/**
+ * tree_load(t, n, ret, ret_text, ret_len):
+ * The descriptor of a disk's node, wherever it has been renamed to; the other
+ * two as for catalog_load().  -ENOENT: it was removed.
+ */
+int tree_load(struct tree *t, struct node *n, struct descriptor *ret,
+	      char **ret_text, size_t *ret_len)
+    __attribute__((__nonnull__(1, 2, 3))) CHECKED;
+
+/* The name last seen, and the same after a rename of our own. */
+void tree_name(struct tree *t, const struct node *n,
+	       char ret[static DISK_NAME_MAX + 1]) NONNULL;
+void tree_set_name(struct tree *t, struct node *n, const char *name) NONNULL;
+
+/* Calls ${fn} for each name in the folder, in order.  -ENOTDIR. */
+int tree_list(struct tree *t, uint64_t folder,
+	      int (*fn)(const char *name, void *arg), void *arg)
+    __attribute__((__nonnull__(1, 3))) CHECKED;
+
+#endif

@@ -1,0 +1,250 @@
+# lib.sh - what the shell tests share.  Read by them with
+#
+#	. "${0%/*}/lib.sh"
+#
+# A test is bash, and reports what it has tried, one by one:
+#
+#	check "a sentence that is true" COMMAND ARGS...
+#	check_not "a sentence that is true" COMMAND ARGS...
+#	expect STATUS "regular expression" COMMAND ARGS...
+#
+# A check that fails is counted and the test goes on; a command outside of a
+# check that fails ends it.  The last lines of the log have cmocka's form, so
+# that `quickstart --test` can add them up.
+#
+# Everything a test makes lies below $T.  When it ends, however it ends, what is
+# mounted below $T is unmounted, loop devices over files below $T are detached,
+# and daemons that serve a mount below $T are stopped: nothing else is touched.
+# shellcheck shell=bash
+
+set -eu
+export LC_ALL=C
+SEALDISK=${SEALDISK:-$PWD/sealdisk}
+unset SEALDISK_STORE SEALDISK_CONFIG
+umask 022
+
+n_passed=0 n_failed=0 finished=''
+out='' status=0
+
+note() {
+	printf '# %s\n' "$*"
+}
+
+skip() {
+	printf '[  SKIPPED ] 1 test(s): %s\n' "$*"
+	finished=77
+	exit 77
+}
+
+require_root() {
+	[ "$(id -u)" -eq 0 ] || skip 'needs root'
+}
+
+require_fuse() {
+	if ! [ -c /dev/fuse ] || ! [ -w /dev/fuse ]; then
+		skip 'needs /dev/fuse'
+	fi
+}
+
+require_loop() {
+	require_root
+	[ -c /dev/loop-control ] || skip 'needs loop devices'
+}
+
+# require TOOL...: programs that the test cannot do without.
+require() {
+	local tool
+
+	for tool; do
+		command -v "$tool" >/dev/null || skip "needs $tool"
+	done
+}
+
+passed() {
+	n_passed=$((n_passed + 1))
+	printf '[       OK ] %s\n' "${*//[[:space:]]/ }"
+}
+
+failed() {
+	n_failed=$((n_failed + 1))
+	printf '[  FAILED  ] %s\n' "$*"
+}
+
+check() {
+	local what=$1
+
+	shift
+	if "$@"; then
+		passed "$what"
+	else
+		failed "$what (status $?: $*)"
+	fi
+}
+
+check_not() {
+	local what=$1
+
+	shift
+	if "$@"; then
+		failed "$what ($*)"
+	else
+		passed "$what"
+	fi
+}
+
+# run COMMAND ARGS...: what it prints goes to $out, its exit status to $status.
+run() {
+	status=0
+	out=$("$@" 2>&1) || status=$?
+}
+
+# expect STATUS REGEX COMMAND ARGS...: it ends with STATUS, and what it prints
+# (both streams) matches REGEX.
+expect() {
+	local want=$1 regex=$2
+
+	shift 2
+	run "$@"
+	if [ "$status" -ne "$want" ]; then
+		failed "$* (status $status instead of $want: $out)"
+	elif ! [[ $out =~ $regex ]]; then
+		failed "$* ('$out' does not match '$regex')"
+	else
+		passed "$*"
+	fi
+}
+
+# refuse STATUS REGEX COMMAND ARGS...: expect, and one line alone is printed.
+refuse() {
+	expect "$@"
+	if [[ $out == *$'\n'* ]] || [[ $out != sealdisk:* ]]; then
+		failed "${*:3}: not one line of sealdisk: $out"
+	fi
+}
+
+# wait_for SECONDS COMMAND ARGS...: until the command succeeds.
+wait_for() {
+	local tries=$(($1 * 20))
+
+	shift
+	while ! "$@"; do
+		tries=$((tries - 1))
+		[ "$tries" -gt 0 ] || return 1
+		sleep 0.05
+	done
+}
+
+# Mount points below $T, the newest first.
+mounts_below() {
+	awk -v t="$T/" 'index($5, t) == 1 { print $5 }' /proc/self/mountinfo |
+		tac
+}
+
+# Loop devices over files below $T.
+loops_below() {
+	local f dev
+
+	for f in /sys/block/loop*/loop/backing_file; do
+		[ -r "$f" ] || continue
+		case $(cat "$f" 2>/dev/null || :) in
+		"$T"/*)
+			dev=${f#/sys/block/}
+			printf '/dev/%s\n' "${dev%%/*}"
+			;;
+		esac
+	done
+}
+
+# Processes whose command line names a place below $T: daemons, and what a
+# failed test left running.
+processes_below() {
+	grep -lF -e "$T/" /proc/[0-9]*/cmdline 2>/dev/null |
+		grep -oE '[0-9]+' | grep -vxF -e $$
+}
+
+# What lies on a loop device goes before the device, and that before the mount
+# which holds its file: two rounds do for one upon the other.
+clean_up() {
+	local round x
+
+	for round in 1 2 3; do
+		for x in $(mounts_below); do
+			umount "$x" 2>/dev/null || [ "$round" -lt 3 ] ||
+				umount -l "$x" 2>/dev/null || :
+		done
+		for x in $(loops_below); do
+			losetup -d "$x" 2>/dev/null || :
+		done
+		[ -n "$(mounts_below)$(loops_below)" ] || break
+		sleep 0.2
+	done
+	for x in $(processes_below); do
+		kill -9 "$x" 2>/dev/null || :
+	done
+	rm -rf "$T"
+}
+
+finish() {
+	local r=$?
+
+	trap - EXIT
+	trap '' HUP INT TERM
+	set +e
+	if [ "$r" -ne 0 ] && [ "$finished" != 77 ]; then
+		failed "the test itself ended with status $r"
+	fi
+	clean_up
+	[ "$finished" != 77 ] || exit 77
+	printf '[  PASSED  ] %d test(s).\n' "$n_passed"
+	if [ "$n_failed" -gt 0 ]; then
+		printf '[  FAILED  ] %d test(s)\n' "$n_failed"
+		exit 1
+	fi
+	exit 0
+}
+
+# A configuration of its own below $T: nothing of the machine is read or
+# changed.  $STORE is not made yet.
+make_config() {
+	STORE=$T/store
+	MNT=$T/mnt
+	export SEALDISK_CONFIG=$T/sealdisk.ini
+	export XDG_CONFIG_HOME=$T/xdg XDG_STATE_HOME=$T/xdg HOME=$T
+	mkdir -p "$MNT"
+	cat >"$SEALDISK_CONFIG" <<-END
+		[sealdisk]
+		store = $STORE
+		[mount]
+		linger = 0
+		[keystore]
+		path = $T/keystore.db
+		root_file = $T/root.key
+		audit = $T/audit/
+	END
+}
+
+# sd ARGS...: the program, as the tests call it.
+sd() {
+	"$SEALDISK" "$@"
+}
+
+# A store, mounted on $MNT.
+make_store() {
+	make_config
+	sd init "$STORE" >/dev/null
+}
+
+mount_store() {
+	sd mount "$STORE" "$MNT" "$@"
+}
+
+umount_store() {
+	sd umount "$MNT"
+}
+
+T=$(mktemp -d "${TMPDIR:-/tmp}/sealdisk-test.XXXXXX")
+T=$(readlink -f "$T")
+trap finish EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
