@@ -319,6 +319,7 @@ chunk_alloc(struct layer *l, uint64_t index, struct chunk **ret)
 	c->dropped = c->unsynced = false;
 	c->is_new = c->dead = false;
 	c->dead_seq = 0;
+	c->uncounted = 0;
 	c->layer = l;
 	c->disk = l->disk;
 	*ret = c;

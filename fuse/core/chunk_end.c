@@ -43,26 +43,78 @@ chunk_die(struct chunk *c, bool count)
 	chunk_unhash(c);
 }
 
+/* What the map says, without opening the chunk. */
+static int
+entry_of(struct layer *l, struct scratch *s, uint64_t index,
+	 enum entry_state *ret_state, uint8_t ret_salt[static 12])
+{
+	const struct entry *e;
+	struct page *p;
+	int r;
+
+	*ret_state = ENTRY_ABSENT;
+	r = map_get(l, index / MAP_CHUNKS, s, false, false, &p);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	e = &p->body.entry[index % MAP_CHUNKS];
+	*ret_state = e->state;
+	memcpy(ret_salt, e->unique, 12);
+	page_release(p);
+	return 0;
+}
+
+/*
+ * A discard can span thousands of chunks, so one that is not in use is not even
+ * opened: an object that was never in the table is all that its burial needs.
+ */
+static int
+discard_data(struct layer *l, struct scratch *s, uint64_t index,
+	     enum entry_state want, const uint8_t *salt)
+{
+	struct chunk *used, *unused;
+	int r;
+
+	r = chunk_alloc(l, index, &unused);
+	if (r < 0)
+		return r;
+	memcpy(unused->salt, salt, sizeof(unused->salt));
+	unused->creator = l->ref.layer;
+	unused->cipher = 0;
+	used = chunk_peek(l, index);
+	/* Who is writing to it finishes first. */
+	if (used)
+		pthread_rwlock_wrlock(&used->lock);
+	r = layer_set(l, s, index, want, NULL, NULL);
+	if (r == 0 && !used) {
+		/* Somebody may have found it until just now. */
+		used = chunk_peek(l, index);
+		if (used)
+			pthread_rwlock_wrlock(&used->lock);
+	}
+	if (r == 0)
+		chunk_die(used ? used : unused, true);
+	if (used) {
+		pthread_rwlock_unlock(&used->lock);
+		chunk_put(used);
+	}
+	chunk_put(unused);
+	return r;
+}
+
 static int
 discard_locked(struct layer *l, struct scratch *s, uint64_t index,
 	       enum entry_state want)
 {
 	enum entry_state state;
-	struct chunk *c = NULL;
+	uint8_t salt[12];
 	int r;
 
-	r = layer_lookup(l, s, index, &state, &c);
+	r = entry_of(l, s, index, &state, salt);
 	if (r < 0 || state == want)
 		return r;
 	if (state != ENTRY_DATA)
 		return layer_set(l, s, index, want, NULL, NULL);
-	pthread_rwlock_wrlock(&c->lock);
-	r = layer_set(l, s, index, want, NULL, NULL);
-	if (r == 0)
-		chunk_die(c, true);
-	pthread_rwlock_unlock(&c->lock);
-	chunk_put(c);
-	return r;
+	return discard_data(l, s, index, want, salt);
 }
 
 int
@@ -84,6 +136,8 @@ chunk_count(struct chunk *c, struct scratch *s, unsigned mask)
 	struct store_file *f;
 	unsigned n = 0;
 
+	if (c->cipher == 0 && chunk_begin(c, s) < 0)
+		return 0;
 	if (chunk_file(c, &f) < 0)
 		return 0;
 	for (unsigned g = 0; g < CHUNK_GROUPS; g++) {

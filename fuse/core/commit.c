@@ -584,16 +584,23 @@ int
 commit_for_room(struct disk *d)
 {
 	struct engine *e = d->e;
+	bool others = false;
+	int r;
 
 	pthread_mutex_lock(&e->mutex);
 	for (struct link *l = e->disks.next; l != &e->disks; l = l->next) {
 		struct disk *o = LINK_OWNER(l, struct disk, all);
 
-		if (o != d)
+		if (o != d) {
 			commit_ask(o);
+			others = true;
+		}
 	}
 	pthread_mutex_unlock(&e->mutex);
-	return wait_for(d, true);
+	r = wait_for(d, true);
+	if (r == 0 && others)
+		usleep(1000);
+	return r;
 }
 
 void

@@ -335,38 +335,64 @@ layer_set(struct layer *l, struct scratch *s, uint64_t index,
 	return 0;
 }
 
+/* The first map page from ${n} on that a root page knows; UINT64_MAX. */
+static uint64_t
+next_map(struct layer *l, uint64_t n)
+{
+	uint64_t end = (uint64_t)ROOTS * ROOT_BITS, found = UINT64_MAX;
+
+	while (n < end && found == UINT64_MAX) {
+		struct page *root = &l->roots[n / ROOT_BITS];
+		unsigned bit = n % ROOT_BITS;
+
+		pthread_rwlock_rdlock(&root->lock);
+		for (; bit < ROOT_BITS && found == UINT64_MAX; bit++)
+			if (!root->body.bitmap[bit / 8])
+				bit |= 7;
+			else if (root->body.bitmap[bit / 8] >> (bit % 8) & 1)
+				found = n / ROOT_BITS * ROOT_BITS + bit;
+		pthread_rwlock_unlock(&root->lock);
+		n = (n / ROOT_BITS + 1) * ROOT_BITS;
+	}
+	return found;
+}
+
+/* The first chunk from ${index} on, in its map page, that is not absent. */
+static int
+next_in_map(struct layer *l, struct scratch *s, uint64_t index, uint64_t *ret)
+{
+	uint64_t n = index / MAP_CHUNKS;
+	struct page *p;
+	int r;
+
+	*ret = UINT64_MAX;
+	r = map_get(l, n, s, false, false, &p);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	for (; *ret == UINT64_MAX && index / MAP_CHUNKS == n; index++)
+		if (p->body.entry[index % MAP_CHUNKS].state)
+			*ret = index;
+	page_release(p);
+	return 0;
+}
+
 int
 layer_next(struct layer *l, struct scratch *s, uint64_t index, uint64_t *ret)
 {
-	uint64_t n = index / MAP_CHUNKS;
-	uint64_t end = (uint64_t)ROOTS * ROOT_BITS;
+	int r = 0;
 
-	for (; n < end; n++, index = n * MAP_CHUNKS) {
-		struct page *root = &l->roots[n / ROOT_BITS], *p;
-		unsigned bit = n % ROOT_BITS;
-		uint64_t found = UINT64_MAX;
-		int r;
-
-		if (bit % 8 == 0 && !root->body.bitmap[bit / 8]) {
-			n += 7;
-			continue;
-		}
-		r = map_get(l, n, s, false, false, &p);
-		if (r == -ENOENT)
-			continue;
-		if (r < 0)
-			return r;
-		for (; found == UINT64_MAX && index / MAP_CHUNKS == n; index++)
-			if (p->body.entry[index % MAP_CHUNKS].state)
-				found = index;
-		page_release(p);
-		if (found != UINT64_MAX) {
-			*ret = found;
-			return 0;
-		}
-	}
 	*ret = UINT64_MAX;
-	return 0;
+	while (r == 0 && *ret == UINT64_MAX) {
+		uint64_t n = next_map(l, index / MAP_CHUNKS);
+
+		if (n == UINT64_MAX)
+			break;
+		if (n > index / MAP_CHUNKS)
+			index = n * MAP_CHUNKS;
+		r = next_in_map(l, s, index, ret);
+		index = (n + 1) * MAP_CHUNKS;
+	}
+	return r;
 }
 
 int
