@@ -38,6 +38,11 @@
 /* Percent of memory that may be dirty on our mount; 1 without. */
 #define MAX_RATIO "20"
 
+/* What host_prepare() was given. */
+static struct {
+	bool flusher, memory, files;
+} granted = { true, true, true };
+
 static bool
 have_capability(unsigned cap)
 {
@@ -111,20 +116,27 @@ small_stacks(void)
 void
 host_prepare(void)
 {
-	bool flusher, locked, files;
-
 	block_signals();
 	small_stacks();
 	/* Our allocations would wait for the writing of pages that only we
 	 * can write. */
-	flusher = prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) == 0;
-	locked = lock_memory();
-	files = raise_files();
-	if (!flusher || !locked || !files)
-		log_warn("the system refuses%s%s%s: `sealdisk doctor` says "
-			 "what that costs",
-			 flusher ? "" : " PR_SET_IO_FLUSHER",
-			 locked ? "" : " mlockall", files ? "" : " open files");
+	granted.flusher = prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) == 0;
+	granted.memory = lock_memory();
+	granted.files = raise_files();
+}
+
+void
+host_warn(void)
+{
+	char what[64];
+
+	(void)snprintf(what, sizeof(what), "%s%s%s",
+		       granted.flusher ? "" : ", PR_SET_IO_FLUSHER",
+		       granted.memory ? "" : ", mlockall",
+		       granted.files ? "" : ", more open files");
+	if (what[0])
+		log_warn("the system refuses %s: `sealdisk doctor` says what "
+			 "that costs", what + 2);
 }
 
 unsigned

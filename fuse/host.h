@@ -21,6 +21,8 @@
  * is touched, small stacks, many open files.
  */
 void host_prepare(void);
+/* Warn of what was refused, when there is a log to do it in. */
+void host_warn(void);
 
 /* The device of the newest mount at ${mnt}, if it is one of ours.  -ENOENT.
  * The mount itself is not touched. */

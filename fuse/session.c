@@ -193,14 +193,18 @@ mount_it(struct session *s)
 static void
 be_ready(struct session *s)
 {
+	bool tuned;
+
 	s->ready = true;
 	atomic_store(&fuse_may_log, true);
-	if (host_mount_device(s->o->mount_point, &s->dev) == 0 &&
-	    !host_tune_mount(s->dev, WORKER_IO_MAX) && geteuid() == 0)
+	tuned = host_mount_device(s->o->mount_point, &s->dev) == 0 &&
+		host_tune_mount(s->dev, WORKER_IO_MAX);
+	s->o->ready(s->o->arg);
+	host_warn();
+	if (!tuned && geteuid() == 0)
 		log_warn("the system refuses more readahead for the mount: "
 			 "reading will be slower");
 	fs_sweep(s->fs);
-	s->o->ready(s->o->arg);
 	host_notify("READY=1\nSTATUS=%s serves %s", s->o->mount_point,
 		    s->o->store);
 }

@@ -272,7 +272,7 @@ replace(struct files_temp *t, const char *path)
 static int
 fetch(const struct settings *s, const char *path, struct files_temp *t)
 {
-	CLEANUP(keystore_closep) struct keystore *source = NULL;
+	CLEANUP(keystore_closep) struct keystore *source = NULL, *copy = NULL;
 	int r;
 
 	r = keys_check_copy(s, path);
@@ -285,8 +285,14 @@ fetch(const struct settings *s, const char *path, struct files_temp *t)
 	if (r < 0)
 		return r;
 	r = keystore_save(source, t->path);
+	if (r < 0)
+		return r;
 	/* Whatever became of the source meanwhile: this is what is used. */
-	return r < 0 ? r : keys_check_copy(s, t->path);
+	r = keys_check_copy(s, t->path);
+	if (r < 0)
+		return r;
+	/* Opened once, it has its modes before anyone else can see it. */
+	return keystore_open(t->path, &copy);
 }
 
 int

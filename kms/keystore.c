@@ -331,6 +331,8 @@ keystore_check_kind(struct keystore *ks)
 	return 0;
 }
 
+/* Where the file system cannot do WAL, SQLite keeps to a rollback journal: just
+ * as durable. */
 static int
 set_durable(struct keystore *ks)
 {

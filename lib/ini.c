@@ -142,12 +142,12 @@ scan_value(struct scan *s, const char *p, size_t len)
 			return wrong(s, "there is more after the quote");
 		return 0;
 	}
-	for (size_t i = 0; i < len; i++) {
-		if (!is_comment(p[i]))
+	for (const char *c = p; c < p + len; c++) {
+		if (!is_comment(*c))
 			continue;
-		if (is_blank(p[i - 1]))
+		if (is_blank(c[-1])) /* there is at least the = */
 			return 0;
-		return wrong(s, "a value with %c in it needs quotes", p[i]);
+		return wrong(s, "a value with %c in it needs quotes", *c);
 	}
 	return 0;
 }

@@ -42,17 +42,43 @@ eenv_kms(struct engine_env *v)
 	assert_ok(kms_open(&v->settings, &v->kms));
 }
 
-/* ${st} NULL: a folder of its own. */
+/* A folder with a keystore in it, and no store yet. */
 static inline void
-eenv_begin(struct engine_env *v, struct store *st, enum cipher cipher)
+eenv_keys(struct engine_env *v)
 {
-	struct store_meta m = { .created = 1, .cipher = cipher,
-				.slack = 1 << 20 };
-	char path[PATH_MAX];
-
 	memset(v, 0, sizeof(*v));
 	tmpdir_make(v->dir);
 	eenv_kms(v);
+	v->opt.mount_point = "";
+	v->opt.cache_size = 4 << 20;
+	v->opt.manual = true;
+	assert_ok(scratch_new(&v->s));
+}
+
+static inline void
+eenv_open(struct engine_env *v)
+{
+	assert_ok(engine_open(v->st, v->kms, &v->opt, &v->e));
+}
+
+/* The process ends, and another begins. */
+static inline void
+eenv_reopen(struct engine_env *v)
+{
+	engine_close(v->e);
+	v->e = NULL;
+	eenv_open(v);
+}
+
+/* A new store with its engine.  ${st} NULL: in a folder. */
+static inline void
+eenv_start(struct engine_env *v, struct store *st, enum cipher cipher)
+{
+	struct store_meta m = { .created = 1,
+				.cipher = cipher,
+				.slack = 1 << 20 };
+	char path[PATH_MAX];
+
 	v->st = st;
 	if (!st) {
 		(void)snprintf(path, sizeof(path), "%s/store", v->dir);
@@ -61,37 +87,61 @@ eenv_begin(struct engine_env *v, struct store *st, enum cipher cipher)
 	}
 	assert_ok(uuid_new(&m.uuid));
 	assert_ok(catalog_init(v->st, &m));
-	v->opt.mount_point = "";
-	v->opt.cache_size = 4 << 20;
-	v->opt.manual = true;
-	assert_ok(scratch_new(&v->s));
-	assert_ok(engine_open(v->st, v->kms, &v->opt, &v->e));
+	eenv_open(v);
+}
+
+static inline void
+eenv_stop(struct engine_env *v)
+{
+	char path[PATH_MAX];
+
+	engine_close(v->e);
+	store_free(v->st);
+	v->e = NULL;
+	v->st = NULL;
+	(void)snprintf(path, sizeof(path), "%s/store", v->dir);
+	tmpdir_remove(path);
+}
+
+/* All of it.  ${st} NULL: a folder of its own. */
+static inline void
+eenv_begin(struct engine_env *v, struct store *st, enum cipher cipher)
+{
+	eenv_keys(v);
+	eenv_start(v, st, cipher);
 }
 
 static inline void
 eenv_end(struct engine_env *v)
 {
-	engine_close(v->e);
+	eenv_stop(v);
 	scratch_free(v->s);
-	store_free(v->st);
 	kms_close(v->kms);
 	tmpdir_remove(v->dir);
 }
 
+/* ${key}: a CMK. */
 static inline void
-eenv_create(struct engine_env *v, const char *name, uint64_t size)
+eenv_create_with(struct engine_env *v, const char *name, uint64_t size,
+		 const char *key)
 {
 	struct disk_params p = { .name = name,
 				 .size = size,
 				 .sector_size = 512,
 				 .kind = "data",
-				 .key = KMS_SERVICE_ALIAS,
+				 .key = key,
 				 .mode = 0600 };
 	struct descriptor *d = calloc(1, sizeof(*d));
 
 	assert_non_null(d);
 	assert_ok(catalog_create(engine_catalog(v->e), v->kms, &p, d, NULL));
 	free(d);
+}
+
+static inline void
+eenv_create(struct engine_env *v, const char *name, uint64_t size)
+{
+	eenv_create_with(v, name, size, KMS_SERVICE_ALIAS);
 }
 
 #endif

@@ -323,6 +323,14 @@ ft_lock(struct store *st, const char *path, enum store_lock_mode mode,
 	return 0;
 }
 
+static int
+ft_lock_say(struct store_lock *l, const char *info)
+{
+	struct fault_lock *fl = (struct fault_lock *)l;
+
+	return fl->inner->st->ops->lock_say(fl->inner, info);
+}
+
 static void
 ft_unlock(struct store_lock *l, bool remove)
 {
@@ -385,6 +393,7 @@ static const struct store_ops fault_ops = {
 	.rename = ft_rename,
 	.remove = ft_remove,
 	.lock = ft_lock,
+	.lock_say = ft_lock_say,
 	.unlock = ft_unlock,
 	.lock_check = ft_lock_check,
 	.lock_owner = ft_lock_owner,

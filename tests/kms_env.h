@@ -7,6 +7,7 @@
 #include "test.h"
 
 #include <limits.h>
+#include <stdatomic.h>
 
 #include <sealdisk/crypto.h>
 #include <sealdisk/io.h>
@@ -57,6 +58,25 @@ env_close(struct env *e)
 {
 	kms_close(e->k);
 	e->k = NULL;
+}
+
+static inline int
+env_init(struct env *e)
+{
+	bool made;
+
+	return kms_init(&e->s, &made);
+}
+
+static inline int
+env_try_open(struct env *e)
+{
+	struct kms *k = NULL;
+	int r;
+
+	r = kms_open(&e->s, &k);
+	kms_close(k);
+	return r;
 }
 
 static inline int
@@ -216,6 +236,54 @@ assert_works(struct kms *k, const char *key)
 	assert_ok(kms_generate_data_key(k, key, &lineage, &w, &dk));
 	assert_ok(kms_decrypt(k, &w, &again));
 	assert_memory_equal(&dk, &again, sizeof(dk));
+}
+
+/* Somebody who uses the keystore, on a thread of his own, until told to stop.
+ * Asserts of cmocka belong to the main thread: he counts. */
+struct user {
+	struct env *e;
+	atomic_bool stop;
+	atomic_uint made, failures;
+	char ids[10000][KMS_ID_LEN]; /* of keys whose making was answered */
+};
+
+static inline void *
+use(void *arg)
+{
+	struct user *u = arg;
+	struct kms_key_info info;
+	struct key dk;
+	struct wrapped_dk w;
+	struct kms *k;
+
+	if (kms_open(&u->e->s, &k) < 0) {
+		u->failures++;
+		return NULL;
+	}
+	while (!u->stop && u->made < 10000) {
+		if (kms_create_key(k, "", &info) == 0)
+			memcpy(u->ids[u->made], info.id, KMS_ID_LEN);
+		else
+			u->failures++;
+		if (kms_generate_data_key(k, KMS_SERVICE_ALIAS, &lineage, &w,
+					  NULL) ||
+		    kms_decrypt(k, &w, &dk))
+			u->failures++;
+		u->made++;
+		(void)usleep(1000); /* SQLite's locks are not fair */
+	}
+	kms_close(k);
+	return NULL;
+}
+
+static inline struct user *
+user_new(struct env *e)
+{
+	struct user *u = calloc(1, sizeof(*u));
+
+	assert_non_null(u);
+	u->e = e;
+	return u;
 }
 
 #endif

@@ -248,3 +248,48 @@ trap finish EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
+
+# What tests with a daemon to look into share.  Its log goes to $LOG, its pid
+# to $daemon: it serves in the foreground, as a child of the test.
+LOG=$T/log
+daemon='' daemon_status=0
+
+# start_daemon [ARGS OF MOUNT...]: $STORE on $MNT.
+start_daemon() {
+	sd mount -f "$STORE" "$MNT" "$@" 2>>"$LOG" &
+	daemon=$!
+	wait_for 10 mountpoint -q "$MNT"
+}
+
+# stop_daemon: unmount, and wait for it; its exit status is $daemon_status.
+# shellcheck disable=SC2034 # which tests look at
+stop_daemon() {
+	daemon_status=0
+	umount_store
+	wait "$daemon" || daemon_status=$?
+	daemon=''
+}
+
+# kill_daemon SIGNAL: and wait for its end, whatever that is.
+kill_daemon() {
+	kill "-$1" "$daemon"
+	wait "$daemon" 2>/dev/null || :
+	daemon=''
+}
+
+# field DISK FILTER: of what `info` says, by jq.
+field() {
+	sd info "$1" --json | jq -r "$2"
+}
+
+# knows_fs TYPE: whether this kernel can mount it.
+knows_fs() {
+	grep -qw "$1" /proc/filesystems || modprobe "$1" 2>/dev/null
+}
+
+# sums DIR: checksums of all files below DIR, and what else can be told of them.
+sums() (
+	cd "$1" || exit
+	find . -type f -print0 | sort -z | xargs -0 sha256sum
+	find . ! -name lost+found -printf '%p %y %m %n %l\n' | sort
+)

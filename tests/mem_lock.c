@@ -49,6 +49,17 @@ mem_lock(struct store *st, const char *path, enum store_lock_mode mode,
 	return mem_leave(ms, 0);
 }
 
+int
+mem_lock_say(struct store_lock *sl, const char *info)
+{
+	struct mem_store *ms = mem_enter(sl->st);
+	struct mem_lock *l = (struct mem_lock *)sl;
+
+	free(l->info);
+	l->info = mem_need(strdup(info));
+	return mem_leave(ms, 0);
+}
+
 void
 mem_unlock(struct store_lock *sl, bool remove)
 {

@@ -142,6 +142,7 @@ int mem_rename(struct store *st, const char *from, const char *to);
 int mem_remove(struct store *st, const char *path);
 int mem_lock(struct store *st, const char *path, enum store_lock_mode mode,
 	     bool wait, const char *info, struct store_lock **ret);
+int mem_lock_say(struct store_lock *l, const char *info);
 void mem_unlock(struct store_lock *l, bool remove);
 int mem_lock_check(struct store_lock *l);
 int mem_lock_owner(struct store *st, const char *path, char **ret);

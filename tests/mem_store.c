@@ -247,6 +247,7 @@ static const struct store_ops mem_ops = {
 	.rename = mem_rename,
 	.remove = mem_remove,
 	.lock = mem_lock,
+	.lock_say = mem_lock_say,
 	.unlock = mem_unlock,
 	.lock_check = mem_lock_check,
 	.lock_owner = mem_lock_owner,

@@ -240,7 +240,9 @@ struct cmd_state {
 	struct lock_owner owner;
 	char path[PATH_MAX]; /* in the mount of this host, or "" */
 	struct loop_list loops;
-	uint64_t allocated; /* bytes, as of now or of the last detach */
+	/* Bytes, as of now where the disk is attached here, else as of the last
+	 * detach. */
+	uint64_t size, allocated;
 };
 
 void cmd_disk_state(struct cmd_env *e, const struct descriptor *d,

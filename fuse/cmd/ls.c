@@ -65,7 +65,7 @@ add_row(struct listing *l, const struct descriptor *d,
 					       allocated, alias ? alias : key,
 					       state,     created };
 
-	format_size(d->size, size);
+	format_size(s->size, size);
 	format_size(s->allocated, allocated);
 	format_time(d->created, created);
 	cmd_state_text(s, state, sizeof(state));

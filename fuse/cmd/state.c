@@ -32,6 +32,7 @@ cmd_disk_state(struct cmd_env *e, const struct descriptor *d,
 	struct stat st;
 
 	memset(ret, 0, sizeof(*ret));
+	ret->size = d->size;
 	ret->allocated = d->allocated;
 	ret->owned = cmd_owner(e, &d->uuid, &ret->owner) == 0;
 	ret->word = ret->owned ? "attached" : d->clean ? "detached" : "unclean";
@@ -41,8 +42,10 @@ cmd_disk_state(struct cmd_env *e, const struct descriptor *d,
 	if (!ret->path[0])
 		return;
 	loop_find(ret->path, &ret->loops);
-	if (stat(ret->path, &st) == 0)
+	if (stat(ret->path, &st) == 0) {
+		ret->size = (uint64_t)st.st_size;
 		ret->allocated = (uint64_t)st.st_blocks * 512;
+	}
 }
 
 static int
@@ -116,7 +119,7 @@ cmd_disk_json(const struct descriptor *d, const struct cmd_state *s,
 	format_time(d->created, created);
 	uuid_format(&d->uuid, uuid);
 	return json_pack("{ss ss sI sI ss ss? ss so ss}", "name", d->name,
-			 "uuid", uuid, "size", (json_int_t)d->size, "allocated",
+			 "uuid", uuid, "size", (json_int_t)s->size, "allocated",
 			 (json_int_t)s->allocated, "key_id", key, "key_alias",
 			 cmd_alias_of(aliases, key), "state", s->word,
 			 "attached_by", owner_json(s), "created", created);

@@ -317,7 +317,7 @@ chunk_alloc(struct layer *l, uint64_t index, struct chunk **ret)
 	c->index = index;
 	c->file = NULL;
 	c->dropped = c->unsynced = false;
-	c->is_new = c->dead = false;
+	c->is_new = c->made = c->dead = false;
 	c->dead_seq = 0;
 	c->uncounted = 0;
 	c->layer = l;

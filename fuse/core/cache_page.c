@@ -301,7 +301,8 @@ cache_each(struct cache *ca, struct disk *d,
 {
 	int r = 0;
 
-	for (unsigned i = 0; i < ca->n_pages && r == 0; i++) {
+	/* What was never used is not even touched. */
+	for (unsigned i = 0; i < ca->fresh_pages && r == 0; i++) {
 		struct page *p = &ca->page[i];
 
 		if (p->disk != d || !page_hold(ca, p, false))
@@ -327,10 +328,10 @@ forget_page(struct page *p, void *arg)
 static bool
 anything_of(struct cache *ca, const struct disk *d)
 {
-	for (unsigned i = 0; i < ca->n_pages; i++)
+	for (unsigned i = 0; i < ca->fresh_pages; i++)
 		if (ca->page[i].disk == d)
 			return true;
-	for (unsigned i = 0; i < ca->n_chunks; i++)
+	for (unsigned i = 0; i < ca->fresh_chunks; i++)
 		if (ca->chunk[i].disk == d)
 			return true;
 	return false;
@@ -344,7 +345,7 @@ void
 cache_forget(struct cache *ca, struct disk *d)
 {
 	(void)!cache_each(ca, d, forget_page, NULL);
-	for (unsigned i = 0; i < ca->n_chunks; i++)
+	for (unsigned i = 0; i < ca->fresh_chunks; i++)
 		if (ca->chunk[i].disk == d)
 			chunk_unhash(&ca->chunk[i]);
 	while (anything_of(ca, d))

@@ -278,6 +278,7 @@ create_file(struct chunk *c, struct scratch *s, enum entry_state state)
 	}
 	c->dropped = true;
 	c->is_new = true;
+	c->made = true;
 	atomic_store(&c->file, f);
 	chunk_touch(c);
 	return 0;

@@ -164,7 +164,7 @@ struct page {
 	struct slots infl;   /* named by the image under way */
 	struct slots prot;   /* named by a copy that a crash may bring back */
 	struct slots space;  /* known to have space in the file */
-	bool space_unknown;  /* loaded after an unclean stop */
+	bool space_unknown;  /* of slots that are free: not known */
 
 	union page_body body;
 };
@@ -191,6 +191,7 @@ struct chunk {
 	atomic_bool dropped;  /* its cached pages were dropped in this session */
 	atomic_bool unsynced; /* on disk->unsynced, holding a reference */
 	bool is_new;	      /* its folder is not synced yet */
+	bool made;	      /* by this object: no slot had space before */
 	bool dead;	      /* under lock: no map names it any more */
 	uint64_t dead_seq;    /* commits begun when it died */
 	uint8_t uncounted;    /* of a dead one: groups that were not cached */
@@ -509,9 +510,9 @@ int quiet_start(struct disk *d) NONNULL CHECKED;
 void quiet_stop(struct disk *d) NONNULL;
 /* One round; ${all}: without waiting for age (detach). */
 void quiet_round(struct disk *d, bool all) NONNULL;
-/* With the locks of page and chunk held: give back the space of freed slots
- * but for ${keep} of them. */
-void group_punch(struct page *p, unsigned keep) NONNULL;
+/* With the locks of page and chunk held: give back the space of freed slots,
+ * where at least ${min_run} lie side by side. */
+void group_punch(struct page *p, unsigned min_run) NONNULL;
 /* Keep disk->kept right after used, prot, infl or space has changed. */
 void group_count_kept(struct page *p) NONNULL;
 /* Write one copy of ${p} (load.c). */

@@ -288,7 +288,7 @@ page_load(struct page *p, struct scratch *s)
 		slots_of(&p->body, &p->used);
 		slots_or(&p->prot, &p->used);
 		slots_or(&p->space, &p->prot);
-		p->space_unknown = d->drop_cache;
+		p->space_unknown = !p->chunk->made;
 	}
 	if (r == 0 && !p->same) {
 		pthread_mutex_lock(&d->mutex);

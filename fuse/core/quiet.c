@@ -13,8 +13,15 @@
 #include <sealdisk/log.h>
 
 #define TICK_MS 250
-#define KEEP_SLOTS 16	 /* freed slots of a quiet group that keep space */
-#define PUNCH_AFTER 20	 /* in units of quiet_ms */
+#define PUNCH_AFTER 20 /* in units of quiet_ms */
+/*
+ * Freed slots of a quiet group give back their space where this many lie side
+ * by side.  A hole of 4 KiB costs the file system more (an extent split, and
+ * later an allocation) than it gives back; those go only when what is kept
+ * passes the slack.
+ */
+#define QUIET_RUN 16
+#define SLACK_RUN 1
 
 /* ---- mirrors ---- */
 
@@ -59,12 +66,27 @@ free_with_space(const struct page *p)
 	return s;
 }
 
+/*
+ * Who loads a page does not know which of its free slots have space: once it
+ * has been written, say that all of them have.  A punch of nothing is cheap.
+ */
+static void
+assume_space(struct page *p)
+{
+	if (p->space_unknown)
+		memset(&p->space, 0xff, sizeof(p->space));
+	p->space_unknown = false;
+}
+
 void
 group_count_kept(struct page *p)
 {
-	struct slots s = free_with_space(p);
-	unsigned n = slots_count(&s);
+	struct slots s;
+	unsigned n;
 
+	assume_space(p);
+	s = free_with_space(p);
+	n = slots_count(&s);
 	if (n == p->kept)
 		return;
 	atomic_fetch_add(&p->disk->kept, n - (uint64_t)p->kept);
@@ -73,35 +95,26 @@ group_count_kept(struct page *p)
 
 /* A failed punch is harmless: the space is given back some other time. */
 void
-group_punch(struct page *p, unsigned keep)
+group_punch(struct page *p, unsigned min_run)
 {
 	struct store_file *f;
 	struct slots s;
-	unsigned i = 0, kept = 0;
 
 	if (p->dirty || p->inflight || p->disk->failed)
 		return;
-	/* After an unclean stop nobody knows: say that all of them have. */
-	if (p->space_unknown)
-		memset(&p->space, 0xff, sizeof(p->space));
-	p->space_unknown = false;
+	group_count_kept(p);
 	s = free_with_space(p);
-	if (slots_count(&s) <= keep || chunk_file(p->chunk, &f) < 0) {
-		group_count_kept(p);
-		return;
-	}
-	while (i < GROUP_SLOTS) {
-		unsigned n = 0;
-
-		if (!slots_has(&s, i) || kept++ < keep) {
-			i++;
-			continue;
+	if (slots_count(&s) >= min_run && chunk_file(p->chunk, &f) == 0) {
+		for (unsigned i = 0, n; i < GROUP_SLOTS; i += n + 1) {
+			for (n = 0; i + n < GROUP_SLOTS && slots_has(&s, i + n);)
+				n++;
+			if (n < min_run)
+				continue;
+			for (unsigned k = 0; k < n; k++)
+				slots_del(&p->space, i + k);
+			(void)!f->st->ops->punch(f, slot_offset(p->index, i),
+						 (uint64_t)n * BLOCK_SIZE);
 		}
-		for (; i + n < GROUP_SLOTS && slots_has(&s, i + n); n++)
-			slots_del(&p->space, i + n);
-		(void)!f->st->ops->punch(f, slot_offset(p->index, i),
-					 (uint64_t)n * BLOCK_SIZE);
-		i += n;
 	}
 	group_count_kept(p);
 }
@@ -114,7 +127,7 @@ page_retire(struct page *p)
 	struct chunk *c = p->chunk;
 	int r = -EAGAIN;
 
-	if (atomic_load(&p->same) && p->kept <= KEEP_SLOTS)
+	if (atomic_load(&p->same) && p->kept < QUIET_RUN)
 		return 0;
 	if (c && pthread_rwlock_tryrdlock(&c->lock) != 0)
 		return -EAGAIN;
@@ -125,7 +138,7 @@ page_retire(struct page *p)
 			if (!c || !c->dead)
 				(void)!page_mirror(p);
 			if (c && !c->dead)
-				group_punch(p, KEEP_SLOTS);
+				group_punch(p, QUIET_RUN);
 			r = 0;
 		}
 		pthread_rwlock_unlock(&p->lock);
@@ -171,8 +184,7 @@ mirror_one(struct disk *d, struct page *p)
 	/* If it is dirty again, the end of its commit puts it back. */
 	if (!p->dirty && !p->inflight && !(c && c->dead)) {
 		(void)!page_mirror(p);
-		keep = p->kind == PAGE_GROUP &&
-		       (p->kept > KEEP_SLOTS || p->space_unknown);
+		keep = p->kind == PAGE_GROUP && p->kept > 0;
 	}
 	pthread_mutex_lock(&d->mutex);
 	if (keep && link_empty(&p->quiet_link))
@@ -185,12 +197,12 @@ mirror_one(struct disk *d, struct page *p)
 }
 
 static void
-punch_one(struct page *p)
+punch_one(struct page *p, unsigned min_run)
 {
 	pthread_rwlock_rdlock(&p->chunk->lock);
 	pthread_rwlock_wrlock(&p->lock);
 	if (!p->chunk->dead)
-		group_punch(p, KEEP_SLOTS);
+		group_punch(p, min_run);
 	pthread_rwlock_unlock(&p->lock);
 	pthread_rwlock_unlock(&p->chunk->lock);
 	page_put(p);
@@ -250,14 +262,16 @@ quiet_round(struct disk *d, bool all)
 	int64_t age = all ? 0 : (int64_t)d->e->quiet_ms;
 	struct chunk *c;
 	struct page *p;
+	bool over;
 
 	if (atomic_load(&d->failed))
 		return;
 	while ((p = take_quiet(d, &d->quiet, age)))
 		mirror_one(d, p);
-	while ((p = take_quiet(d, &d->keep,
-			       over_slack(d) ? 0 : age * PUNCH_AFTER)))
-		punch_one(p);
+	while ((p = take_quiet(d, &d->keep, (over = over_slack(d))
+						? 0
+						: age * PUNCH_AFTER)))
+		punch_one(p, over && !all ? SLACK_RUN : QUIET_RUN);
 	while ((c = take_dead(d)))
 		bury(d, c);
 }

@@ -93,11 +93,16 @@ struct store_ops {
 	int (*remove)(struct store *st, const char *path);
 
 	/* Take the lock called ${path}; ${info} says who (an exclusive lock
-	 * keeps it in the file).  ${wait}: until it is free, else -EBUSY. */
+	 * keeps it in the file; NULL: what is there is left, so that load()
+	 * tells who ended without releasing the lock, until lock_say()).
+	 * ${wait}: until it is free, else -EBUSY. */
 	int (*lock)(struct store *st, const char *path,
 		    enum store_lock_mode mode, bool wait, const char *info,
 		    struct store_lock **ret);
-	/* Release; ${remove}: and take its file away (held exclusively). */
+	/* Put ${info} into the file of a lock that is held exclusively. */
+	int (*lock_say)(struct store_lock *l, const char *info);
+	/* Release; what was said is wiped from the file.  ${remove}: and take
+	 * its file away (held exclusively). */
 	void (*unlock)(struct store_lock *l, bool remove);
 	/* -EBUSY while the lock is still ours in name but no longer in fact
 	 * (a file system that lost it, a file that was removed). */

@@ -251,6 +251,7 @@ static const struct store_ops posix_ops = {
 	.rename = posix_rename,
 	.remove = posix_remove,
 	.lock = posix_lock,
+	.lock_say = posix_lock_say,
 	.unlock = posix_unlock,
 	.lock_check = posix_lock_check,
 	.lock_owner = posix_lock_owner,

@@ -27,6 +27,7 @@ struct posix_lock {
 	struct store_lock base;
 	int fd;
 	bool exclusive;
+	bool said; /* what stands in the file is ours */
 	char path[];
 };
 
@@ -134,8 +135,8 @@ posix_lock(struct store *st, const char *path, enum store_lock_mode mode,
 	fd = acquire(dir, name, lock_type(mode == STORE_LOCK_EX), wait);
 	if (fd < 0)
 		return fd;
-	if (mode == STORE_LOCK_EX) {
-		r = write_info(fd, info ? info : "");
+	if (mode == STORE_LOCK_EX && info) {
+		r = write_info(fd, info);
 		if (r < 0)
 			return r;
 	}
@@ -143,9 +144,19 @@ posix_lock(struct store *st, const char *path, enum store_lock_mode mode,
 	pl->base.st = st;
 	pl->fd = TAKE_FD(fd);
 	pl->exclusive = mode == STORE_LOCK_EX;
+	pl->said = pl->exclusive && info;
 	strcpy(pl->path, path);
 	*ret = &TAKE(pl)->base;
 	return 0;
+}
+
+int
+posix_lock_say(struct store_lock *l, const char *info)
+{
+	struct posix_lock *pl = lock_of(l);
+
+	pl->said = true;
+	return write_info(pl->fd, info);
 }
 
 void
@@ -156,7 +167,7 @@ posix_unlock(struct store_lock *l, bool remove)
 	const char *name;
 	int r;
 
-	if (pl->exclusive) {
+	if (pl->said) {
 		r = ftruncate(pl->fd, 0);
 		(void)r; /* old words under a free lock mislead nobody */
 	}

@@ -52,6 +52,7 @@ int posix_rename(struct store *st, const char *from, const char *to) CHECKED;
 int posix_remove(struct store *st, const char *path) CHECKED;
 int posix_lock(struct store *st, const char *path, enum store_lock_mode mode,
 	       bool wait, const char *info, struct store_lock **ret) CHECKED;
+int posix_lock_say(struct store_lock *l, const char *info) CHECKED;
 void posix_unlock(struct store_lock *l, bool remove);
 int posix_lock_check(struct store_lock *l) CHECKED;
 int posix_lock_owner(struct store *st, const char *path, char **ret) CHECKED;

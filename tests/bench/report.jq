@@ -1,0 +1,163 @@
+# report.jq - samples to results: medians, ratios, targets met and missed.
+#
+# Input: the samples, slurped.  $text: a table for people instead of JSON.
+
+# Issue "Fast, and hard to misuse": what Sealdisk is to reach, as a ratio to
+# passthrough_ll and to the faster of the two encrypted peers.
+def targets: {
+	"seqwrite-first": { pll: 0.45, peer: 1.3 },
+	"seqwrite-again": { pll: 0.6, peer: 1.3 },
+	"seqread-cold": { pll: 0.6, peer: 1.5 },
+	"seqread-warm": { pll: 0.65, peer: 1.5 },
+	"randread": { pll: 0.75, peer: 2.5 },
+	"randread-qd1": { pll: 0.8, peer: 1.3 },
+	"randwrite": { pll: 2, peer: 3 },
+	"mixed": { pll: 2, peer: 3 },
+	"fsync1": { pll: 0.7, peer: 1 },
+	"fsync32": { pll: 0.8, peer: 1.5 },
+	"loop-randread": { pll: 0.8, peer: 2 },
+	"loop-randwrite": { pll: 1.2, peer: 2 },
+	"smallfiles": { plain: 1.15 },
+	"attach-1G": { most: 20 },
+	"attach-1T": { most: 20 },
+	"attach-16T": { most: 20 },
+	"resident": { most: 131072 }
+};
+
+def titles: {
+	"seqwrite-first": "sequential write 1M + fsync, first",
+	"seqwrite-again": "sequential write 1M + fsync, again",
+	"seqread-cold": "sequential read 1M, store cold",
+	"seqread-warm": "sequential read 1M, store warm",
+	"seqread-aged": "the same after random writes",
+	"randread": "random read 4K direct, qd 16",
+	"randread-qd1": "random read 4K direct, qd 1",
+	"randwrite": "random write 4K direct, qd 16",
+	"mixed": "mixed 70/30 4K direct, qd 16",
+	"fsync1": "random write 4K, fsync each",
+	"fsync32": "random write 4K, fsync every 32",
+	"loop-randread": "loop, direct: random read, qd 16",
+	"loop-randwrite": "loop, direct: random write, qd 16",
+	"loopbuf-randread": "loop, buffered: random read",
+	"loopbuf-randwrite": "loop, buffered: random write",
+	"buf-write": "buffered write 4K + fsync",
+	"buf-randwrite": "buffered random write 4K + fsync",
+	"loopbuf-write": "loop, buffered: write 4K + fsync",
+	"smallfiles": "ext4 on loop: cp -a 3000 files + sync"
+};
+
+def median:
+	sort | if length == 0 then null
+	elif length % 2 == 1 then .[length / 2 | floor]
+	else (.[length / 2 - 1] + .[length / 2]) / 2 end;
+
+def round_to($n): if . == null then null else . * $n | round / $n end;
+
+# The ratio of two peers: within each repetition, then the median.
+def ratio($a; $b):
+	. as $s
+	| [ $s[] | .rep ] | unique
+	| map(. as $r
+		| ([ $s[] | select(.rep == $r and .peer == $a) | .value ] | median) as $x
+		| ([ $s[] | select(.rep == $r and .peer == $b) | .value ] | median) as $y
+		| if $x == null or $y == null or $y == 0 then empty else $x / $y end)
+	| median;
+
+def value($p): [ .[] | select(.peer == $p) | .value ] | median;
+def cpu($p): [ .[] | select(.peer == $p and .cpu != null) | .cpu ] | median;
+
+# Of times less is better.
+def best_peer($unit):
+	[ ("gocryptfs", "qsd") as $p | { p: $p, v: value($p) } | select(.v != null) ]
+	| sort_by(.v) | if $unit == "s" then first else last end | .p // null;
+
+def result:
+	. as $s
+	| first.job as $job | first.unit as $unit
+	| (targets[$job] // {}) as $t
+	| best_peer($unit) as $best
+	| { job: $job, title: (titles[$job] // $job), unit: $unit,
+	    best_peer: $best,
+	    values: (map(.peer) | unique
+		| map({ key: ., value: (. as $p | $s | value($p)) }) | from_entries),
+	    cpu_us: (map(.peer) | unique | map(select(. != "plain"))
+		| map({ key: ., value: (. as $p | $s | cpu($p)) })
+		| map(select(.value != null)) | from_entries),
+	    ratios: {
+		pll: ($s | ratio("sealdisk"; "pll")),
+		peer: (if $best then $s | ratio("sealdisk"; $best) else null end),
+		plain: ($s | ratio("sealdisk"; "plain")) },
+	    targets: $t }
+	| .met = ([
+		(if $t.pll and .ratios.pll then .ratios.pll >= $t.pll else empty end),
+		(if $t.peer and .ratios.peer then .ratios.peer >= $t.peer else empty end),
+		(if $t.plain and .ratios.plain then .ratios.plain <= $t.plain else empty end),
+		(if $t.most then .values.sealdisk <= $t.most else empty end)
+	  ] | if length == 0 then null else all end);
+
+# ---- for people ----
+
+def left($n): . + (" " * ([$n - length, 0] | max) // "");
+def pad($n): tostring | ((" " * ([$n - length, 0] | max)) // "") + .;
+
+def figure:
+	if . == null then "-"
+	elif . >= 10000 then "\(. / 1000 | round_to(10))k"
+	elif . >= 100 then "\(round)"
+	elif . >= 10 then "\(round_to(10))"
+	else "\(round_to(100))" end;
+
+def against($ratio; $target; $sign):
+	if $ratio == null then "-"
+	else "\($ratio | round_to(100))" +
+	    if $target then " (\($sign)\($target))" else "" end end;
+
+def verdict: if .met == null then "" elif .met then "met" else "MISSED" end;
+
+def columns: [ "plain", "pll", "gocryptfs", "qsd", "sealdisk", "ocb" ];
+
+def row:
+	. as $r
+	| (.title | left(38)) + (.unit | pad(5))
+	+ ([ columns[] as $p | $r.values[$p] | figure | pad(10) ] | add)
+	+ (against(.ratios.pll; .targets.pll; ">=") | pad(14))
+	+ (if .targets.plain then against(.ratios.plain; .targets.plain; "<=") | pad(14)
+	   else against(.ratios.peer; .targets.peer; ">=") | pad(14) end)
+	+ "  " + verdict;
+
+def cpu_row:
+	. as $r
+	| (.title | left(38)) + ("us" | pad(5))
+	+ ([ columns[] as $p | $r.cpu_us[$p] | figure | pad(10) ] | add);
+
+def head($a; $b):
+	("job" | left(38)) + ("" | pad(5)) + ([ columns[] | pad(10) ] | add)
+	+ ($a | pad(14)) + ($b | pad(14));
+
+def only_sealdisk: .values | keys == [ "sealdisk" ];
+
+def table:
+	.results as $all
+	| ($all | map(select(only_sealdisk | not))) as $with
+	| ($all | map(select(only_sealdisk))) as $alone
+	| (if $with == [] then empty else
+		head("/ pll"; "/ best peer"), ($with[] | row), "",
+		"daemon's CPU an operation (1 MiB, or 4 KiB, or a file)",
+		head(""; ""), ($with[] | select(.cpu_us != {}) | cpu_row), "" end),
+	  ($with[] | select(.values["sealdisk-wb"] != null)
+		| "\(.title | left(38)) with the writeback cache: sealdisk \(
+		  .values["sealdisk-wb"] | figure), pll \(
+		  .values["pll-wb"] | figure) \(.unit)"),
+	  ($alone[] | "\(.title | left(38)) \(.values.sealdisk | figure) \(.unit)\(
+		if .targets.most then " (<= \(.targets.most | figure))" else "" end)  \(verdict)"),
+	  ([ $all[] | select(.met != null) | .met ]
+		| if length > 0 then "\(map(select(.)) | length) of \(length) targets met"
+		  else empty end);
+
+(map(select(.about)) | first.about) as $about
+| map(select(.job))
+| (map(.job) | reduce .[] as $j ([]; if index([$j]) then . else . + [$j] end)) as $order
+| . as $samples
+| { about: $about,
+    results: [ $order[] as $j | $samples | map(select(.job == $j)) | result ] }
+| if $text then table else . end
