@@ -51,6 +51,21 @@ below(struct store_file *f)
 	return ((struct fault_file *)f)->inner;
 }
 
+/* What a test sets, other threads may be reading. */
+
+static struct fault_store *
+take(struct store *st)
+{
+	(void)pthread_mutex_lock(&fault_of(st)->mutex);
+	return fault_of(st);
+}
+
+static void
+give(struct fault_store **fs)
+{
+	(void)pthread_mutex_unlock(&(*fs)->mutex);
+}
+
 /* Under the mutex. */
 static bool
 strikes(struct fault_store *fs, unsigned kind)
@@ -70,10 +85,9 @@ judge(struct store *st, enum fault_kind kind)
 {
 	const unsigned grows = FAULT_WRITE | FAULT_CREATE | FAULT_REPLACE |
 			       FAULT_TRUNCATE;
-	struct fault_store *fs = fault_of(st);
+	CLEANUP(give) struct fault_store *fs = take(st);
 	struct verdict v = { 0 };
 
-	(void)pthread_mutex_lock(&fs->mutex);
 	fs->count[__builtin_ctz(kind)]++;
 	if (strikes(fs, kind)) {
 		v.mode = fs->mode;
@@ -84,7 +98,6 @@ judge(struct store *st, enum fault_kind kind)
 	} else if (fs->full && (grows & kind)) {
 		v.before = -ENOSPC;
 	}
-	(void)pthread_mutex_unlock(&fs->mutex);
 	return v;
 }
 
@@ -422,89 +435,66 @@ fault_inner(struct store *st)
 	return fault_of(st)->inner;
 }
 
-/* What a test sets, other threads may be reading. */
-
-static struct fault_store *
-take(struct store *st)
-{
-	(void)pthread_mutex_lock(&fault_of(st)->mutex);
-	return fault_of(st);
-}
-
-static void
-give(struct fault_store *fs)
-{
-	(void)pthread_mutex_unlock(&fs->mutex);
-}
-
 void
 fault_arm(struct store *st, unsigned nth, int err, bool lasting)
 {
-	struct fault_store *fs = take(st);
+	CLEANUP(give) struct fault_store *fs = take(st);
 
 	fs->nth = nth;
 	fs->err = err;
 	fs->lasting = lasting;
 	fs->fired = false;
-	give(fs);
 }
 
 void
 fault_kinds(struct store *st, unsigned kinds)
 {
-	struct fault_store *fs = take(st);
+	CLEANUP(give) struct fault_store *fs = take(st);
 
 	fs->kinds = kinds;
-	give(fs);
 }
 
 void
 fault_mode(struct store *st, enum fault_mode mode)
 {
-	struct fault_store *fs = take(st);
+	CLEANUP(give) struct fault_store *fs = take(st);
 
 	fs->mode = mode;
-	give(fs);
 }
 
 bool
 fault_fired(struct store *st)
 {
-	struct fault_store *fs = take(st);
-	bool fired = fs->fired;
+	CLEANUP(give) struct fault_store *fs = take(st);
 
-	give(fs);
-	return fired;
+	return fs->fired;
 }
 
 uint64_t
 fault_count(struct store *st, unsigned kinds)
 {
-	struct fault_store *fs = take(st);
+	CLEANUP(give) struct fault_store *fs = take(st);
 	uint64_t n = 0;
 
 	for (unsigned i = 0; i < KINDS; i++)
 		if (kinds >> i & 1)
 			n += fs->count[i];
-	give(fs);
 	return n;
 }
 
 void
 fault_full(struct store *st, bool full)
 {
-	struct fault_store *fs = take(st);
+	CLEANUP(give) struct fault_store *fs = take(st);
 
 	fs->full = full;
-	give(fs);
 }
 
 void
 fault_on_sync(struct store *st,
 	      void (*fn)(struct store *inner, struct store_file *f))
 {
-	struct fault_store *fs = take(st);
+	CLEANUP(give) struct fault_store *fs = take(st);
 
 	fs->on_sync = fn;
-	give(fs);
 }

@@ -12,17 +12,20 @@
 static int
 sweep(struct cmd_env *e)
 {
-	CLEANUP(progress_freep)
-	struct progress *p =
-	    progress_new(cmd_globals.progress, "rm", 0, "files");
+	CLEANUP(progress_freep) struct progress *p = NULL;
 	uint64_t done = 0;
 	bool more = true;
 	int r = 0;
 
 	while (r == 0 && more) {
 		r = catalog_sweep(e->catalog, SWEEP_FILES, &more);
+		if (!more)
+			break;
+		if (!p)
+			p = progress_new(cmd_globals.progress, "rm", 0,
+					 "files");
 		done += SWEEP_FILES;
-		if (p && more)
+		if (p)
 			progress_update(p, done);
 	}
 	return r;

@@ -40,8 +40,8 @@ struct store *catalog_store(const struct catalog *c) NONNULL;
  */
 int catalog_recover(struct catalog *c, unsigned *ret_bad) NONNULL CHECKED;
 
-/* Calls ${fn} for each name of ${type}, sorted; it returns 0 to go on.  Here and
- * below a snapshot's name is DISK@NAME. */
+/* Calls ${fn} for each name of ${type}, sorted; it returns 0 to go on.  Here
+ * and below a snapshot's name is DISK@NAME. */
 int catalog_list(struct catalog *c, enum desc_type type,
 		 int (*fn)(const char *name, void *arg), void *arg)
     __attribute__((__nonnull__(1, 3))) CHECKED;
@@ -101,8 +101,9 @@ int catalog_rename(struct catalog *c, struct descriptor *d,
 		   const struct key *dk, const char *to) NONNULL CHECKED;
 
 /**
- * catalog_remove(c, type, name): the name goes, durably; what it held is removed
- * by catalog_sweep().  Takes the disk's lock itself.
+ * catalog_remove(c, type, name): the name goes, durably; what it held is
+ * removed by catalog_sweep().  Takes the disk's lock itself.
+ *
  * -EBUSY  attached
  */
 int catalog_remove(struct catalog *c, enum desc_type type, const char *name)
@@ -117,7 +118,7 @@ int catalog_sweep(struct catalog *c, unsigned max_files, bool *ret_more)
  * catalog_lock_disk(c, uuid, mount_point, ret):
  * The lock of an attached disk; its file says host, boot id, pid, since when,
  * and the mount point (or "" for a command).
- * -EBUSY  somebody else has it
+ * -EBUSY  somebody else has it, or catalog_disk_left() names a host
  */
 int catalog_lock_disk(struct catalog *c, const struct uuid *uuid,
 		      const char *mount_point, struct store_lock **ret)
@@ -127,11 +128,30 @@ struct lock_owner {
 	char host[256], boot_id[40], mount_point[4096];
 	long pid;
 	int64_t since;
-	bool this_host; /* host and boot id are ours */
+	bool this_host;  /* host and boot id are ours */
+	bool other_host; /* neither is: another machine, as far as can be told */
 };
 /* -ENOENT: nobody holds it. */
 int catalog_disk_owner(struct catalog *c, const struct uuid *uuid,
 		       struct lock_owner *ret) NONNULL CHECKED;
+
+/**
+ * catalog_disk_left(c, uuid, ret):
+ * The other host that had the disk, did not detach it, and has not let go of
+ * its lock by itself: whether it holds the lock still, or lost it when its
+ * lease ran out.  It may write as long as it runs.  -ENOENT: none.
+ */
+int catalog_disk_left(struct catalog *c, const struct uuid *uuid,
+		      struct lock_owner *ret) NONNULL CHECKED;
+
+/**
+ * catalog_break_lock(c, uuid):
+ * That host is off, says the caller: the disk may be attached elsewhere.
+ *
+ * -EBUSY  somebody holds the lock
+ */
+int catalog_break_lock(struct catalog *c, const struct uuid *uuid)
+    NONNULL CHECKED;
 
 /* Paths of format.md, into ${out} of PATH_LEN. */
 void path_descriptor(enum desc_type type, const char *of, const char *name,

@@ -238,8 +238,14 @@ settle(struct page *p, struct scratch *s, const struct copies *c)
 	/* Until the next durable commit a crash can bring back either. */
 	slots_of(&c->body[!nw], &p->prot);
 	p->drop_older = true;
+	/* We never leave the newer copy away from its home, but somebody may
+	 * have put an old page there: the next commit would go over it. */
+	if (older == 0 && nw != page_home(p->generation)) {
+		r = page_write_copy(p, !nw, c->raw[nw], true);
+		p->same = r == 0;
+	}
 	if (older == 0)
-		return 0;
+		return r;
 	log_note("settled %u blocks of group %" PRIu64
 		 " to the state before an interrupted commit",
 		 older, p->index);

@@ -4,6 +4,12 @@
  * What a lock's file says of its holder is `key=value` lines with values as
  * canon.h encodes them.  It helps people to find the holder; that a lock is
  * held, the store alone knows.
+ *
+ * Words under a lock that is free were left by a holder that did not release
+ * it.  Of this host, it has ended: the kernel says so.  Of another host, whose
+ * lease on a shared file system ran out, perhaps, nobody can say: it may still
+ * write.  So a disk that it did not detach is not attached here until somebody
+ * who knows has broken that lock.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +24,7 @@
 
 #define BOOT_ID "/proc/sys/kernel/random/boot_id"
 #define MOUNT_TEXT_MAX (3 * 4096)
+#define OWNER_MAX 16384 /* bytes of what a lock's file says */
 
 /* A process that cannot tell who it is holds a lock all the same. */
 static void
@@ -99,16 +106,6 @@ catalog_lock_lineage(struct catalog *c, const struct uuid *lineage,
 	return lock(c, path, false, "", ret);
 }
 
-int
-catalog_lock_disk(struct catalog *c, const struct uuid *uuid,
-		  const char *mount_point, struct store_lock **ret)
-{
-	char path[STORE_PATH_LEN];
-
-	lock_path("disk", uuid, path);
-	return lock(c, path, false, mount_point, ret);
-}
-
 /* What does not decode is left empty: words do not make an owner. */
 static void
 take_line(const char *key, const char *value, struct lock_owner *o)
@@ -133,22 +130,14 @@ take_line(const char *key, const char *value, struct lock_owner *o)
 	}
 }
 
-int
-catalog_disk_owner(struct catalog *c, const struct uuid *uuid,
-		   struct lock_owner *ret)
+/* Cuts ${text} up. */
+static void
+parse_owner(char *text, struct lock_owner *ret)
 {
-	CLEANUP(free_memp) char *text = NULL;
-	char path[STORE_PATH_LEN], host[256], boot[40];
-	char *line, *rest, *value;
-	int r;
+	char host[256], boot[40], *line, *value;
 
-	lock_path("disk", uuid, path);
-	r = c->st->ops->lock_owner(c->st, path, &text);
-	if (r < 0)
-		return r;
 	memset(ret, 0, sizeof(*ret));
-	rest = text;
-	while ((line = strsep(&rest, "\n"))) {
+	while ((line = strsep(&text, "\n"))) {
 		value = strchr(line, '=');
 		if (!value)
 			continue;
@@ -159,5 +148,136 @@ catalog_disk_owner(struct catalog *c, const struct uuid *uuid,
 	this_boot(boot);
 	ret->this_host = *boot && !strcmp(host, ret->host) &&
 			 !strcmp(boot, ret->boot_id);
-	return 0;
+	/* A container has a name of its own and the kernel of its host; a host
+	 * that has started again has its name still. */
+	ret->other_host = *ret->host && *ret->boot_id &&
+			  strcmp(host, ret->host) != 0 &&
+			  strcmp(boot, ret->boot_id) != 0;
+}
+
+int
+catalog_disk_owner(struct catalog *c, const struct uuid *uuid,
+		   struct lock_owner *ret)
+{
+	CLEANUP(free_memp) char *text = NULL;
+	char path[STORE_PATH_LEN];
+	int r;
+
+	lock_path("disk", uuid, path);
+	r = c->st->ops->lock_owner(c->st, path, &text);
+	if (r == 0)
+		parse_owner(text, ret);
+	return r;
+}
+
+struct search {
+	struct catalog *c;
+	const struct uuid *uuid;
+	struct descriptor *d;
+	bool clean;
+};
+
+static int
+look_clean(const char *name, void *arg)
+{
+	struct search *s = arg;
+
+	if (catalog_load(s->c, DESC_DISK, name, s->d, NULL, NULL) < 0 ||
+	    !uuid_equal(&s->d->uuid, s->uuid))
+		return 0;
+	s->clean = s->d->clean;
+	return 1;
+}
+
+/* A disk that was detached before its host went away: none of its writes can
+ * be on the way.  One that is not found is not known to be. */
+static int
+is_clean(struct catalog *c, const struct uuid *uuid)
+{
+	CLEANUP(free_memp) struct descriptor *d = malloc(sizeof(*d));
+	struct search s = { .c = c, .uuid = uuid, .d = d };
+	int r;
+
+	if (!d)
+		return -ENOMEM;
+	r = catalog_list(c, DESC_DISK, look_clean, &s);
+	return r < 0 ? r : s.clean;
+}
+
+/* What the file of the disk's lock says, held or not.  -ENOENT: nothing. */
+static int
+load_words(struct catalog *c, const struct uuid *uuid, struct lock_owner *ret)
+{
+	CLEANUP(free_memp) char *text = NULL;
+	char path[STORE_PATH_LEN];
+	size_t len;
+	int r;
+
+	lock_path("disk", uuid, path);
+	r = c->st->ops->load(c->st, path, OWNER_MAX, &text, &len);
+	if (r == 0 && len == 0)
+		r = -ENOENT;
+	if (r == 0)
+		parse_owner(text, ret);
+	return r;
+}
+
+int
+catalog_disk_left(struct catalog *c, const struct uuid *uuid,
+		  struct lock_owner *ret)
+{
+	CLEANUP(free_memp) struct lock_owner *o = malloc(sizeof(*o));
+	int r;
+
+	if (!o)
+		return -ENOMEM;
+	r = load_words(c, uuid, o);
+	if (r == 0 && !o->other_host)
+		r = -ENOENT;
+	if (r == 0)
+		r = is_clean(c, uuid) > 0 ? -ENOENT : 0;
+	if (r == 0)
+		memcpy(ret, o, sizeof(*ret));
+	return r;
+}
+
+int
+catalog_lock_disk(struct catalog *c, const struct uuid *uuid,
+		  const char *mount_point, struct store_lock **ret)
+{
+	CLEANUP(store_unlockp) struct store_lock *l = NULL;
+	CLEANUP(free_memp) char *text = owner_text(mount_point);
+	CLEANUP(free_memp) struct lock_owner *o = malloc(sizeof(*o));
+	char path[STORE_PATH_LEN];
+	int r;
+
+	if (!text || !o)
+		return -ENOMEM;
+	lock_path("disk", uuid, path);
+	r = c->st->ops->lock(c->st, path, STORE_LOCK_EX, false, NULL, &l);
+	if (r < 0)
+		return r;
+	/* Now nobody can leave other words than these. */
+	r = catalog_disk_left(c, uuid, o);
+	if (r == -ENOENT)
+		r = c->st->ops->lock_say(l, text);
+	else if (r == 0)
+		r = -EBUSY;
+	if (r == 0)
+		*ret = TAKE(l);
+	return r;
+}
+
+int
+catalog_break_lock(struct catalog *c, const struct uuid *uuid)
+{
+	struct store_lock *l;
+	char path[STORE_PATH_LEN];
+	int r;
+
+	lock_path("disk", uuid, path);
+	r = lock(c, path, false, "", &l);
+	if (r == 0)
+		store_unlock(l); /* which wipes the words */
+	return r;
 }

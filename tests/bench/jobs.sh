@@ -159,6 +159,7 @@ small_files() {
 		sync -f "$T/$p/fs"
 		sample smallfiles "$p" s "$(seconds_since "$from")" \
 			$((($(cpu_of "$p") - before) / 3060))
+		rm -rf "$T/$p/fs/$round"
 	done
 	umount "$T/$p/fs"
 	detach_loop
