@@ -71,8 +71,8 @@ change_detached(struct fs *fs, struct node *n,
 		r = tree_load(fs->tree, n, &desc, NULL, NULL);
 	if (r == 0)
 		r = catalog_load_verified(fs->catalog,
-					  engine_kms(fs->opt.engine),
-					  DESC_DISK, desc.name, &desc, &dk);
+					  engine_kms(fs->opt.engine), DESC_DISK,
+					  desc.name, &desc, &dk);
 	if (r == 0)
 		r = fn(&desc, arg);
 	if (r == 0)

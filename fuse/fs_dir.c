@@ -109,6 +109,17 @@ put_dot(struct listing *l, const char *name, off_t pos)
 	return put(l, name, &e, pos);
 }
 
+/* Without a node id where its attributes cannot be had. */
+static void
+fill_entry(struct fs *fs, struct node *n, const struct descriptor *desc,
+	   struct fuse_entry_param *e)
+{
+	if (fs_entry(fs, n, n->kind == NODE_FOLDER ? NULL : desc, e) == 0)
+		return;
+	memset(e, 0, sizeof(*e));
+	e->attr.st_mode = S_IFREG;
+}
+
 static bool
 put_name(struct listing *l, const char *name, off_t pos)
 {
@@ -124,16 +135,12 @@ put_name(struct listing *l, const char *name, off_t pos)
 
 	if (tree_lookup(fs->tree, l->folder, name, &desc, &n) < 0)
 		return put(l, name, &e, pos);
+	if (n->kind == NODE_FOLDER)
+		e.attr.st_mode = S_IFDIR;
 	if (l->plus) {
 		/* Known before it is told, or it might be forgotten before. */
 		tree_count(fs->tree, n);
-		if (fs_entry(fs, n, n->kind == NODE_FOLDER ? NULL : &desc,
-			     &e) < 0) {
-			memset(&e, 0, sizeof(e));
-			e.attr.st_mode = S_IFREG;
-		}
-	} else if (n->kind == NODE_FOLDER) {
-		e.attr.st_mode = S_IFDIR;
+		fill_entry(fs, n, &desc, &e);
 	}
 	e.attr.st_ino = n->id;
 	fits = put(l, name, &e, pos);

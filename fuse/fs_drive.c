@@ -231,8 +231,8 @@ static void
 drop_pages(struct fs *fs, struct drive *d)
 {
 	if (fs->session)
-		(void)fuse_lowlevel_notify_inval_inode(fs->session,
-						       d->node->id, 0, 0);
+		(void)fuse_lowlevel_notify_inval_inode(fs->session, d->node->id,
+						       0, 0);
 }
 
 int

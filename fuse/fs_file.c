@@ -143,9 +143,9 @@ fs_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
 	int r = 0;
 
 	(void)fi;
-	if (!disk || (!grow &&
-		      mode != (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE) &&
-		      mode != (FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE))) {
+	if (!disk ||
+	    (!grow && mode != (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE) &&
+	     mode != (FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE))) {
 		fs_reply(req, -EOPNOTSUPP);
 		return;
 	}

@@ -91,8 +91,8 @@ rename_detached(struct fs *fs, struct fs_job *j)
 			      &lock);
 	if (r == 0)
 		r = catalog_load_verified(fs->catalog,
-					  engine_kms(fs->opt.engine),
-					  DESC_DISK, j->name, &desc, &dk);
+					  engine_kms(fs->opt.engine), DESC_DISK,
+					  j->name, &desc, &dk);
 	if (r == 0 && !uuid_equal(&desc.uuid, &j->node->uuid))
 		r = -ENOENT; /* it has gone, and its name is another's */
 	if (r == 0)

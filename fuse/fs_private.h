@@ -70,7 +70,7 @@ struct fs {
 struct fs_job {
 	struct job job;
 	struct fs *fs;
-	fuse_req_t req; /* NULL: nobody waits */
+	fuse_req_t req;    /* NULL: nobody waits */
 	struct node *node; /* pinned; NULL where it is about a new name */
 	struct drive *drive;
 	void (*run)(struct fs_job *j);
@@ -100,8 +100,8 @@ int fs_stat(struct fs *fs, struct node *n, const struct descriptor *desc,
 	    struct stat *ret, double *ret_timeout)
     __attribute__((__nonnull__(1, 2, 4, 5))) CHECKED;
 int fs_entry(struct fs *fs, struct node *n, const struct descriptor *desc,
-	     struct fuse_entry_param *ret)
-    __attribute__((__nonnull__(1, 2, 4))) CHECKED;
+	     struct fuse_entry_param *ret) __attribute__((__nonnull__(1, 2, 4)))
+CHECKED;
 
 /**
  * fs_job_new(fs, req, node, run):
@@ -162,8 +162,8 @@ int drive_change(struct fs *fs, struct drive *d,
  * fs_open.c, fs_file.c, fs_attr.c, fs_dir.c, fs_name.c, fs_info.c: requests.
  */
 void fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
-void fs_create(fuse_req_t req, fuse_ino_t parent, const char *name,
-	       mode_t mode, struct fuse_file_info *fi);
+void fs_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+	       struct fuse_file_info *fi);
 void fs_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	      dev_t rdev);
 void fs_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
@@ -195,8 +195,7 @@ void fs_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
 	       fuse_ino_t to_parent, const char *to, unsigned flags);
 void fs_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent,
 	     const char *name);
-void fs_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name,
-	      mode_t mode);
+void fs_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
 void fs_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
 void fs_symlink(fuse_req_t req, const char *link, fuse_ino_t parent,
 		const char *name);

@@ -136,7 +136,8 @@ host_warn(void)
 		       granted.files ? "" : ", more open files");
 	if (what[0])
 		log_warn("the system refuses %s: `sealdisk doctor` says what "
-			 "that costs", what + 2);
+			 "that costs",
+			 what + 2);
 }
 
 unsigned

@@ -40,8 +40,7 @@ struct session {
 static char fuse_says[256];
 static _Atomic bool fuse_may_log;
 
-static void
-on_fuse_log(enum fuse_log_level level, const char *fmt, va_list ap)
+static void on_fuse_log(enum fuse_log_level level, const char *fmt, va_list ap)
     __attribute__((__format__(__printf__, 2, 0)));
 
 static void
@@ -165,13 +164,12 @@ make_session(struct session *s)
 	(void)snprintf(opts, sizeof(opts),
 		       "fsname=%s,subtype=sealdisk,default_permissions%s%s%s%s",
 		       store, s->o->allow_other ? ",allow_other" : "",
-		       s->o->read_only ? ",ro" : "",
-		       s->o->kernel[0] ? "," : "", s->o->kernel);
+		       s->o->read_only ? ",ro" : "", s->o->kernel[0] ? "," : "",
+		       s->o->kernel);
 	if (fuse_opt_add_arg(&args, "sealdisk") == 0 &&
 	    fuse_opt_add_arg(&args, "-o") == 0 &&
 	    fuse_opt_add_arg(&args, opts) == 0)
-		s->se = fuse_session_new(&args, &fs_ops, sizeof(fs_ops),
-					 s->fs);
+		s->se = fuse_session_new(&args, &fs_ops, sizeof(fs_ops), s->fs);
 	fuse_opt_free_args(&args);
 	return s->se ? 0 : -EINVAL;
 }
@@ -248,10 +246,11 @@ take_signals(struct session *s)
 			let_go(s);
 }
 
-/* In how many milliseconds there is something to do; -1: not before an event. */
+/* In how many ms there is something to do; -1: not before an event. */
 static int
 housekeep(struct session *s)
 {
+	unsigned left;
 	int timeout;
 
 	if (!s->ready && atomic_load(&s->greeted))
@@ -262,10 +261,11 @@ housekeep(struct session *s)
 		workers_wipe(&s->job_workers);
 		s->wiping = true;
 	}
-	if (s->wiping)
-		s->wiping = workers_wake(&s->workers) +
-				workers_wake(&s->job_workers) >
-			    0;
+	if (s->wiping) {
+		left = workers_wake(&s->workers);
+		left += workers_wake(&s->job_workers);
+		s->wiping = left > 0;
+	}
 	if (s->wiping && (timeout < 0 || timeout > WIPE_POLL_MS))
 		timeout = WIPE_POLL_MS;
 	return timeout;
@@ -360,13 +360,10 @@ session_done(struct session *s)
 int
 session_run(const struct session_options *o, const char **ret_why)
 {
-	CLEANUP(session_done) struct session s = {
-		.o = o,
-		.wake_fd = -1,
-		.signal_fd = -1,
-	};
+	CLEANUP(session_done) struct session s = { .o = o };
 	int r;
 
+	s.wake_fd = s.signal_fd = -1;
 	*ret_why = fuse_says;
 	fuse_set_log_func(on_fuse_log);
 	r = open_fds(&s);

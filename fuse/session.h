@@ -25,8 +25,8 @@ struct session_options {
 	struct engine *engine;
 	const char *store;       /* absolute: the mount's source */
 	const char *mount_point; /* absolute */
-	const char *key;	 /* CMK of disks that file operations make */
-	const char *kernel;	 /* more options for mount(2): "noexec,..." */
+	const char *key;         /* CMK of disks that file operations make */
+	const char *kernel;      /* more options for mount(2): "noexec,..." */
 	uint64_t linger_ms;
 	unsigned threads; /* 0: as many as suit */
 	bool allow_other, read_only, writeback_cache, foreground;

@@ -144,7 +144,8 @@ node_get(struct tree *t, const struct uuid *uuid, enum node_kind kind,
 	(void)pthread_rwlock_unlock(&t->lock);
 	if (r == -EUCLEAN)
 		log_error("disk %s: its uuid gives the node id of another "
-			  "disk: one of them is forged", name);
+			  "disk: one of them is forged",
+			  name);
 	return r;
 }
 
@@ -270,11 +271,11 @@ static int
 search_one(const char *name, void *arg)
 {
 	struct search *s = arg;
+	int r =
+	    catalog_load(s->t->catalog, DESC_DISK, name, s->desc, NULL, NULL);
 
 	/* One that cannot be read is not it, as far as can be known. */
-	if (catalog_load(s->t->catalog, DESC_DISK, name, s->desc, NULL,
-			 NULL) < 0 ||
-	    tree_id(&s->desc->uuid, s->kind) != s->id ||
+	if (r < 0 || tree_id(&s->desc->uuid, s->kind) != s->id ||
 	    (s->uuid && !uuid_equal(&s->desc->uuid, s->uuid)))
 		return 0;
 	(void)strcpy(s->name, name);
@@ -343,8 +344,7 @@ tree_load(struct tree *t, struct node *n, struct descriptor *ret,
 }
 
 static int
-list_folders(uint64_t parent, int (*fn)(const char *name, void *arg),
-	     void *arg)
+list_folders(uint64_t parent, int (*fn)(const char *name, void *arg), void *arg)
 {
 	int r = 0;
 

@@ -71,8 +71,7 @@ uint64_t tree_id(const struct uuid *uuid, enum node_kind kind) NONNULL;
  * -ENOENT, also where ${name} cannot be one; -ENAMETOOLONG; -ENOTDIR
  */
 int tree_lookup(struct tree *t, uint64_t parent, const char *name,
-		struct descriptor *ret_desc, struct node **ret)
-    NONNULL CHECKED;
+		struct descriptor *ret_desc, struct node **ret) NONNULL CHECKED;
 
 /* The node with that id, if the kernel knows it, else NULL. */
 struct node *tree_find(struct tree *t, uint64_t id) NONNULL;

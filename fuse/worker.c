@@ -174,8 +174,8 @@ worker_self(void)
 void
 worker_checkpoint(struct worker *w)
 {
-	uint64_t gen = atomic_load_explicit(&w->pool->generation,
-					    memory_order_acquire);
+	uint64_t gen =
+	    atomic_load_explicit(&w->pool->generation, memory_order_acquire);
 
 	if (atomic_load_explicit(&w->wiped, memory_order_relaxed) == gen)
 		return;

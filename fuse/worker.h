@@ -50,7 +50,7 @@ struct worker {
 	size_t in_used, out_used;
 	uint8_t *in_base;
 	_Atomic uint64_t wiped; /* the generation that it has reached */
-	_Atomic bool asleep;	/* a signal wakes it without doing harm */
+	_Atomic bool asleep;    /* a signal wakes it without doing harm */
 };
 
 /* Room in ${in}: a write of WORKER_IO_MAX and what libfuse allows before it. */

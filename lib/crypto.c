@@ -416,3 +416,36 @@ hkdf_sha256(const void *ikm, size_t ikm_len, const void *salt, size_t salt_len,
 		return r;
 	return hkdf_expand(&prk, info, info_len, out, out_len);
 }
+
+/*
+ * The memory that it works in is large enough to come from mmap and to go back
+ * to the kernel at the end; nothing of it stays.
+ */
+int
+argon2id(const void *pass, size_t pass_len, const void *salt, size_t salt_len,
+	 const struct argon2_cost *cost, struct key *ret)
+{
+	const unsigned long param[] = { KEY_LEN, cost->passes, cost->memory_kib,
+					cost->lanes };
+	CLEANUP(key_wipe) struct key k = { { 0 } };
+	gcry_kdf_hd_t h;
+	gcry_error_t e;
+
+	/* libgcrypt 1.10 does not look at all of this. */
+	if (cost->passes == 0 || cost->lanes == 0 || salt_len < 8 ||
+	    cost->memory_kib / 8 < cost->lanes)
+		return -EINVAL;
+	e = gcry_kdf_open(&h, GCRY_KDF_ARGON2, GCRY_KDF_ARGON2ID, param,
+			  sizeof(param) / sizeof(param[0]), pass, pass_len,
+			  salt, salt_len, NULL, 0, NULL, 0);
+	if (e)
+		return from_gcry(e);
+	e = gcry_kdf_compute(h, NULL);
+	if (!e)
+		e = gcry_kdf_final(h, sizeof(k.bytes), k.bytes);
+	gcry_kdf_close(h);
+	if (e)
+		return from_gcry(e);
+	*ret = k;
+	return 0;
+}

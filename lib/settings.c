@@ -100,6 +100,12 @@ static const struct setting table[] = {
 	  .help = "what unlocks the keystore" },
 	{ "keystore", "root_file", PATH, MEMBER(keystore_root_file),
 	  .dflt = "%C/root.key", .help = "the key file of root = keyfile" },
+	{ "keystore", "credential", TEXT, MEMBER(keystore_credential),
+	  .dflt = "sealdisk.root",
+	  .help = "the systemd credential of root = credential" },
+	{ "keystore", "passphrase_fd", TEXT, MEMBER(keystore_passphrase_fd),
+	  .dflt = "", .option = "passphrase_fd",
+	  .help = "the descriptor to read root = passphrase from; none: ask" },
 	{ "keystore", "audit", PATH, MEMBER(keystore_audit),
 	  .dflt = "%S/audit/", .help = "the folder of the audit log" },
 };

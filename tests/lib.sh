@@ -256,7 +256,7 @@ daemon='' daemon_status=0
 
 # start_daemon [ARGS OF MOUNT...]: $STORE on $MNT.
 start_daemon() {
-	sd mount -f "$STORE" "$MNT" "$@" 2>>"$LOG" &
+	"$SEALDISK" mount -f "$STORE" "$MNT" "$@" 2>>"$LOG" &
 	daemon=$!
 	wait_for 10 mountpoint -q "$MNT"
 }

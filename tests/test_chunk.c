@@ -130,17 +130,13 @@ without_both_copies_of_a_page_its_group_is_lost_alone(void **state)
 	assert_ok(disk_detach(d));
 }
 
+/* Whatever became of its file: the map alone says what is there. */
 static void
-a_chunk_that_is_discarded_is_whole_again(void **state)
+discard_and_write_anew(void)
 {
 	uint8_t got[BLOCK_SIZE], zeros[BLOCK_SIZE] = { 0 };
-	struct disk *d;
+	struct disk *d = attach("a");
 
-	(void)state;
-	chunk_path("a", 0, path);
-	for (unsigned copy = 0; copy < 2; copy++)
-		raw_destroy(path, group_page_at(0, copy), PAGE_LEN);
-	d = attach("a");
 	assert_ok(disk_zero(d, env.s, 0, CHUNK_BYTES));
 	assert_ok(disk_read(d, env.s, got, BLOCK_SIZE, 0));
 	assert_memory_equal(got, zeros, BLOCK_SIZE);
@@ -149,6 +145,25 @@ a_chunk_that_is_discarded_is_whole_again(void **state)
 			assert_ok(put_block(d, 'a', b));
 	assert_ok(disk_detach(d));
 	check_whole("a");
+}
+
+static void
+a_chunk_without_pages_that_is_discarded_is_whole_again(void **state)
+{
+	(void)state;
+	chunk_path("a", 0, path);
+	for (unsigned copy = 0; copy < 2; copy++)
+		raw_destroy(path, group_page_at(0, copy), PAGE_LEN);
+	discard_and_write_anew();
+}
+
+static void
+a_chunk_that_is_gone_and_is_discarded_is_whole_again(void **state)
+{
+	(void)state;
+	chunk_path("a", 0, path);
+	raw_remove(path);
+	discard_and_write_anew();
 }
 
 static void
@@ -419,7 +434,8 @@ main(void)
 		T(one_copy_of_a_page_serves_and_restores_the_other),
 		T(a_flipped_bit_in_either_copy_of_a_page_does_no_harm),
 		T(without_both_copies_of_a_page_its_group_is_lost_alone),
-		T(a_chunk_that_is_discarded_is_whole_again),
+		T(a_chunk_without_pages_that_is_discarded_is_whole_again),
+		T(a_chunk_that_is_gone_and_is_discarded_is_whole_again),
 		T(a_flipped_bit_in_a_slot_costs_that_block_alone),
 		T(two_slots_swapped_are_two_blocks_lost),
 		T(a_page_of_another_group_is_none),

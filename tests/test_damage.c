@@ -341,47 +341,54 @@ a_store_of_a_newer_format_is_not_opened(void **state)
 
 /* ---- keys ---- */
 
-static void
-a_disk_under_another_keystore_is_refused(void **state)
+/* Another keystore, with another root, both made where they are not. */
+static struct settings
+wrong_settings(void)
 {
 	struct settings s = env.settings;
-	struct kms *right = env.kms, *wrong;
-	struct disk *d;
-	size_t len;
-	char *before = raw_load("disks/a.ini", &len);
 	bool made;
 
-	(void)state;
 	(void)snprintf(s.keystore_path, sizeof(s.keystore_path),
 		       "%s/wrong/keystore.db", env.dir);
 	(void)snprintf(s.keystore_root_file, sizeof(s.keystore_root_file),
 		       "%s/wrong/root.key", env.dir);
 	assert_ok(kms_init(&s, &made));
+	return s;
+}
+
+static void
+a_disk_under_another_keystore_is_refused(void **state)
+{
+	struct settings s = wrong_settings();
+	struct kms *right = env.kms, *wrong;
+	struct disk *d;
+	size_t len;
+	char *before = raw_load("disks/a.ini", &len);
+
+	(void)state;
 	assert_ok(kms_open(&s, &wrong));
 	engine_close(env.e);
 	env.kms = wrong;
 	eenv_open(&env);
 	assert_err(disk_attach(env.e, "a", 0, &d), ENOKEY);
 	assert_true(raw_same("disks/a.ini", before, len));
+	free(before);
 	engine_close(env.e);
 	kms_close(wrong);
 	env.kms = right;
 	eenv_open(&env);
 	check_whole("a");
 	check_whole("b");
-	free(before);
 }
 
-/* The root file of another keystore does not open ours. */
 static void
 a_keystore_does_not_open_under_another_root(void **state)
 {
-	struct settings s = env.settings;
+	struct settings s = wrong_settings();
 	struct kms *k;
 
 	(void)state;
-	(void)snprintf(s.keystore_root_file, sizeof(s.keystore_root_file),
-		       "%s/wrong/root.key", env.dir);
+	strcpy(s.keystore_path, env.settings.keystore_path);
 	assert_err(kms_open(&s, &k), EKEYREJECTED);
 }
 

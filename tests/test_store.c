@@ -268,6 +268,10 @@ an_exclusive_lock_shuts_out_all_others(void **state)
 	assert_string_equal(who, "me");
 	free(who);
 	assert_ok(st->ops->lock_check(a));
+	assert_ok(st->ops->lock_say(a, "still me"));
+	assert_ok(st->ops->lock_owner(st, "locks/x", &who));
+	assert_string_equal(who, "still me");
+	free(who);
 	store_unlock(a);
 	assert_err(st->ops->lock_owner(st, "locks/x", &who), ENOENT);
 

@@ -220,13 +220,41 @@ a_lock_passes_on_over_fork_and_ends_with_the_process(void **state)
 	(void)close(ready[1]);
 }
 
+static void
+what_a_holder_said_outlives_it(void **state)
+{
+	struct env *e = *state;
+	struct store_lock *l;
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(e->st->ops->lock(e->st, "locks/x", STORE_LOCK_EX, false,
+				       "dead", &l) < 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_ok(
+	    e->st->ops->lock(e->st, "locks/x", STORE_LOCK_EX, false, NULL, &l));
+	assert_holds(e->st, "locks/x", "dead");
+	store_unlock(l); /* it said nothing, and wipes nothing */
+	assert_ok(
+	    e->st->ops->lock(e->st, "locks/x", STORE_LOCK_EX, false, NULL, &l));
+	assert_holds(e->st, "locks/x", "dead");
+	assert_ok(e->st->ops->lock_say(l, "me"));
+	assert_holds(e->st, "locks/x", "me");
+	store_unlock(l);
+	assert_holds(e->st, "locks/x", "");
+}
+
 #define A_FOLDER(setup)                                                        \
 	T(files_and_folders_are_the_owners_alone, setup),                      \
 	    T(symbolic_links_are_not_followed, setup),                         \
 	    T(only_regular_files_are_opened, setup),                           \
 	    T(a_folder_with_what_a_crash_left_can_be_removed, setup),          \
 	    T(a_lock_whose_file_is_gone_is_lost, setup),                       \
-	    T(processes_exclude_each_other, setup)
+	    T(processes_exclude_each_other, setup),                            \
+	    T(what_a_holder_said_outlives_it, setup)
 
 int
 main(void)

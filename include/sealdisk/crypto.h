@@ -97,6 +97,24 @@ int hkdf_sha256(const void *ikm, size_t ikm_len, const void *salt,
 		size_t salt_len, const void *info, size_t info_len, void *out,
 		size_t out_len) CHECKED;
 
+/* What Argon2id takes of whoever guesses. */
+struct argon2_cost {
+	uint32_t memory_kib; /* 8 a lane at least */
+	uint32_t passes, lanes;
+};
+
+/**
+ * argon2id(pass, pass_len, salt, salt_len, cost, ret):
+ * RFC 9106, version 0x13, a tag of KEY_LEN bytes.  ${salt_len} is 8 at least.
+ *
+ * -EINVAL      ${cost} is none
+ * -ENOMEM      ${cost} is more memory than there is
+ * -EOPNOTSUPP  FIPS mode does not have it
+ */
+int argon2id(const void *pass, size_t pass_len, const void *salt,
+	     size_t salt_len, const struct argon2_cost *cost, struct key *ret)
+    NONNULL CHECKED;
+
 /* HMAC-SHA256 over the concatenation of ${iovcnt} (at most 8) parts. */
 int hmac_sha256(const uint8_t key[static KEY_LEN], const struct iovec *iov,
 		int iovcnt, uint8_t ret[static MAC_LEN]) NONNULL CHECKED;

@@ -49,8 +49,8 @@ struct sd_ioc_stats {
 
 /* On the mount's own folder: who serves it. */
 struct sd_ioc_daemon {
-	uint32_t version; /* 1 */
-	int32_t pid;      /* as the daemon sees itself */
+	uint32_t version;  /* 1 */
+	int32_t pid;       /* as the daemon sees itself */
 	uint64_t attached; /* disks */
 	uint64_t reserved[6];
 };

@@ -165,6 +165,12 @@ small_files() {
 	detach_loop
 }
 
+# cache_size, as it is unless it is set: 64 MiB or 2 % of memory.
+default_cache_kib() {
+	awk '$1 == "MemTotal:" { n = int($2 / 50)
+		print n > 65536 ? n : 65536 }' /proc/meminfo
+}
+
 # How long an open takes that attaches, and what memory that needs, for disks
 # of three sizes.
 attach_times() {
@@ -189,6 +195,8 @@ attach_times() {
 		sd "$p" rm --yes "attach-$size"
 	done
 	sample resident "$p" KiB "$(resident_kib "$p")"
+	sample resident-over "$p" KiB \
+		$(($(resident_kib "$p") - $(default_cache_kib)))
 }
 
 # A disk of 200 GiB of which every chunk exists, with one block each.

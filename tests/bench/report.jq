@@ -21,7 +21,7 @@ def targets: {
 	"attach-1G": { most: 20 },
 	"attach-1T": { most: 20 },
 	"attach-16T": { most: 20 },
-	"resident": { most: 131072 }
+	"resident-over": { most: 65536 }
 };
 
 def titles: {
@@ -43,7 +43,18 @@ def titles: {
 	"buf-write": "buffered write 4K + fsync",
 	"buf-randwrite": "buffered random write 4K + fsync",
 	"loopbuf-write": "loop, buffered: write 4K + fsync",
-	"smallfiles": "ext4 on loop: cp -a 3000 files + sync"
+	"smallfiles": "ext4 on loop: cp -a 3000 files + sync",
+	"attach-1G": "attach a disk of 1 GiB",
+	"attach-1T": "attach a disk of 1 TiB",
+	"attach-16T": "attach a disk of 16 TiB",
+	"detach-1G": "detach a disk of 1 GiB",
+	"detach-1T": "detach a disk of 1 TiB",
+	"detach-16T": "detach a disk of 16 TiB",
+	"attach-memory-1G": "memory for a disk of 1 GiB",
+	"attach-memory-1T": "memory for a disk of 1 TiB",
+	"attach-memory-16T": "memory for a disk of 16 TiB",
+	"resident": "resident memory after all of this",
+	"resident-over": "of that, over cache_size"
 };
 
 def median:
