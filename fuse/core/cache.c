@@ -344,6 +344,14 @@ file_evict(struct cache *ca, struct chunk *c)
 	return done;
 }
 
+static __thread bool may_exceed;
+
+void
+cache_exceed(bool may)
+{
+	may_exceed = may;
+}
+
 int
 cache_file_slot(struct cache *c)
 {
@@ -358,6 +366,9 @@ cache_file_slot(struct cache *c)
 		if (file_evict(c, &c->chunk[hand % c->n_chunks]))
 			return 0;
 	}
+	/* A quarter of all descriptors is spare, for this among others. */
+	if (may_exceed)
+		return 0;
 	atomic_fetch_sub(&c->open_files, 1);
 	return -EAGAIN;
 }

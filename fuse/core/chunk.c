@@ -195,17 +195,21 @@ chunk_begin(struct chunk *c, struct scratch *s)
 
 /* ---- making ---- */
 
-static void
-todo_add(struct layer *l, const char *path)
+void
+chunk_note(const struct chunk *c)
 {
+	struct layer *l = c->layer;
+	char path[STORE_PATH_LEN];
 	char line[STORE_PATH_LEN + 1];
-	int n = snprintf(line, sizeof(line), "%s\n", path);
 	struct disk *d = l->disk;
 	uint64_t at;
+	int n;
 
 	/* A hint: what cannot be noted, `check` finds. */
 	if (!l->todo)
 		return;
+	chunk_name(c, path);
+	n = snprintf(line, sizeof(line), "%s\n", path);
 	pthread_mutex_lock(&d->mutex);
 	at = l->todo_len;
 	l->todo_len += (unsigned)n;
@@ -263,7 +267,7 @@ create_file(struct chunk *c, struct scratch *s, enum entry_state state)
 	if (r < 0)
 		return r;
 	chunk_name(c, path);
-	todo_add(c->layer, path);
+	chunk_note(c);
 	r = st->ops->create(st, path, &f);
 	if (r == 0) {
 		r = st->ops->write(f, s->run, SLOTS_OFFSET, 0);

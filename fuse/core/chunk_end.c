@@ -34,6 +34,7 @@ chunk_die(struct chunk *c, bool count)
 		page_unhash(p);
 		page_put(p);
 	}
+	chunk_note(c);
 	pthread_mutex_lock(&d->mutex);
 	c->dead = true;
 	c->dead_seq = atomic_load(&d->seq);
@@ -169,8 +170,8 @@ chunk_count(struct chunk *c, struct scratch *s, unsigned mask)
 
 /*
  * Block by block into the new chunk, by the ordinary ways of reading and
- * sealing: this happens once in 2^32 writes to the same 4 MiB.  Both locks are
- * held by us alone.
+ * sealing: this happens once in 2^32 writes to the same 4 MiB.  ${from} is held
+ * exclusively, ${to} is known to nobody else.
  */
 static int
 copy_block(struct chunk *from, struct chunk *to, struct scratch *s,
@@ -270,6 +271,33 @@ copy_chunk(struct chunk *from, struct chunk *to, struct scratch *s)
 	return r;
 }
 
+/* ${n} comes in the place of ${c}, which is held exclusively. */
+static int
+replace_chunk(struct layer *l, struct scratch *s, struct chunk *c,
+	      struct chunk *n)
+{
+	int r;
+
+	/* Held, so that its file stays open while it is written. */
+	pthread_rwlock_rdlock(&n->lock);
+	r = copy_chunk(c, n, s);
+	if (r == 0) {
+		/* A commit may have synced it half copied: once more, before
+		 * a map names it. */
+		chunk_touch(n);
+		r = layer_set(l, s, c->index, ENTRY_DATA, n->salt, NULL);
+	}
+	pthread_rwlock_unlock(&n->lock);
+	if (r < 0) {
+		chunk_abandon(n);
+	} else {
+		chunk_die(c, false);
+		n = chunk_insert(n);
+	}
+	chunk_put(n);
+	return r;
+}
+
 static int
 rewrite_locked(struct layer *l, struct scratch *s, uint64_t index)
 {
@@ -282,18 +310,8 @@ rewrite_locked(struct layer *l, struct scratch *s, uint64_t index)
 		return r;
 	pthread_rwlock_wrlock(&c->lock);
 	r = chunk_create(l, s, index, ENTRY_ABSENT, &n);
-	if (r == 0) {
-		r = copy_chunk(c, n, s);
-		if (r == 0)
-			r = layer_set(l, s, index, ENTRY_DATA, n->salt, NULL);
-		if (r < 0) {
-			chunk_abandon(n);
-		} else {
-			chunk_die(c, false);
-			n = chunk_insert(n);
-		}
-		chunk_put(n);
-	}
+	if (r == 0)
+		r = replace_chunk(l, s, c, n);
 	pthread_rwlock_unlock(&c->lock);
 	chunk_put(c);
 	return r;

@@ -82,6 +82,48 @@ commit_free(struct commit *c)
 
 /* ---- what is dirty ---- */
 
+/* With the disk's mutex held.  The pages of a disk that failed stay dirty until it is detached; what they
+ * take must not hold up the others for ever. */
+static void
+pin(struct disk *d)
+{
+	atomic_fetch_add(&d->pinned, 1);
+	if (!atomic_load(&d->failed))
+		atomic_fetch_add(&d->e->cache.pinned, 1);
+}
+
+static void
+unpin(struct disk *d)
+{
+	atomic_fetch_sub(&d->pinned, 1);
+	if (!atomic_load(&d->failed))
+		atomic_fetch_sub(&d->e->cache.pinned, 1);
+}
+
+int
+disk_fail(struct disk *d, int err, const char *what)
+{
+	pthread_mutex_lock(&d->mutex);
+	if (!atomic_exchange(&d->failed, true)) {
+		atomic_fetch_sub(&d->e->cache.pinned, atomic_load(&d->pinned));
+		log_error("disk %s: %s: %s; the disk is read-only until it is "
+			  "attached again",
+			  d->desc.name, what, err_text(err));
+	}
+	pthread_mutex_unlock(&d->mutex);
+	return -EIO;
+}
+
+void
+engine_fail(struct engine *e, int err)
+{
+	pthread_mutex_lock(&e->mutex);
+	for (struct link *l = e->disks.next; l != &e->disks; l = l->next)
+		(void)disk_fail(LINK_OWNER(l, struct disk, all), err,
+				"the store cannot be synced");
+	pthread_mutex_unlock(&e->mutex);
+}
+
 static struct link *
 dirty_list(struct disk *d, const struct page *p)
 {
@@ -121,7 +163,7 @@ page_dirty(struct page *p, uint64_t bytes)
 		pthread_mutex_lock(&d->mutex);
 		atomic_store(&p->dirty, true);
 		atomic_fetch_add(&p->refs, 1);
-		atomic_fetch_add(&d->e->cache.pinned, 1);
+		pin(d);
 		list_dirty(d, p);
 		pthread_mutex_unlock(&d->mutex);
 	}
@@ -319,22 +361,26 @@ take_syncs(struct disk *d, struct commit *c)
 
 /*
  * A chunk leaves the list before it is synced: what is written to it from here
- * on puts it onto the list again.  Its file stays open while we hold its lock,
- * or its error could be lost.
+ * on puts it onto the list again.
  */
-static int
-sync_one(struct disk *d, struct chunk *c, bool each)
+static void
+unlist(struct disk *d, struct chunk *c)
 {
-	struct store *st = d->e->st;
-	int r = 0;
-
-	pthread_rwlock_rdlock(&c->lock);
 	pthread_mutex_lock(&d->mutex);
 	link_remove(&c->sync_link);
 	atomic_store(&c->unsynced, false);
 	pthread_mutex_unlock(&d->mutex);
-	if (each)
-		r = sync_chunk(st, c);
+}
+
+/* Its file stays open while we hold its lock, or its error could be lost. */
+static int
+sync_one(struct disk *d, struct chunk *c)
+{
+	int r;
+
+	pthread_rwlock_rdlock(&c->lock);
+	unlist(d, c);
+	r = sync_chunk(d->e->st, c);
 	if (r == 0)
 		c->is_new = false;
 	pthread_rwlock_unlock(&c->lock);
@@ -342,21 +388,38 @@ sync_one(struct disk *d, struct chunk *c, bool each)
 	return r;
 }
 
+/* Here files may be closed before: an error of one of them is an error of the
+ * file system, too, and that is told to us. */
 static int
-sync_chunks(struct disk *d, struct commit *c)
+sync_store(struct disk *d, struct commit *c)
 {
-	struct store *st = d->e->st;
-	bool each;
-	int r = 0;
+	int r;
 
-	take_syncs(d, c);
-	each = d->e->meta.commit_files || c->n_syncs <= SYNC_HANDFUL;
-	if (!each)
-		r = st->ops->sync_all(st);
 	while (!link_empty(&c->syncs)) {
 		struct chunk *ch =
 		    LINK_OWNER(c->syncs.next, struct chunk, sync_link);
-		int e = sync_one(d, ch, each && r == 0);
+
+		unlist(d, ch);
+		ch->is_new = false;
+		chunk_put(ch);
+	}
+	r = d->e->st->ops->sync_all(d->e->st);
+	if (r < 0)
+		engine_fail(d->e, r);
+	return r;
+}
+
+static int
+sync_chunks(struct disk *d, struct commit *c)
+{
+	int r = 0;
+
+	take_syncs(d, c);
+	if (!d->e->meta.commit_files && c->n_syncs > SYNC_HANDFUL)
+		return sync_store(d, c);
+	while (!link_empty(&c->syncs)) {
+		int e = sync_one(d, LINK_OWNER(c->syncs.next, struct chunk,
+					       sync_link));
 
 		if (r == 0)
 			r = e;
@@ -426,16 +489,16 @@ end_page(struct page *p, bool good)
 	if (!good && !atomic_load(&p->dirty)) {
 		atomic_store(&p->dirty, true);
 		atomic_fetch_add(&p->refs, 1);
-		atomic_fetch_add(&d->e->cache.pinned, 1);
+		pin(d);
 		list_dirty(d, p);
 	}
 	if (good) {
 		link_remove(&p->quiet_link);
 		link_append(&d->quiet, &p->quiet_link);
 	}
+	unpin(d);
 	pthread_mutex_unlock(&d->mutex);
 	pthread_rwlock_unlock(&p->lock);
-	atomic_fetch_sub(&d->e->cache.pinned, 1);
 	page_put(p);
 }
 
@@ -469,16 +532,6 @@ save_size(struct disk *d)
 }
 
 static int
-fail_for_good(struct disk *d, int err, const char *what)
-{
-	if (!atomic_exchange(&d->failed, true))
-		log_error("disk %s: %s: %s; the disk is read-only until it is "
-			  "attached again",
-			  d->desc.name, what, err_text(err));
-	return -EIO;
-}
-
-static int
 commit_steps(struct disk *d, struct commit *c)
 {
 	struct store_ops const *ops = d->e->st->ops;
@@ -486,7 +539,7 @@ commit_steps(struct disk *d, struct commit *c)
 
 	r = ops->lock_check(d->lock);
 	if (r < 0)
-		return fail_for_good(d, r, "its lock was lost");
+		return disk_fail(d, r, "its lock was lost");
 	r = save_size(d);
 	if (r == 0)
 		r = image_list(d, c, &d->dirty_root);
@@ -495,14 +548,17 @@ commit_steps(struct disk *d, struct commit *c)
 		r = image_list(d, c, &d->dirty_map);
 	if (r == 0)
 		r = write_groups(d, c);
+	/* What a write past the end has brought into these images. */
+	if (r == 0)
+		r = save_size(d);
 	if (r < 0)
 		return r;
 	r = sync_chunks(d, c);
 	if (r < 0)
-		return fail_for_good(d, r, "chunks cannot be synced");
+		return disk_fail(d, r, "chunks cannot be synced");
 	r = write_maps(d, c, &sync_error);
 	if (sync_error < 0)
-		return fail_for_good(d, sync_error, "the map cannot be synced");
+		return disk_fail(d, sync_error, "the map cannot be synced");
 	return r;
 }
 
@@ -514,7 +570,9 @@ commit_run(struct disk *d)
 
 	c->seq = atomic_load(&d->seq);
 	atomic_store(&d->dirty_bytes, 0);
+	cache_exceed(true);
 	r = commit_steps(d, c);
+	cache_exceed(false);
 	end_pages(c, r == 0);
 	atomic_fetch_add(r == 0 ? &d->commits : &d->commit_errors, 1);
 	return r;
@@ -546,6 +604,8 @@ lead(struct disk *d)
 	d->last_error = r;
 	if (r == 0)
 		d->good_seq = d->done_seq;
+	else if (anything_dirty(d) && d->dirty_since == 0)
+		d->dirty_since = now_ms();
 	pthread_cond_broadcast(&d->committed);
 }
 
@@ -615,7 +675,7 @@ commit_drop(struct disk *d)
 
 			link_remove(&p->dirty_link);
 			atomic_store(&p->dirty, false);
-			atomic_fetch_sub(&d->e->cache.pinned, 1);
+			unpin(d);
 			page_put(p);
 		}
 	while (!link_empty(&d->unsynced)) {

@@ -190,8 +190,10 @@ begin_session(struct disk *d)
 	d->drop_cache = !d->desc.clean;
 	if (d->drop_cache)
 		r = d->e->st->ops->sync_all(d->e->st);
-	if (r < 0)
+	if (r < 0) {
+		engine_fail(d->e, r);
 		return r;
+	}
 	d->desc.session++;
 	d->desc.clean = false;
 	d->session = d->desc.session;
@@ -286,18 +288,30 @@ mark_clean(struct disk *d)
 	return catalog_save(d->e->cat, &d->desc, top_dk(d));
 }
 
+/* A chunk that died while a commit ran waits for the next. */
 static int
-sync_all_of(struct disk *d)
+bury_all(struct disk *d)
 {
-	struct store *st = d->e->st;
 	int r = 0;
 
-	/* What the mirrors wrote. */
+	quiet_round(d, true);
+	if (!link_empty(&d->dead))
+		r = commit_for_room(d);
+	if (r == 0)
+		quiet_round(d, true);
+	return r;
+}
+
+/* What the mirrors wrote. */
+static int
+sync_mirrors(struct disk *d)
+{
+	int r = 0;
+
 	if (!link_empty(&d->unsynced))
 		r = commit_for_room(d);
 	if (r == 0)
 		r = d->top->map->st->ops->sync(d->top->map);
-	(void)st;
 	return r;
 }
 
@@ -307,11 +321,11 @@ detach(struct disk *d)
 	int r;
 
 	r = commit_wait(d);
-	if (r == 0) {
-		quiet_round(d, true);
-		r = sync_all_of(d);
-	}
 	if (r == 0)
+		r = bury_all(d);
+	if (r == 0)
+		r = sync_mirrors(d);
+	if (r == 0 && link_empty(&d->dead))
 		r = d->top->todo->st->ops->truncate(d->top->todo, 0);
 	if (r == 0)
 		r = mark_clean(d);
@@ -335,7 +349,7 @@ disk_detach(struct disk *d)
 void
 disk_abandon(struct disk *d)
 {
-	atomic_store(&d->failed, true);
+	(void)disk_fail(d, -EIO, "given up");
 	quiet_stop(d);
 	disk_free(d);
 }

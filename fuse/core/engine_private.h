@@ -152,7 +152,7 @@ struct page {
 	bool fresh;	      /* a map page that is in no file yet */
 	atomic_bool same;     /* both copies hold generation `generation` */
 	bool drop_older; /* the copies differ: slots of both are in `prot` */
-	int64_t touched;      /* ms; last change */
+	_Atomic int64_t touched; /* ms; last change */
 	struct link dirty_link;	 /* disk->dirty, or the commit's own list */
 	struct link commit_link; /* images under way */
 	struct link quiet_link;	 /* disk->quiet or disk->keep */
@@ -268,6 +268,7 @@ struct disk {
 	_Atomic uint64_t size;
 	atomic_bool size_dirty; /* grown by a write, descriptor not replaced */
 	atomic_bool failed;	/* a sync has failed */
+	atomic_uint pinned;	/* its part of cache->pinned */
 
 	pthread_mutex_t mutex;
 	pthread_cond_t wake;	   /* the background thread */
@@ -288,7 +289,7 @@ struct disk {
 	int last_error;	      /* of the commit that ended last */
 	bool committing;
 	bool commit_wanted;
-	bool stop;
+	atomic_bool stop;
 	bool has_thread;
 	pthread_t thread;
 	struct scratch *bg; /* the background thread's, or the detacher's */
@@ -373,6 +374,8 @@ void chunk_ref(struct chunk *c) NONNULL;
 void chunk_put(struct chunk *c) NONNULL;
 /* Make room for one more open file.  -EAGAIN: all of them are unsynced. */
 int cache_file_slot(struct cache *c) NONNULL CHECKED;
+/* This thread commits, and so gives files back: it may pass the limit. */
+void cache_exceed(bool may);
 
 /* Forget all pages and chunks of ${d}, whatever their state. */
 void cache_forget(struct cache *c, struct disk *d) NONNULL;
@@ -441,6 +444,8 @@ int chunk_begin(struct chunk *c, struct scratch *s) NONNULL CHECKED;
 /* Make the chunk in the top layer, if it still is not there.  A reference. */
 int chunk_make(struct layer *l, struct scratch *s, uint64_t index,
 	       struct chunk **ret) NONNULL CHECKED;
+/* Note its name, for whoever cleans up after a crash. */
+void chunk_note(const struct chunk *c) NONNULL;
 /* A new file that no map names yet, its blocks all in ${state}. */
 int chunk_create(struct layer *l, struct scratch *s, uint64_t index,
 		 enum entry_state state, struct chunk **ret) NONNULL CHECKED;
@@ -490,6 +495,11 @@ void page_release(struct page *p) NONNULL;
 void page_dirty(struct page *p, uint64_t bytes) NONNULL;
 /* Commit what is dirty now, or share the commit that will. */
 int commit_wait(struct disk *d) NONNULL CHECKED;
+/* A sync has failed: final (format.md, "Errors").  -EIO. */
+int disk_fail(struct disk *d, int err, const char *what) NONNULL;
+/* The same for all disks: the error of a sync of the whole store is told once,
+ * to whoever asked first. */
+void engine_fail(struct engine *e, int err) NONNULL;
 /* Ask the background thread for one. */
 void commit_ask(struct disk *d) NONNULL;
 /* No page or descriptor was to be had: commit, so that there is one. */

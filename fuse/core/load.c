@@ -68,9 +68,12 @@ page_write_copy(struct page *p, unsigned copy, const uint8_t *raw, bool sync)
 	if (r == 0)
 		r = f->st->ops->write(
 		    f, raw, PAGE_LEN, base + page_offset(page_number(p), copy));
-	if (r == 0 && sync)
-		r = f->st->ops->sync(f);
-	return r;
+	if (r < 0 || !sync)
+		return r;
+	/* Its error may be that of other writes to the file, and it is told
+	 * only once. */
+	r = f->st->ops->sync(f);
+	return r < 0 ? disk_fail(p->disk, r, "a page cannot be synced") : 0;
 }
 
 static void
@@ -87,6 +90,18 @@ page_name(const struct page *p, char out[static STORE_PATH_LEN + 64])
 		       p->index);
 }
 
+/* A passing fault of the medium, or of the network to it, is given another
+ * chance. */
+static int
+read_copy(struct store_file *f, uint8_t *raw, uint64_t at)
+{
+	int r = f->st->ops->read(f, raw, PAGE_LEN, at);
+
+	if (r < 0 && r != -ENODATA)
+		r = f->st->ops->read(f, raw, PAGE_LEN, at);
+	return r;
+}
+
 /* -EIO: could not be read; what cannot verify is in error[]. */
 static int
 read_copies(struct page *p, struct copies *c)
@@ -100,11 +115,15 @@ read_copies(struct page *p, struct copies *c)
 	if (r < 0)
 		return r;
 	for (unsigned i = 0; i < 2; i++) {
-		c->error[i] = f->st->ops->read(
-		    f, c->raw[i], PAGE_LEN,
-		    base + page_offset(page_number(p), i));
-		/* One copy on a bad sector: the other serves. */
-		if (c->error[i] == -ENOMEM)
+		c->error[i] = read_copy(
+		    f, c->raw[i], base + page_offset(page_number(p), i));
+		/*
+		 * What cannot be read is not what does not verify.  At rest
+		 * the copies are equal and one on a bad sector can be done
+		 * without; after an unclean stop it may be the newer one.
+		 */
+		if (c->error[i] < 0 && c->error[i] != -ENODATA &&
+		    (p->disk->drop_cache || c->error[i] == -ENOMEM))
 			return c->error[i];
 	}
 	for (unsigned i = 0; i < 2; i++) {
@@ -162,20 +181,26 @@ take_single(struct page *p, const struct copies *c, unsigned which)
 	return r;
 }
 
-static bool
+/* 1: yes.  0: no.  Negative: that could not be found out. */
+static int
 entry_verifies(struct page *p, struct scratch *s, unsigned i,
 	       const struct entry *e)
 {
 	struct store_file *f;
 	unsigned bno = (unsigned)(p->index % CHUNK_GROUPS) * GROUP_BLOCKS + i;
+	int r;
 
 	if (p->kind != PAGE_GROUP || e->state != ENTRY_DATA)
-		return true;
-	if (chunk_file(p->chunk, &f) < 0 ||
-	    f->st->ops->read(f, s->temp, BLOCK_SIZE,
-			     slot_offset(p->index, e->slot)) < 0)
-		return false;
-	return block_open(s, p->chunk, bno, e, s->temp, s->temp) == 0;
+		return 1;
+	r = chunk_file(p->chunk, &f);
+	if (r == 0)
+		r = f->st->ops->read(f, s->temp, BLOCK_SIZE,
+				     slot_offset(p->index, e->slot));
+	if (r == 0)
+		r = block_open(s, p->chunk, bno, e, s->temp, s->temp);
+	if (r == -EBADMSG || r == -ENODATA)
+		return 0;
+	return r < 0 ? r : 1;
 }
 
 /* The table that the two copies come to; how many older entries it took. */
@@ -193,7 +218,12 @@ settle_entries(struct page *p, struct scratch *s, const union page_body *newer,
 	for (unsigned i = 0; p->kind != PAGE_ROOT && i < PAGE_ENTRIES; i++) {
 		const struct entry *a = &newer->entry[i], *b = &older->entry[i];
 
-		if (memcmp(a, b, sizeof(*a)) == 0 || entry_verifies(p, s, i, a))
+		if (memcmp(a, b, sizeof(*a)) == 0)
+			continue;
+		r = entry_verifies(p, s, i, a);
+		if (r < 0)
+			return r;
+		if (r > 0)
 			continue;
 		p->body.entry[i] = *b;
 		n++;

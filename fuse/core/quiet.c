@@ -21,6 +21,7 @@
  * passes the slack.
  */
 #define QUIET_RUN 16
+#define BURY_MAX 16 /* files of dead chunks removed a round */
 #define SLACK_RUN 1
 
 /* ---- mirrors ---- */
@@ -212,7 +213,8 @@ punch_one(struct page *p, unsigned min_run)
 static bool
 over_slack(struct disk *d)
 {
-	uint64_t live = (uint64_t)atomic_load(&d->allocated) * BLOCK_SIZE;
+	int64_t blocks = atomic_load(&d->allocated);
+	uint64_t live = blocks > 0 ? (uint64_t)blocks * BLOCK_SIZE : 0;
 
 	return atomic_load(&d->kept) * BLOCK_SIZE >
 	       d->e->meta.slack + live / 8;
@@ -272,7 +274,8 @@ quiet_round(struct disk *d, bool all)
 						? 0
 						: age * PUNCH_AFTER)))
 		punch_one(p, over && !all ? SLACK_RUN : QUIET_RUN);
-	while ((c = take_dead(d)))
+	/* A piece at a time: a commit may be due meanwhile. */
+	for (unsigned i = 0; (all || i < BURY_MAX) && (c = take_dead(d)); i++)
 		bury(d, c);
 }
 
