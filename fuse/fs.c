@@ -88,18 +88,17 @@ stat_folder(const struct fs *fs, const struct node *n, struct stat *st)
 }
 
 static void
-stat_disk(const struct node *n, const struct descriptor *d, uint64_t allocated,
-	  struct stat *st)
+stat_disk(const struct node *n, const struct disk_attr *a, struct stat *st)
 {
 	st->st_ino = n->id;
-	st->st_mode = S_IFREG | (n->kind == NODE_INFO ? 0400 : d->mode);
+	st->st_mode = S_IFREG | (n->kind == NODE_INFO ? 0400 : a->mode);
 	st->st_nlink = 1;
-	st->st_uid = d->uid;
-	st->st_gid = d->gid;
-	st->st_mtime = st->st_ctime = st->st_atime = d->created;
+	st->st_uid = a->uid;
+	st->st_gid = a->gid;
+	st->st_mtime = st->st_ctime = st->st_atime = a->created;
 	st->st_blksize = 4096;
-	st->st_size = (off_t)d->size;
-	st->st_blocks = (blkcnt_t)(allocated / 512);
+	st->st_size = (off_t)a->size;
+	st->st_blocks = (blkcnt_t)(a->allocated / 512);
 }
 
 /* The size of an info file is that of its text now; who has opened it reads the
@@ -118,28 +117,39 @@ stat_info(struct fs *fs, struct node *n, struct stat *st)
 	return 0;
 }
 
-struct look {
-	struct descriptor desc;
-	uint64_t allocated;
-};
-
-static void
-look_stat(struct disk *disk, void *arg)
+/* Of a disk that is not attached: ${desc}, or NULL to have it looked up. */
+static int
+stat_detached(struct fs *fs, struct node *n, const struct descriptor *desc,
+	      struct stat *ret)
 {
-	struct look *l = arg;
-	struct disk_stats stats;
+	struct descriptor loaded;
+	struct disk_attr a;
 
-	disk_descriptor(disk, &l->desc);
-	l->desc.size = disk_size(disk);
-	disk_stats(disk, &stats);
-	l->allocated = stats.allocated;
+	if (!desc) {
+		int r = tree_load(fs->tree, n, &loaded, NULL, NULL);
+
+		if (r < 0)
+			return r;
+		desc = &loaded;
+	}
+	a = (struct disk_attr){
+		.size = desc->size,
+		.allocated = desc->allocated,
+		.created = desc->created,
+		.uid = desc->uid,
+		.gid = desc->gid,
+		.mode = desc->mode,
+	};
+	stat_disk(n, &a, ret);
+	return 0;
 }
 
 int
 fs_stat(struct fs *fs, struct node *n, const struct descriptor *desc,
 	struct stat *ret, double *ret_timeout)
 {
-	struct look l;
+	struct disk_attr a;
+	bool leaving;
 	int r;
 
 	memset(ret, 0, sizeof(*ret));
@@ -149,19 +159,14 @@ fs_stat(struct fs *fs, struct node *n, const struct descriptor *desc,
 		return 0;
 	}
 	*ret_timeout = TIMEOUT_DETACHED;
-	if (n->kind == NODE_DISK && drive_look(n, look_stat, &l)) {
-		*ret_timeout = TIMEOUT_ATTACHED;
-		stat_disk(n, &l.desc, l.allocated, ret);
+	if (n->kind == NODE_DISK && drive_attr(n, &a, &leaving)) {
+		if (!leaving)
+			*ret_timeout = TIMEOUT_ATTACHED;
+		stat_disk(n, &a, ret);
 		return 0;
 	}
-	if (!desc) {
-		r = tree_load(fs->tree, n, &l.desc, NULL, NULL);
-		if (r < 0)
-			return r;
-		desc = &l.desc;
-	}
-	stat_disk(n, desc, desc->allocated, ret);
-	return n->kind == NODE_INFO ? stat_info(fs, n, ret) : 0;
+	r = stat_detached(fs, n, desc, ret);
+	return r == 0 && n->kind == NODE_INFO ? stat_info(fs, n, ret) : r;
 }
 
 int

@@ -97,8 +97,45 @@ drive_unuse(struct fs *fs, struct drive *d)
 		fs->opt.wake(fs->opt.arg);
 }
 
+static void
+get_attr(struct disk *disk, struct disk_attr *ret)
+{
+	struct descriptor desc;
+	struct disk_stats stats;
+
+	disk_descriptor(disk, &desc);
+	disk_stats(disk, &stats);
+	*ret = (struct disk_attr){
+		.size = disk_size(disk),
+		.allocated = stats.allocated,
+		.created = desc.created,
+		.uid = desc.uid,
+		.gid = desc.gid,
+		.mode = desc.mode,
+	};
+}
+
 bool
-drive_look(struct node *n, void (*fn)(struct disk *disk, void *arg), void *arg)
+drive_attr(struct node *n, struct disk_attr *ret, bool *ret_leaving)
+{
+	struct drive *d = drive_peek(n);
+	struct disk *disk;
+
+	if (!d)
+		return false;
+	(void)pthread_mutex_lock(&d->lock);
+	disk = atomic_load(&d->disk);
+	*ret_leaving = d->leaving;
+	if (d->leaving)
+		*ret = d->last;
+	else if (disk)
+		get_attr(disk, ret);
+	(void)pthread_mutex_unlock(&d->lock);
+	return disk != NULL;
+}
+
+bool
+drive_stats(struct node *n, struct disk_stats *ret)
 {
 	struct drive *d = drive_peek(n);
 	struct disk *disk;
@@ -108,7 +145,7 @@ drive_look(struct node *n, void (*fn)(struct disk *disk, void *arg), void *arg)
 	(void)pthread_mutex_lock(&d->lock);
 	disk = d->leaving ? NULL : atomic_load(&d->disk);
 	if (disk)
-		fn(disk, arg);
+		disk_stats(disk, ret);
 	(void)pthread_mutex_unlock(&d->lock);
 	return disk != NULL;
 }
@@ -245,8 +282,10 @@ drive_detach(struct fs *fs, struct drive *d)
 	(void)pthread_mutex_lock(&d->lock);
 	disk = atomic_load(&d->disk);
 	r = disk && d->users ? -EBUSY : 0;
-	if (disk && !r)
+	if (disk && !r) {
+		get_attr(disk, &d->last);
 		d->leaving = true;
+	}
 	(void)pthread_mutex_unlock(&d->lock);
 	if (!disk || r)
 		return r;
@@ -267,164 +306,6 @@ drive_detach(struct fs *fs, struct drive *d)
 	atomic_store(&fs->wipe_wanted, true);
 	fs->opt.wake(fs->opt.arg);
 	return r;
-}
-
-bool
-fs_take_wipe(struct fs *fs)
-{
-	return atomic_exchange(&fs->wipe_wanted, false);
-}
-
-/* When the disk may go, in ms from now; -1: not before somebody has come and
- * gone.  Under the lock. */
-static int64_t
-due_in(const struct fs *fs, const struct drive *d)
-{
-	int64_t left;
-
-	if (!atomic_load(&d->disk) || d->leaving || d->users)
-		return -1;
-	left = d->idle_ms + (int64_t)fs->opt.linger_ms - fs_now_ms();
-	return left < 0 || fs->closing ? 0 : left;
-}
-
-static void
-run_linger(struct fs_job *j)
-{
-	struct drive *d = j->drive;
-	bool go;
-	int r;
-
-	(void)pthread_mutex_lock(&j->fs->lock);
-	(void)pthread_mutex_lock(&d->lock);
-	d->due = false;
-	go = due_in(j->fs, d) == 0;
-	(void)pthread_mutex_unlock(&d->lock);
-	(void)pthread_mutex_unlock(&j->fs->lock);
-	if (!go)
-		return;
-	r = drive_detach(j->fs, d);
-	if (r == 0 || r == -EBUSY)
-		return;
-	(void)pthread_mutex_lock(&j->fs->lock);
-	if (!j->fs->detach_error)
-		j->fs->detach_error = r;
-	(void)pthread_mutex_unlock(&j->fs->lock);
-}
-
-/* With fs->lock held.  When to look again, in ms, or -1. */
-static int64_t
-tick_one(struct fs *fs, struct drive *d)
-{
-	struct fs_job *j;
-	int64_t left;
-
-	(void)pthread_mutex_lock(&d->lock);
-	left = d->due ? -1 : due_in(fs, d);
-	if (left == 0)
-		d->due = true;
-	(void)pthread_mutex_unlock(&d->lock);
-	if (left)
-		return left;
-	j = fs_job_new(fs, NULL, d->node, run_linger);
-	if (j) {
-		fs_start(j);
-		return -1;
-	}
-	(void)pthread_mutex_lock(&d->lock);
-	d->due = false;
-	(void)pthread_mutex_unlock(&d->lock);
-	return 1000; /* no memory now */
-}
-
-int
-fs_tick(struct fs *fs)
-{
-	int64_t next = -1;
-
-	(void)pthread_mutex_lock(&fs->lock);
-	for (struct drive *d = fs->drives; d; d = d->next) {
-		int64_t left = tick_one(fs, d);
-
-		if (left >= 0 && (next < 0 || left < next))
-			next = left;
-	}
-	(void)pthread_mutex_unlock(&fs->lock);
-	return (int)(next > 3600000 ? 3600000 : next);
-}
-
-int
-fs_detach_all(struct fs *fs)
-{
-	bool more = true;
-	int r;
-
-	jobs_drain(fs->opt.jobs); /* what attaches must have attached */
-	(void)pthread_mutex_lock(&fs->lock);
-	fs->closing = true;
-	fs->detach_error = 0;
-	for (struct drive *d = fs->drives; d; d = d->next) {
-		(void)pthread_mutex_lock(&d->lock);
-		d->users = d->n_direct = d->n_cached = 0;
-		(void)pthread_mutex_unlock(&d->lock);
-	}
-	(void)pthread_mutex_unlock(&fs->lock);
-	while (more) {
-		(void)fs_tick(fs);
-		jobs_drain(fs->opt.jobs);
-		(void)pthread_mutex_lock(&fs->lock);
-		more = fs->drives != NULL;
-		r = fs->detach_error;
-		(void)pthread_mutex_unlock(&fs->lock);
-	}
-	return r;
-}
-
-unsigned
-fs_count(struct fs *fs, unsigned *ret_open)
-{
-	unsigned n = 0, open = 0;
-
-	(void)pthread_mutex_lock(&fs->lock);
-	for (struct drive *d = fs->drives; d; d = d->next) {
-		(void)pthread_mutex_lock(&d->lock);
-		open += d->users;
-		n++;
-		(void)pthread_mutex_unlock(&d->lock);
-	}
-	(void)pthread_mutex_unlock(&fs->lock);
-	if (ret_open)
-		*ret_open = open;
-	return n;
-}
-
-static void
-run_commit(struct fs_job *j)
-{
-	char name[DISK_NAME_MAX + 1];
-	int r;
-
-	if (!drive_use(j->drive))
-		return;
-	r = disk_flush(atomic_load(&j->drive->disk));
-	drive_unuse(j->fs, j->drive);
-	if (r == 0)
-		return;
-	tree_name(j->fs->tree, j->node, name);
-	log_error("commit %s: %s", name, err_text(r));
-}
-
-void
-fs_commit_all(struct fs *fs)
-{
-	(void)pthread_mutex_lock(&fs->lock);
-	for (struct drive *d = fs->drives; d; d = d->next) {
-		struct fs_job *j = fs_job_new(fs, NULL, d->node, run_commit);
-
-		if (j)
-			fs_start(j);
-	}
-	(void)pthread_mutex_unlock(&fs->lock);
 }
 
 /*

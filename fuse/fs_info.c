@@ -15,31 +15,27 @@
 
 #include <sealdisk/ioctl.h>
 
+#include "rewrap.h"
+
+/* What is known of a disk because it is attached here. */
 struct look {
 	struct disk_stats stats;
-	bool there;
+	struct disk_attr attr;
+	bool there; /* attr; stats are zeros if not, or if it is just going */
 };
 
-static void
-look_stats(struct disk *disk, void *arg)
-{
-	struct look *l = arg;
-
-	disk_stats(disk, &l->stats);
-	l->there = true;
-}
-
-/* The counters of the disk, if it is attached here; zeros if not. */
 static void
 look_at(struct fs *fs, struct node *info, struct look *ret)
 {
 	struct node *n;
+	bool leaving;
 
 	memset(ret, 0, sizeof(*ret));
 	if (tree_other(fs->tree, info, NODE_DISK, &n) < 0)
 		return;
-	if (!drive_look(n, look_stats, ret))
-		ret->there = false;
+	ret->there = drive_attr(n, &ret->attr, &leaving);
+	if (!drive_stats(n, &ret->stats))
+		memset(&ret->stats, 0, sizeof(ret->stats));
 	tree_unpin(fs->tree, n);
 }
 
@@ -48,7 +44,7 @@ static void
 print_state(FILE *f, struct fs *fs, const struct descriptor *desc,
 	    const struct look *l)
 {
-	uint64_t allocated = l->there ? l->stats.allocated : desc->allocated;
+	uint64_t allocated = l->there ? l->attr.allocated : desc->allocated;
 	char since[TIME_STR_LEN] = "";
 	struct lock_owner o;
 
@@ -326,6 +322,72 @@ ioctl_set(fuse_req_t req, struct node *info, const void *in, size_t in_len)
 	fs_start(j);
 }
 
+/* The lock is what keeps others from attaching it meanwhile. */
+static int
+rewrap_detached(struct fs *fs, struct node *n, const char *key, unsigned *ret_n)
+{
+	CLEANUP(store_unlockp) struct store_lock *lock = NULL;
+	struct descriptor desc;
+	int r;
+
+	r = catalog_lock_disk(fs->catalog, &n->uuid, fs->opt.mount_point,
+			      &lock);
+	if (r == 0)
+		r = tree_load(fs->tree, n, &desc, NULL, NULL);
+	return r < 0 ? r
+		     : catalog_rewrap(fs->catalog, engine_kms(fs->opt.engine),
+				      DESC_DISK, desc.name, key, false, ret_n);
+}
+
+static void
+run_rewrap(struct fs_job *j)
+{
+	struct sd_ioc_rewrap *p = j->data;
+	const char *key = p->key[0] ? p->key : NULL;
+	unsigned n = 0;
+	int r;
+
+	if (drive_use(j->drive)) {
+		r = disk_rewrap(atomic_load(&j->drive->disk), key, &n);
+		drive_unuse(j->fs, j->drive);
+	} else {
+		r = drive_detach(j->fs, j->drive); /* one that has failed */
+		if (r != -EBUSY)
+			r = rewrap_detached(j->fs, j->node, key, &n);
+	}
+	p->rewrapped = n;
+	reply_ioctl(j->req, r, p, sizeof(*p));
+}
+
+static void
+ioctl_rewrap(fuse_req_t req, struct node *info, const void *in, size_t in_len)
+{
+	CLEANUP(free_memp) struct sd_ioc_rewrap *p = malloc(sizeof(*p));
+	uid_t uid = fuse_req_ctx(req)->uid;
+	struct fs_job *j;
+	int r = 0;
+
+	if (!p)
+		r = -ENOMEM;
+	else if (in_len != sizeof(*p))
+		r = -EINVAL;
+	else
+		memcpy(p, in, sizeof(*p));
+	if (r == 0 && !memchr(p->key, 0, sizeof(p->key)))
+		r = -EINVAL;
+	if (r == 0 && p->key[0] && uid != 0 && uid != fs_of(req)->opt.uid)
+		r = -EPERM;
+	if (r < 0) {
+		fs_reply(req, r);
+		return;
+	}
+	j = disk_job(req, info, run_rewrap);
+	if (!j)
+		return;
+	j->data = TAKE(p);
+	fs_start(j);
+}
+
 static void
 ioctl_stats(fuse_req_t req, struct node *info)
 {
@@ -381,6 +443,8 @@ fs_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg,
 		fs_reply(req, -ENOTTY);
 	} else if (cmd == SD_IOC_SET) {
 		ioctl_set(req, n, in, in_len);
+	} else if (cmd == SD_IOC_REWRAP) {
+		ioctl_rewrap(req, n, in, in_len);
 	} else if (cmd == SD_IOC_STATS) {
 		ioctl_stats(req, n);
 	} else if (cmd == SD_IOC_DETACH) {

@@ -25,6 +25,13 @@
  * same to the next process. */
 enum { FH_DIRECT = 1 };
 
+/* Of a disk, what a stat tells. */
+struct disk_attr {
+	uint64_t size, allocated;
+	int64_t created;
+	uint32_t uid, gid, mode;
+};
+
 /*
  * What a disk is put into to be used, kept with its node.  ${disk} is set and
  * cleared by jobs of the strand, under the lock; whoever has counted itself in
@@ -35,8 +42,9 @@ struct drive {
 	struct node *node;
 	pthread_mutex_t lock; /* guards what follows */
 	_Atomic(struct disk *) disk;
-	bool leaving; /* its detach has begun */
-	bool due;     /* a detach job is queued */
+	bool leaving;          /* its detach has begun */
+	struct disk_attr last; /* if so: as it was then */
+	bool due;              /* a detach job is queued */
 	unsigned users;
 	/* Open files past the kernel's page cache, and through it; whether the
 	 * pages that the kernel has are those of the disk. */
@@ -100,8 +108,8 @@ int fs_stat(struct fs *fs, struct node *n, const struct descriptor *desc,
 	    struct stat *ret, double *ret_timeout)
     __attribute__((__nonnull__(1, 2, 4, 5))) CHECKED;
 int fs_entry(struct fs *fs, struct node *n, const struct descriptor *desc,
-	     struct fuse_entry_param *ret) __attribute__((__nonnull__(1, 2, 4)))
-CHECKED;
+	     struct fuse_entry_param *ret)
+    __attribute__((__nonnull__(1, 2, 4), __warn_unused_result__));
 
 /**
  * fs_job_new(fs, req, node, run):
@@ -135,10 +143,11 @@ int drive_attach(struct fs *fs, struct drive *d) NONNULL CHECKED;
 /* -EBUSY: in use.  0 also where it is not attached. */
 int drive_detach(struct fs *fs, struct drive *d) NONNULL CHECKED;
 
-/* With the drive's disk, if there is one, under its lock: not to block.
- * False: there is none. */
-bool drive_look(struct node *n, void (*fn)(struct disk *disk, void *arg),
-		void *arg) __attribute__((__nonnull__(1, 2))) CHECKED;
+/* Of an attached disk, also while it is being detached: what is in its
+ * descriptor then may be older.  False: it is not attached. */
+bool drive_attr(struct node *n, struct disk_attr *ret, bool *ret_leaving)
+    NONNULL CHECKED;
+bool drive_stats(struct node *n, struct disk_stats *ret) NONNULL CHECKED;
 
 /* The kernel's pages of the file, by how it was opened: answers of open. */
 struct fuse_open_answer {

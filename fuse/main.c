@@ -32,7 +32,28 @@ const struct command commands[] = {
 	{ "detach", cmd_detach, 1, 1, "NAME",
 	  "remove a disk's loop devices, and wait for its last commit", NULL,
 	  NULL },
+	{ "doctor", cmd_doctor, 0, 0, "",
+	  "say what costs speed or safety on this machine",
+	  "Ends with 1 where something is serious.\n", NULL },
+	{ "export", cmd_export, 2, 2, "NAME FILE [--format F] [--live]",
+	  "write a disk's content into a new image file",
+	  "  --format F   raw, qcow2, vpc (VHD) or vmdk; raw\n"
+	  "  --live       also while the disk is in use\n\n"
+	  "What is written is in the clear.\n",
+	  NULL },
 	{ "help", cmd_help, 0, -1, "[COMMAND | config]", "say more", NULL,
+	  NULL },
+	{ "import", cmd_import, 2, 2,
+	  "FILE NAME [--size N] [--format F] [--key K] [--kind K] "
+	  "[--category C] [--sector-size N]",
+	  "make a disk with the content of an image",
+	  "  --size N          larger than the image\n"
+	  "  --format F        raw, qcow2, vpc (VHD), vmdk, vhdx or vdi;\n"
+	  "                    else what the file looks like\n"
+	  "  --key K           the master key: id or alias\n"
+	  "  --kind K          system or data\n"
+	  "  --category C      of cloud disk; cloud_essd\n"
+	  "  --sector-size N   512 or 4096; 512\n",
 	  NULL },
 	{ "info", cmd_info, 1, 1, "NAME", "show all about a disk", NULL, NULL },
 	{ "init", cmd_init, 1, 1,
@@ -55,13 +76,25 @@ const struct command commands[] = {
 	  "make a disk larger or smaller", NULL, NULL },
 	{ "rm", cmd_rm, 1, 1, "NAME", "delete a disk and all that is on it",
 	  NULL, NULL },
+	{ "rotate", cmd_rotate, 0, -1, "NAME ... | --all [--key K] [-n]",
+	  "wrap data keys under the newest version of their master key",
+	  "  --all           all disks, snapshots and images\n"
+	  "  --key K         under another master key: id or alias\n"
+	  "  -n, --dry-run   only say what would be done\n\n"
+	  "Also for disks that are in use.\n",
+	  NULL },
 	{ "set", cmd_set, 2, -1, "NAME KEY=VALUE ...",
 	  "change properties of a disk",
 	  "  kind=system|data\n  category=C\n  on_key_revoked=keep|stop\n"
 	  "  anchor=none\n",
 	  NULL },
+	{ "top", cmd_top, 0, 0, "[--once]", "show what goes on on the disks",
+	  "  --once   totals since each was attached, and no more\n", NULL },
 	{ "umount", cmd_umount, 1, 1, "MOUNTPOINT", "unmount a store", NULL,
 	  NULL },
+	{ "unlock", cmd_unlock, 1, 1, "NAME",
+	  "break the lock that another host, now off, has left on a disk",
+	  NULL, NULL },
 	{ NULL, NULL, 0, 0, NULL, NULL, NULL, NULL },
 };
 

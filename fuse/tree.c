@@ -40,7 +40,8 @@ tree_id(const struct uuid *uuid, enum node_kind kind)
 {
 	struct reader r = reader_over(uuid->bytes, sizeof(uuid->bytes));
 	uint64_t low = get_u64(&r), high = get_u64(&r);
-	uint64_t id = (low ^ high) & ~(uint64_t)KIND_MASK;
+	/* Not negative to those who count inodes in signed numbers. */
+	uint64_t id = (low ^ high) & INT64_MAX & ~(uint64_t)KIND_MASK;
 
 	/* The low ids are folders. */
 	if (id < FIXED_IDS)

@@ -5,7 +5,8 @@
  * threads that serve the kernel a receive and a reply buffer.  Only the thread
  * itself may wipe them, between two requests.  So a wipe is a generation that
  * every worker has to reach: those that sleep in a read of /dev/fuse are woken
- * by a signal, those that are busy come to it when they are done.
+ * by a signal, those that are busy come to it when they are done.  The signal
+ * may come a moment late, so whatever a worker calls goes on after EINTR.
  *
  * This module knows nothing of FUSE, nor of what the threads do.
  */
@@ -25,7 +26,7 @@
 #define WORKER_IO_MAX (1U << 20) /* bytes of one read or write */
 
 /* Sanitizers need more stack than there is in daily use. */
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define WORKER_STACK_SIZE (1U << 20)
 #else
 #define WORKER_STACK_SIZE (256U << 10)

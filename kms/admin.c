@@ -99,14 +99,15 @@ static int
 make_both(const struct settings *s)
 {
 	CLEANUP(root_closep) struct root *root = NULL;
-	int r;
+	int r = 0;
 
-	r = files_make_parent(s->keystore_root_file);
+	if (strcmp(s->keystore_root, "keyfile") == 0)
+		r = files_make_parent(s->keystore_root_file);
 	if (r == 0)
 		r = root_create(s, &root);
 	if (r < 0) {
-		log_error("root key file %s cannot be made",
-			  s->keystore_root_file);
+		log_error("a root for keystore %s cannot be had",
+			  s->keystore_path);
 		return r;
 	}
 	r = make_under(root, s->keystore_path);
@@ -141,8 +142,14 @@ admin_init(const struct settings *s, bool *ret_made)
 			  s->keystore_root_file, s->keystore_path);
 		return -EEXIST;
 	}
-	/* One that is there must be of use, or whoever asked is misled. */
-	r = have_keystore ? keys_open(s, &k) : make_both(s);
+	if (have_keystore) {
+		/* It must be of use, or whoever asked is misled.  Opening it
+		 * may have to take the lock. */
+		(void)close(TAKE_FD(lock));
+		r = keys_open(s, &k);
+	} else {
+		r = make_both(s);
+	}
 	if (r == 0)
 		*ret_made = !have_keystore;
 	return r;
@@ -171,34 +178,13 @@ admin_backup(const char *keystore, const char *path)
 	return r < 0 ? r : files_temp_publish(&t, path);
 }
 
-/* A name, not taken, for what was at ${path} before now. */
-static int
-name_kept(const char *path, char out[static PATH_MAX])
-{
-	char now[TIME_STR_LEN];
-	bool taken = true;
-	int i, n, r;
-
-	format_time(time(NULL), now);
-	for (i = 1; taken; i++) {
-		n = snprintf(out, PATH_MAX, "%s.before-restore-%s.%d", path,
-			     now, i);
-		if (n < 0 || n >= PATH_MAX)
-			return -ENAMETOOLONG;
-		r = files_exist(out, &taken);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
 static int
 save_kept(const char *path)
 {
 	char kept[PATH_MAX];
 	int r;
 
-	r = name_kept(path, kept);
+	r = files_name_kept(path, "before-restore", kept);
 	if (r < 0)
 		return r;
 	r = admin_backup(path, kept);
@@ -229,7 +215,7 @@ replace_file(struct files_temp *t, const char *path)
 	char kept[PATH_MAX];
 	int r;
 
-	r = name_kept(path, kept);
+	r = files_name_kept(path, "before-restore", kept);
 	if (r < 0)
 		return r;
 	r = rename_kept(path, kept, "-wal");
@@ -268,31 +254,36 @@ replace(struct files_temp *t, const char *path)
 	return r;
 }
 
-/* A copy of ${path}, all of it known to be good, beside the keystore. */
+/* A copy of ${path} beside the keystore, in the format of this program. */
+static int
+copy(const struct settings *s, const char *path, struct files_temp *t)
+{
+	CLEANUP(keystore_closep) struct keystore *source = NULL;
+	int r;
+
+	r = keystore_open_copy(path, &source);
+	if (r == 0)
+		r = keystore_check(source);
+	if (r == 0)
+		r = files_temp_make(s->keystore_path, t, NULL);
+	return r < 0 ? r : keystore_save(source, t->path);
+}
+
+/* The same, all of it known to be good.  Opened once, it has its modes before
+ * anyone else can see it. */
 static int
 fetch(const struct settings *s, const char *path, struct files_temp *t)
 {
-	CLEANUP(keystore_closep) struct keystore *source = NULL, *copy = NULL;
+	CLEANUP(root_closep) struct root *root = NULL;
+	struct keystore *ks;
 	int r;
 
-	r = keys_check_copy(s, path);
-	if (r < 0)
-		return r;
-	r = keystore_open_copy(path, &source);
-	if (r < 0)
-		return r;
-	r = files_temp_make(s->keystore_path, t, NULL);
-	if (r < 0)
-		return r;
-	r = keystore_save(source, t->path);
-	if (r < 0)
-		return r;
-	/* Whatever became of the source meanwhile: this is what is used. */
-	r = keys_check_copy(s, t->path);
-	if (r < 0)
-		return r;
-	/* Opened once, it has its modes before anyone else can see it. */
-	return keystore_open(t->path, &copy);
+	r = copy(s, path, t);
+	if (r == 0)
+		r = root_open(s, true, &root);
+	if (r == 0)
+		r = keystore_open(t->path, &ks);
+	return r < 0 ? r : keys_check(s, root, ks, t->path);
 }
 
 int

@@ -18,4 +18,9 @@ int admin_backup(const char *keystore, const char *path) NONNULL CHECKED;
 int admin_restore(const struct settings *s, const char *path, bool force)
     NONNULL CHECKED;
 
+/* admin_root.c */
+int admin_root_kind(const struct settings *s, const char **ret) NONNULL CHECKED;
+int admin_change_root(const struct settings *s, const struct settings *to,
+		      bool *ret_new) NONNULL CHECKED;
+
 #endif

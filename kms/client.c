@@ -26,8 +26,10 @@ check_endpoint(const struct settings *s)
 	return -EOPNOTSUPP;
 }
 
-int
-kms_open(const struct settings *s, struct kms **ret)
+static int
+open_by(const struct settings *s,
+	int (*open)(const struct settings *s, struct keys **ret),
+	struct kms **ret)
 {
 	CLEANUP(kms_closep) struct kms *k = NULL;
 	int r;
@@ -39,11 +41,23 @@ kms_open(const struct settings *s, struct kms **ret)
 	if (!k)
 		return -ENOMEM;
 	memcpy(k->keystore, s->keystore_path, sizeof(k->keystore));
-	r = keys_open(s, &k->keys);
+	r = open(s, &k->keys);
 	if (r < 0)
 		return r;
 	*ret = TAKE(k);
 	return 0;
+}
+
+int
+kms_open(const struct settings *s, struct kms **ret)
+{
+	return open_by(s, keys_open, ret);
+}
+
+int
+kms_open_locked(const struct settings *s, struct kms **ret)
+{
+	return open_by(s, keys_open_locked, ret);
 }
 
 void
@@ -97,6 +111,18 @@ kms_generate_data_key(struct kms *k, const char *key,
 	return r;
 }
 
+/* The names beside the blob tell people which key a disk hangs on. */
+static int
+check_names(const struct wrapped_dk *w, const struct keys_used *used)
+{
+	if (strcmp(used->key_id, w->key_id) == 0 &&
+	    strcmp(used->key_version_id, w->key_version_id) == 0)
+		return 0;
+	log_error("a data key says that it is of key %s, and is of %s",
+		  w->key_id, used->key_id);
+	return -EKEYREJECTED;
+}
+
 int
 kms_decrypt(struct kms *k, const struct wrapped_dk *w, struct key *ret)
 {
@@ -109,17 +135,33 @@ kms_decrypt(struct kms *k, const struct wrapped_dk *w, struct key *ret)
 		return -EKEYREJECTED;
 	r = keys_decrypt(k->keys, w->blob, w->blob_len,
 			 lineage_context(&w->lineage, &c), &used, &dk);
-	if (r < 0)
-		return r;
-	/* The names beside the blob tell people which key a disk hangs on. */
-	if (strcmp(used.key_id, w->key_id) != 0 ||
-	    strcmp(used.key_version_id, w->key_version_id) != 0) {
-		log_error("a data key says that it is of key %s, and is of %s",
-			  w->key_id, used.key_id);
+	if (r == 0)
+		r = check_names(w, &used);
+	if (r == 0)
+		*ret = dk;
+	return r;
+}
+
+int
+kms_reencrypt(struct kms *k, const struct wrapped_dk *w, const char *key,
+	      const struct uuid *lineage, struct wrapped_dk *ret)
+{
+	struct wrapped_dk new = { .lineage = lineage ? *lineage : w->lineage };
+	struct lineage_context from, to;
+	struct keys_used used;
+	int r;
+
+	if (w->blob_len > sizeof(w->blob))
 		return -EKEYREJECTED;
-	}
-	*ret = dk;
-	return 0;
+	memcpy(new.kms, w->kms, sizeof(new.kms));
+	r = keys_reencrypt(k->keys, w->blob, w->blob_len,
+			   lineage_context(&w->lineage, &from), key,
+			   lineage_context(&new.lineage, &to), &used, &new);
+	if (r == 0)
+		r = check_names(w, &used);
+	if (r == 0)
+		*ret = new;
+	return r;
 }
 
 int
@@ -163,6 +205,31 @@ kms_disable_key(struct kms *k, const char *key)
 	int r = resolve(k, key, id);
 
 	return r < 0 ? r : keys_disable(k->keys, id);
+}
+
+int
+kms_create_key_version(struct kms *k, const char *key, struct kms_key_info *ret)
+{
+	return keys_create_version(k->keys, key, ret);
+}
+
+int
+kms_schedule_key_deletion(struct kms *k, const char *key, unsigned days,
+			  int64_t *ret_at)
+{
+	char id[KMS_ID_LEN];
+	int r = resolve(k, key, id);
+
+	return r < 0 ? r : keys_schedule_deletion(k->keys, id, days, ret_at);
+}
+
+int
+kms_cancel_key_deletion(struct kms *k, const char *key)
+{
+	char id[KMS_ID_LEN];
+	int r = resolve(k, key, id);
+
+	return r < 0 ? r : keys_cancel_deletion(k->keys, id);
 }
 
 int
@@ -234,4 +301,22 @@ kms_restore(const struct settings *s, const char *path, bool force)
 	int r = check_endpoint(s);
 
 	return r < 0 ? r : admin_restore(s, path, force);
+}
+
+int
+kms_root_kind(const struct settings *s, const char **ret)
+{
+	int r = check_endpoint(s);
+
+	return r < 0 ? r : admin_root_kind(s, ret);
+}
+
+int
+kms_change_root(const struct settings *s, const struct settings *to,
+		bool *ret_new)
+{
+	int r = check_endpoint(s);
+
+	*ret_new = false;
+	return r < 0 ? r : admin_change_root(s, to, ret_new);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include <sealdisk/codec.h>
 #include <sealdisk/crypto.h>
@@ -132,6 +133,25 @@ files_exist(const char *path, bool *ret)
 		*ret = false;
 	else
 		return -errno;
+	return 0;
+}
+
+int
+files_name_kept(const char *path, const char *why, char out[static PATH_MAX])
+{
+	char now[TIME_STR_LEN];
+	bool taken = true;
+	int i, n, r;
+
+	format_time(time(NULL), now);
+	for (i = 1; taken; i++) {
+		n = snprintf(out, PATH_MAX, "%s.%s-%s.%d", path, why, now, i);
+		if (n < 0 || n >= PATH_MAX)
+			return -ENAMETOOLONG;
+		r = files_exist(out, &taken);
+		if (r < 0)
+			return r;
+	}
 	return 0;
 }
 

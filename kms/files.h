@@ -45,6 +45,11 @@ int files_exist(const char *path, bool *ret) NONNULL CHECKED;
 int files_join(char out[static PATH_MAX], const char *a, const char *b)
     NONNULL CHECKED;
 
+/* A name that is not taken, for what was at ${path} until now:
+ * PATH.WHY-TIME.N. */
+int files_name_kept(const char *path, const char *why,
+		    char out[static PATH_MAX]) NONNULL CHECKED;
+
 /* Make the folder that holds ${path}, mode 0700, if it is missing. */
 int files_make_parent(const char *path) NONNULL CHECKED;
 

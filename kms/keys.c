@@ -2,9 +2,9 @@
  * keys.c - see keys.h.
  *
  * root -> keystore key -> material of a key version -> data key: each wraps the
- * next.  The first two are unwrapped anew in every call, which costs a
- * microsecond and means that no key but the root stays in memory, and that a
- * keystore which was restored meanwhile is used as it is now.
+ * next.  Of all these the keystore key alone stays in memory (keys_unlock.c);
+ * material is unwrapped anew in every call, which costs a microsecond and means
+ * that a keystore which was restored meanwhile is used as it is now.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -16,7 +16,6 @@
 
 #include "keys_private.h"
 
-#define SERVICE "Ecs" /* creator of service keys */
 #define ARN_START "acs:kms:"
 
 int
@@ -50,43 +49,7 @@ keys_end(struct call *c)
 	c->k = NULL;
 }
 
-/* What each state of a key refuses; all else is allowed. */
-static const int refusals[KEYS_NACTIONS][4] = {
-	[KEYS_USE] = { [KMS_DISABLED] = -EKEYREVOKED,
-		       [KMS_PENDING_DELETION] = -EKEYEXPIRED,
-		       [KMS_PENDING_IMPORT] = -EKEYREVOKED },
-	[KEYS_SWITCH] = { [KMS_PENDING_DELETION] = -EKEYEXPIRED,
-			  [KMS_PENDING_IMPORT] = -EKEYREVOKED },
-	[KEYS_NAME] = { [KMS_PENDING_DELETION] = -EKEYEXPIRED },
-};
-
-int
-keys_allowed(enum action a, const struct keystore_key *row)
-{
-	/* A service key serves, and that is all. */
-	if (a != KEYS_USE && strcmp(row->info.creator, SERVICE) == 0)
-		return -EPERM;
-	return refusals[a][row->info.state];
-}
-
-/* Keys that wrap. */
-
-static int
-keystore_key(struct keys *k, struct key *ret)
-{
-	struct keystore_head head;
-	int r;
-
-	r = keystore_get_head(k->ks, &head);
-	if (r < 0)
-		return r;
-	r = root_unwrap(k->root, k->aead, &head.uuid, head.key.bytes,
-			head.key.len, ret);
-	if (r == -EKEYREJECTED)
-		log_error("%s is not the root of keystore %s",
-			  root_name(k->root), k->path);
-	return r;
-}
+/* Material. */
 
 #define MATERIAL_LABEL "sealdisk key version"
 #define MATERIAL_AD_LEN (sizeof(MATERIAL_LABEL) + 2 * sizeof(struct uuid))
@@ -102,14 +65,14 @@ material_ad(const struct keystore_key *row, uint8_t out[static MATERIAL_AD_LEN])
 	put_bytes(&w, row->version.bytes, sizeof(row->version.bytes));
 }
 
-static int
-make_material(struct keys *k, struct keystore_key *row)
+int
+keys_make_material(struct keys *k, struct keystore_key *row)
 {
 	CLEANUP(key_wipe) struct key kek = { { 0 } }, m = { { 0 } };
 	uint8_t ad[MATERIAL_AD_LEN];
 	int r;
 
-	r = keystore_key(k, &kek);
+	r = keys_keystore_key(k, &kek);
 	if (r < 0)
 		return r;
 	r = crypto_random(m.bytes, sizeof(m.bytes));
@@ -133,7 +96,7 @@ keys_open_material(struct keys *k, const struct keystore_key *row,
 
 	if (row->material.len == 0)
 		return -EKEYEXPIRED;
-	r = keystore_key(k, &kek);
+	r = keys_keystore_key(k, &kek);
 	if (r < 0)
 		return r;
 	material_ad(row, ad);
@@ -178,8 +141,8 @@ keys_is_alias(const char *key)
 	return strncmp(key, ALIAS_PREFIX, strlen(ALIAS_PREFIX)) == 0;
 }
 
-static int
-find(struct keys *k, const char *key, struct keystore_key *ret)
+int
+keys_find(struct keys *k, const char *key, struct keystore_key *ret)
 {
 	if (keys_is_alias(key))
 		return keystore_get_alias(k->ks, k->region, key, ret);
@@ -191,9 +154,11 @@ int
 keys_add(struct keys *k, const char *description, const char *creator,
 	 struct keystore_key *ret)
 {
+	int64_t now = time(NULL);
 	struct keystore_key row = { .info = { .state = KMS_ENABLED,
-					      .created = time(NULL),
-					      .origin = "Aliyun_KMS",
+					      .created = now,
+					      .rotated = now,
+					      .origin = KEYS_ORIGIN_KMS,
 					      .versions = 1 } };
 	int r;
 
@@ -209,7 +174,7 @@ keys_add(struct keys *k, const char *description, const char *creator,
 	if (r < 0)
 		return r;
 	uuid_format(&row.id, row.info.id);
-	r = make_material(k, &row);
+	r = keys_make_material(k, &row);
 	if (r < 0)
 		return r;
 	r = keystore_add_key(k->ks, &row, &row.seq);
@@ -223,7 +188,7 @@ add_service_key(struct keys *k, struct keystore_key *ret)
 {
 	int r;
 
-	r = keys_add(k, "service key of encrypted disks", SERVICE, ret);
+	r = keys_add(k, "service key of encrypted disks", KEYS_SERVICE, ret);
 	if (r < 0)
 		return r;
 	return keystore_add_alias(k->ks, k->region, KMS_SERVICE_ALIAS,
@@ -242,13 +207,16 @@ keys_begin_with(struct call *c, struct keys *k, const char *key,
 
 	r = keys_begin(c, k, false);
 	if (r == 0)
-		r = find(k, key, ret);
+		r = keys_find(k, key, ret);
 	if (r != -ENOKEY || strcmp(key, KMS_SERVICE_ALIAS) != 0)
 		return r;
 	keys_end(c);
-	r = keys_begin(c, k, true);
+	r = keys_unlock(k);
 	if (r == 0)
-		r = find(k, key, ret); /* another may have made it meanwhile */
+		r = keys_begin(c, k, true);
+	if (r == 0)
+		r = keys_find(k, key,
+			      ret); /* another may have made it meanwhile */
 	return r == -ENOKEY ? add_service_key(k, ret) : r;
 }
 
@@ -272,29 +240,16 @@ keys_close(struct keys *k)
 		return;
 	keystore_close(k->ks);
 	aead_free(k->aead);
-	root_close(k->root);
+	secret_free(k->kek, sizeof(*k->kek));
 	(void)pthread_mutex_destroy(&k->lock);
+	(void)pthread_mutex_destroy(&k->root_lock);
 	free(k);
-}
-
-static int
-check_root(struct keys *k)
-{
-	CLEANUP(keys_end) struct call c = { .k = NULL };
-	CLEANUP(key_wipe) struct key kek = { { 0 } };
-	int r;
-
-	r = keys_begin(&c, k, false);
-	if (r < 0)
-		return r;
-	r = keystore_key(k, &kek);
-	return r < 0 ? r : keys_commit(&c);
 }
 
 /* Takes ${ks} over, whatever becomes of it. */
 static int
-open_with(const struct settings *s, struct keystore *ks, const char *path,
-	  struct keys **ret)
+keys_new(const struct settings *s, struct keystore *ks, const char *path,
+	 struct keys **ret)
 {
 	CLEANUP(keys_closep) struct keys *k = NULL;
 	size_t len = strlen(path) + 1;
@@ -305,20 +260,19 @@ open_with(const struct settings *s, struct keystore *ks, const char *path,
 		keystore_close(ks);
 		return -ENOMEM;
 	}
+	(void)pthread_mutex_init(&k->root_lock, NULL);
 	(void)pthread_mutex_init(&k->lock, NULL);
 	k->ks = ks;
+	k->settings = *s;
 	memcpy(k->path, path, len);
 	_Static_assert(sizeof(k->region) == sizeof(s->kms_region), "region");
 	memcpy(k->region, s->kms_region, sizeof(k->region));
 	(void)snprintf(k->arn_prefix, sizeof(k->arn_prefix),
 		       ARN_START "%s:" KEYS_ACCOUNT ":key/", k->region);
-	r = root_open(s, &k->root);
-	if (r < 0)
-		return r;
+	k->kek = secret_alloc(sizeof(*k->kek));
+	if (!k->kek)
+		return -ENOMEM;
 	r = aead_new(&k->aead);
-	if (r < 0)
-		return r;
-	r = check_root(k);
 	if (r < 0)
 		return r;
 	*ret = TAKE(k);
@@ -326,15 +280,34 @@ open_with(const struct settings *s, struct keystore *ks, const char *path,
 }
 
 int
-keys_open(const struct settings *s, struct keys **ret)
+keys_open_locked(const struct settings *s, struct keys **ret)
 {
 	struct keystore *ks;
+	struct keys *k;
 	int r;
 
 	r = keystore_open(s->keystore_path, &ks);
+	if (r == 0)
+		r = keys_new(s, ks, s->keystore_path, &k);
 	if (r < 0)
 		return r;
-	return open_with(s, ks, s->keystore_path, ret);
+	keys_reap(k);
+	*ret = k;
+	return 0;
+}
+
+int
+keys_open(const struct settings *s, struct keys **ret)
+{
+	CLEANUP(keys_closep) struct keys *k = NULL;
+	int r;
+
+	r = keys_open_locked(s, &k);
+	if (r == 0)
+		r = keys_unlock(k);
+	if (r == 0)
+		*ret = TAKE(k);
+	return r;
 }
 
 /* Of a copy: does each version's material open? */
@@ -372,20 +345,21 @@ check_versions(struct keys *k)
 }
 
 int
-keys_check_copy(const struct settings *s, const char *path)
+keys_check(const struct settings *s, const struct root *root,
+	   struct keystore *ks, const char *path)
 {
 	CLEANUP(keys_closep) struct keys *k = NULL;
-	struct keystore *ks;
 	int r;
 
-	r = keystore_open_copy(path, &ks);
-	if (r < 0)
-		return r;
 	r = keystore_check(ks);
 	if (r < 0) {
 		keystore_close(ks);
 		return r;
 	}
-	r = open_with(s, ks, path, &k);
+	r = keys_new(s, ks, path, &k);
+	if (r < 0)
+		return r;
+	k->lent = root;
+	r = keys_unlock(k);
 	return r < 0 ? r : check_versions(k);
 }

@@ -12,9 +12,10 @@
 
 /* Data keys. */
 
-static int
-seal(struct keys *k, const struct keystore_key *row, const struct context *ctx,
-     const struct key *dk, struct wrapped_dk *ret)
+int
+keys_seal(struct keys *k, const struct keystore_key *row,
+	  const struct context *ctx, const struct key *dk,
+	  struct wrapped_dk *ret)
 {
 	CLEANUP(key_wipe) struct key m = { { 0 } };
 	struct kms_key_info info;
@@ -46,7 +47,9 @@ keys_generate(struct keys *k, const char *key, const struct context *ctx,
 	struct keystore_key row;
 	int r;
 
-	r = keys_begin_with(&c, k, key, &row);
+	r = keys_unlock(k);
+	if (r == 0)
+		r = keys_begin_with(&c, k, key, &row);
 	if (r < 0)
 		return r;
 	r = keys_allowed(KEYS_USE, &row);
@@ -55,7 +58,7 @@ keys_generate(struct keys *k, const char *key, const struct context *ctx,
 	r = crypto_random(dk.bytes, sizeof(dk.bytes));
 	if (r < 0)
 		return r;
-	r = seal(k, &row, ctx, &dk, &w);
+	r = keys_seal(k, &row, ctx, &dk, &w);
 	if (r < 0)
 		return r;
 	r = keys_commit(&c);
@@ -67,14 +70,18 @@ keys_generate(struct keys *k, const char *key, const struct context *ctx,
 	return 0;
 }
 
-/* The version that a blob names, if its key may be used here and now. */
-static int
-find_for_blob(struct keys *k, const struct uuid *version,
-	      struct keystore_key *ret)
+int
+keys_find_for_blob(struct keys *k, const void *blob, size_t len,
+		   struct keystore_key *ret)
 {
+	struct uuid version;
 	int r;
 
-	r = keystore_get_version(k->ks, version, ret);
+	if (envelope_version(blob, len, &version) < 0) {
+		log_error("a wrapped data key is malformed");
+		return -EKEYREJECTED;
+	}
+	r = keystore_get_version(k->ks, &version, ret);
 	if (r < 0)
 		return r;
 	if (strcmp(ret->region, k->region) != 0) {
@@ -85,10 +92,10 @@ find_for_blob(struct keys *k, const struct uuid *version,
 	return keys_allowed(KEYS_USE, ret);
 }
 
-static int
-open_blob(struct keys *k, const struct keystore_key *row, const void *blob,
-	  size_t len, const struct context *ctx, struct keys_used *ret_used,
-	  struct key *ret)
+int
+keys_open_blob(struct keys *k, const struct keystore_key *row, const void *blob,
+	       size_t len, const struct context *ctx,
+	       struct keys_used *ret_used, struct key *ret)
 {
 	CLEANUP(key_wipe) struct key m = { { 0 } };
 	struct kms_key_info info;
@@ -120,21 +127,18 @@ keys_decrypt(struct keys *k, const void *blob, size_t len,
 {
 	CLEANUP(keys_end) struct call c = { .k = NULL };
 	struct keystore_key row;
-	struct uuid version;
 	int r;
 
-	if (envelope_version(blob, len, &version) < 0) {
-		log_error("a wrapped data key is malformed");
-		return -EKEYREJECTED;
-	}
-	r = keys_begin(&c, k, false);
+	r = keys_unlock(k);
+	if (r == 0)
+		r = keys_begin(&c, k, false);
 	if (r < 0)
 		return r;
-	r = find_for_blob(k, &version, &row);
+	r = keys_find_for_blob(k, blob, len, &row);
 	if (r < 0)
 		return r;
 	/* Nothing was written: the end of the transaction cannot undo this. */
-	return open_blob(k, &row, blob, len, ctx, ret_used, ret);
+	return keys_open_blob(k, &row, blob, len, ctx, ret_used, ret);
 }
 
 /* Keys. */
@@ -150,7 +154,9 @@ keys_create(struct keys *k, const char *description, struct kms_key_info *ret)
 	if (len >= sizeof(row.info.description) ||
 	    !utf8_valid(description, len))
 		return -EINVAL;
-	r = keys_begin(&c, k, true);
+	r = keys_unlock(k);
+	if (r == 0)
+		r = keys_begin(&c, k, true);
 	if (r < 0)
 		return r;
 	r = keys_add(k, description, KEYS_ACCOUNT, &row);
@@ -170,6 +176,8 @@ keys_describe(struct keys *k, const char *key, struct kms_key_info *ret)
 	int r;
 
 	r = keys_begin_with(&c, k, key, &row);
+	if (r == 0)
+		r = keys_allowed(KEYS_LOOK, &row);
 	if (r < 0)
 		return r;
 	r = keys_commit(&c);
@@ -179,7 +187,8 @@ keys_describe(struct keys *k, const char *key, struct kms_key_info *ret)
 }
 
 static int
-switch_key(struct keys *k, const char *id, enum kms_key_state to)
+switch_key(struct keys *k, const char *id, enum keys_action action,
+	   enum kms_key_state to)
 {
 	CLEANUP(keys_end) struct call c = { .k = NULL };
 	struct keystore_key row;
@@ -191,7 +200,7 @@ switch_key(struct keys *k, const char *id, enum kms_key_state to)
 	r = keys_find_id(k, id, &row);
 	if (r < 0)
 		return r;
-	r = keys_allowed(KEYS_SWITCH, &row);
+	r = keys_allowed(action, &row);
 	if (r < 0)
 		return r;
 	r = keystore_set_state(k->ks, row.seq, to);
@@ -201,13 +210,13 @@ switch_key(struct keys *k, const char *id, enum kms_key_state to)
 int
 keys_enable(struct keys *k, const char *id)
 {
-	return switch_key(k, id, KMS_ENABLED);
+	return switch_key(k, id, KEYS_ENABLE, KMS_ENABLED);
 }
 
 int
 keys_disable(struct keys *k, const char *id)
 {
-	return switch_key(k, id, KMS_DISABLED);
+	return switch_key(k, id, KEYS_DISABLE, KMS_DISABLED);
 }
 
 int
@@ -248,6 +257,7 @@ check_alias(const char *alias)
 
 static int
 bind_alias(struct keys *k, const char *alias, const char *id,
+	   enum keys_action action,
 	   int (*put)(struct keystore *ks, const char *region,
 		      const char *alias, int64_t key))
 {
@@ -264,7 +274,7 @@ bind_alias(struct keys *k, const char *alias, const char *id,
 	r = keys_find_id(k, id, &row);
 	if (r < 0)
 		return r;
-	r = keys_allowed(KEYS_NAME, &row);
+	r = keys_allowed(action, &row);
 	if (r < 0)
 		return r;
 	r = put(k->ks, k->region, alias, row.seq);
@@ -274,13 +284,13 @@ bind_alias(struct keys *k, const char *alias, const char *id,
 int
 keys_create_alias(struct keys *k, const char *alias, const char *id)
 {
-	return bind_alias(k, alias, id, keystore_add_alias);
+	return bind_alias(k, alias, id, KEYS_CREATE_ALIAS, keystore_add_alias);
 }
 
 int
 keys_update_alias(struct keys *k, const char *alias, const char *id)
 {
-	return bind_alias(k, alias, id, keystore_move_alias);
+	return bind_alias(k, alias, id, KEYS_UPDATE_ALIAS, keystore_move_alias);
 }
 
 int

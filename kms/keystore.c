@@ -19,7 +19,7 @@
 #include "keystore_private.h"
 
 #define BUSY_MS 5000
-#define NSTATEMENTS 32 /* more than there are */
+#define NSTATEMENTS 48 /* more than there are */
 
 struct keystore {
 	sqlite3 *db;
@@ -306,7 +306,7 @@ get_number(struct keystore *ks, const char *sql, int64_t *ret)
 }
 
 int
-keystore_check_kind(struct keystore *ks)
+keystore_check_kind(struct keystore *ks, unsigned *ret_version)
 {
 	int64_t id, version;
 	int r;
@@ -328,23 +328,46 @@ keystore_check_kind(struct keystore *ks)
 			  KEYSTORE_SCHEMA_VERSION);
 		return -EOPNOTSUPP;
 	}
+	*ret_version = (unsigned)version;
 	return 0;
 }
 
 /* Where the file system cannot do WAL, SQLite keeps to a rollback journal: just
- * as durable. */
+ * as durable.  What is deleted is overwritten. */
 static int
 set_durable(struct keystore *ks)
 {
 	return keystore_exec(ks, "PRAGMA foreign_keys = ON;"
+				 "PRAGMA secure_delete = ON;"
 				 "PRAGMA synchronous = FULL;"
 				 "PRAGMA journal_mode = WAL");
+}
+
+/* Another process may be at it, too: look again under the lock. */
+static int
+upgrade(struct keystore *ks)
+{
+	unsigned version;
+	int r;
+
+	r = keystore_begin(ks, true);
+	if (r < 0)
+		return r;
+	r = keystore_check_kind(ks, &version);
+	if (r == 0)
+		r = keystore_upgrade_schema(ks, version,
+					    KEYSTORE_SCHEMA_VERSION);
+	if (r == 0)
+		return keystore_commit(ks);
+	keystore_rollback(ks);
+	return r;
 }
 
 int
 keystore_open(const char *path, struct keystore **ret)
 {
 	CLEANUP(keystore_closep) struct keystore *ks = NULL;
+	unsigned version;
 	int r;
 
 	r = keystore_open_raw(path, true, &ks);
@@ -354,10 +377,12 @@ keystore_open(const char *path, struct keystore **ret)
 		log_error("keystore %s can be read but not written", path);
 		return -EACCES;
 	}
-	r = keystore_check_kind(ks);
+	r = keystore_check_kind(ks, &version);
 	if (r < 0)
 		return r;
 	r = set_durable(ks);
+	if (r == 0 && version < KEYSTORE_SCHEMA_VERSION)
+		r = upgrade(ks);
 	if (r < 0)
 		return r;
 	*ret = TAKE(ks);
@@ -373,7 +398,7 @@ keystore_make(const char *path, const struct keystore_head *head)
 	r = keystore_open_raw(path, true, &ks);
 	if (r < 0)
 		return r;
-	r = keystore_create_schema(ks);
+	r = keystore_create_schema(ks, KEYSTORE_SCHEMA_VERSION);
 	if (r < 0)
 		return r;
 	r = set_durable(ks);
@@ -449,6 +474,14 @@ keystore_commit(struct keystore *ks)
 	if (r < 0)
 		keystore_rollback(ks);
 	return r;
+}
+
+void
+keystore_forget(struct keystore *ks)
+{
+	/* Who reads just now keeps part of the log: the next one takes it. */
+	(void)sqlite3_wal_checkpoint_v2(ks->db, "main",
+					SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 }
 
 void

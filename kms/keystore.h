@@ -54,6 +54,7 @@ struct keystore_key {
 	struct kms_key_info info;
 	struct uuid version;           /* nil: it has none */
 	struct keystore_blob material; /* wrapped; empty: it has none */
+	bool destroyed;                /* a tombstone */
 };
 
 /* Make ${path}, an empty file that nobody has open, a keystore without keys. */
@@ -74,8 +75,15 @@ int keystore_begin(struct keystore *ks, bool write) NONNULL CHECKED;
 /* End it.  Once this returned 0, what was written is durable. */
 int keystore_commit(struct keystore *ks) NONNULL CHECKED;
 void keystore_rollback(struct keystore *ks) NONNULL;
+/* After a commit: let the log, too, forget what was overwritten, as far as that
+ * can be had. */
+void keystore_forget(struct keystore *ks) NONNULL;
 
 int keystore_get_head(struct keystore *ks, struct keystore_head *ret)
+    NONNULL CHECKED;
+bool keystore_same_head(const struct keystore_head *a,
+			const struct keystore_head *b) NONNULL;
+int keystore_set_head_key(struct keystore *ks, const struct keystore_blob *key)
     NONNULL CHECKED;
 int keystore_get_key(struct keystore *ks, const struct uuid *id,
 		     struct keystore_key *ret) NONNULL CHECKED;
@@ -85,7 +93,8 @@ int keystore_get_alias(struct keystore *ks, const char *region,
 int keystore_get_version(struct keystore *ks, const struct uuid *version,
 			 struct keystore_key *ret) NONNULL CHECKED;
 
-/* The first key, version or alias after ${seq}; -ENOKEY at the end. */
+/* The first key (no destroyed one), version or alias after ${seq}; -ENOKEY at
+ * the end. */
 int keystore_next_key(struct keystore *ks, const char *region, int64_t seq,
 		      struct keystore_key *ret) NONNULL CHECKED;
 int keystore_next_version(struct keystore *ks, int64_t seq, int64_t *ret_seq,
@@ -98,7 +107,19 @@ int keystore_next_alias(struct keystore *ks, const char *region, int64_t seq,
  * version that too.  *${ret_seq} is its seq. */
 int keystore_add_key(struct keystore *ks, const struct keystore_key *key,
 		     int64_t *ret_seq) NONNULL CHECKED;
+/* Of ${key}: version, material, and info.rotated, when it was made. */
+int keystore_add_version(struct keystore *ks, const struct keystore_key *key,
+			 int64_t seq) NONNULL CHECKED;
+/* A new state has no time of deletion yet. */
 int keystore_set_state(struct keystore *ks, int64_t key, enum kms_key_state s)
+    NONNULL CHECKED;
+int keystore_set_deletion(struct keystore *ks, int64_t key, int64_t at)
+    NONNULL CHECKED;
+/* A key that is to be destroyed by ${now} and was not yet. */
+int keystore_next_due(struct keystore *ks, int64_t now, int64_t *ret_key)
+    NONNULL CHECKED;
+/* Material and aliases go, the rest stays as a tombstone. */
+int keystore_destroy(struct keystore *ks, int64_t key, int64_t now)
     NONNULL CHECKED;
 int keystore_add_alias(struct keystore *ks, const char *region,
 		       const char *alias, int64_t key) NONNULL CHECKED;

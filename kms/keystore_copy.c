@@ -12,12 +12,13 @@ int
 keystore_open_copy(const char *path, struct keystore **ret)
 {
 	CLEANUP(keystore_closep) struct keystore *ks = NULL;
+	unsigned version;
 	int r;
 
 	r = keystore_open_raw(path, false, &ks);
 	if (r < 0)
 		return r;
-	r = keystore_check_kind(ks);
+	r = keystore_check_kind(ks, &version);
 	if (r < 0)
 		return r;
 	*ret = TAKE(ks);
@@ -82,7 +83,7 @@ compare_line(struct query *a, struct query *b)
 	return a->bad || b->bad || strcmp(ta, tb) != 0 ? -EUCLEAN : 1;
 }
 
-/* Are the tables, word for word, those that this program makes? */
+/* Are the tables, word for word, those of their format? */
 static int
 check_schema(struct keystore *ks)
 {
@@ -92,12 +93,16 @@ check_schema(struct keystore *ks)
 	CLEANUP(keystore_closep) struct keystore *model = NULL;
 	CLEANUP(query_end) struct query ours = { .ks = NULL };
 	CLEANUP(query_end) struct query its = query(ks, sql);
+	unsigned version;
 	int r;
 
+	r = keystore_check_kind(ks, &version);
+	if (r < 0)
+		return r;
 	r = keystore_open_raw(NULL, true, &model);
 	if (r < 0)
 		return r;
-	r = keystore_create_schema(model);
+	r = keystore_create_schema(model, version);
 	if (r < 0)
 		return r;
 	ours = query(model, sql);
@@ -105,8 +110,8 @@ check_schema(struct keystore *ks)
 		r = compare_line(&its, &ours);
 	while (r > 0);
 	if (r == -EUCLEAN)
-		log_error("keystore %s: its tables are not those of format %d",
-			  keystore_path(ks), KEYSTORE_SCHEMA_VERSION);
+		log_error("keystore %s: its tables are not those of format %u",
+			  keystore_path(ks), version);
 	return r;
 }
 

@@ -55,18 +55,24 @@ int query_verdict(const struct query *q) NONNULL CHECKED;
 /* keystore.c: any SQLite file, or, ${path} NULL, an empty one in memory. */
 int keystore_open_raw(const char *path, bool write, struct keystore **ret)
     __attribute__((__nonnull__(3))) CHECKED;
-/* -EUCLEAN  no keystore; -EOPNOTSUPP  a newer one */
-int keystore_check_kind(struct keystore *ks) NONNULL CHECKED;
+/* Its format.  -EUCLEAN: no keystore; -EOPNOTSUPP: a newer one */
+int keystore_check_kind(struct keystore *ks, unsigned *ret_version)
+    NONNULL CHECKED;
 int keystore_exec(struct keystore *ks, const char *sql) NONNULL CHECKED;
 int64_t keystore_last_seq(struct keystore *ks) NONNULL;
 const char *keystore_path(const struct keystore *ks) NONNULL;
 
+/* keystore_schema.c: of a new file; and, in a transaction, what there is. */
+int keystore_create_schema(struct keystore *ks, unsigned version)
+    NONNULL CHECKED;
+int keystore_upgrade_schema(struct keystore *ks, unsigned from, unsigned to)
+    NONNULL CHECKED;
+
 /* keystore_rows.c */
-int keystore_create_schema(struct keystore *ks) NONNULL CHECKED;
 int keystore_add_head(struct keystore *ks, const struct keystore_head *head)
     NONNULL CHECKED;
 
 #define KEYSTORE_APPLICATION_ID 1399081843 /* "Sdks" */
-#define KEYSTORE_SCHEMA_VERSION 1
+#define KEYSTORE_SCHEMA_VERSION 2
 
 #endif

@@ -1,10 +1,5 @@
 /*
- * keystore_rows.c - the tables and what is done to their rows.
- *
- * Ids are stored as 16 bytes, states by their names in the KMS API, times in
- * seconds since the epoch.  Keys, versions and aliases are numbered as they are
- * made; the newest version of a key wraps, all unwrap.  A key lives in a
- * region, and an alias is unique in one.
+ * keystore_rows.c - what is done to the rows of the tables.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -13,42 +8,11 @@
 
 #include "keystore_private.h"
 
-/* A version's material is NULL if not imported yet, or destroyed. */
-static const char schema[] = "CREATE TABLE keystore ("
-			     " id INTEGER PRIMARY KEY CHECK (id = 1),"
-			     " uuid BLOB NOT NULL,"
-			     " created INTEGER NOT NULL,"
-			     " wrapped_key BLOB NOT NULL);"
-			     "CREATE TABLE keys ("
-			     " seq INTEGER PRIMARY KEY,"
-			     " id BLOB NOT NULL UNIQUE,"
-			     " region TEXT NOT NULL,"
-			     " description TEXT NOT NULL,"
-			     " creator TEXT NOT NULL,"
-			     " origin TEXT NOT NULL,"
-			     " state TEXT NOT NULL,"
-			     " created INTEGER NOT NULL);"
-			     "CREATE TABLE versions ("
-			     " seq INTEGER PRIMARY KEY,"
-			     " id BLOB NOT NULL UNIQUE,"
-			     " key INTEGER NOT NULL REFERENCES keys (seq),"
-			     " created INTEGER NOT NULL,"
-			     " material BLOB);"
-			     "CREATE INDEX versions_by_key ON versions (key);"
-			     "CREATE TABLE aliases ("
-			     " seq INTEGER PRIMARY KEY,"
-			     " region TEXT NOT NULL,"
-			     " name TEXT NOT NULL,"
-			     " key INTEGER NOT NULL REFERENCES keys (seq),"
-			     " created INTEGER NOT NULL,"
-			     " UNIQUE (region, name));"
-			     "CREATE INDEX aliases_by_key ON aliases (key);";
-
 #define KEY_COLUMNS                                                            \
 	"SELECT k.seq, k.id, k.region, k.description, k.creator, k.origin,"    \
 	" k.state, k.created,"                                                 \
 	" (SELECT count(*) FROM versions WHERE key = k.seq),"                  \
-	" v.id, v.material "
+	" v.id, v.material, v.created, k.delete_at, k.destroyed "
 #define KEY_NEWEST                                                             \
 	KEY_COLUMNS "FROM keys k LEFT JOIN versions v ON v.seq ="              \
 		    " (SELECT max(seq) FROM versions WHERE key = k.seq) "
@@ -65,21 +29,6 @@ const char *
 kms_state_name(enum kms_key_state s)
 {
 	return (size_t)s < NSTATES ? states[s] : "unknown";
-}
-
-int
-keystore_create_schema(struct keystore *ks)
-{
-	char mark[128];
-	int r;
-
-	r = keystore_exec(ks, schema);
-	if (r < 0)
-		return r;
-	(void)snprintf(mark, sizeof(mark),
-		       "PRAGMA application_id = %d; PRAGMA user_version = %d",
-		       KEYSTORE_APPLICATION_ID, KEYSTORE_SCHEMA_VERSION);
-	return keystore_exec(ks, mark);
 }
 
 /* Reading. */
@@ -107,6 +56,13 @@ keystore_get_head(struct keystore *ks, struct keystore_head *ret)
 	if (r == 0)
 		*ret = h;
 	return r;
+}
+
+bool
+keystore_same_head(const struct keystore_head *a, const struct keystore_head *b)
+{
+	return uuid_equal(&a->uuid, &b->uuid) && a->key.len == b->key.len &&
+	       memcmp(a->key.bytes, b->key.bytes, a->key.len) == 0;
 }
 
 static void
@@ -147,6 +103,9 @@ get_key(struct query *q, struct keystore_key *ret)
 	if (!query_is_null(q, 9))
 		query_get_id(q, 9, &k.version);
 	query_get_blob(q, 10, &k.material);
+	i->rotated = query_get_int(q, 11);   /* 0 for NULL */
+	i->delete_at = query_get_int(q, 12); /* the same */
+	k.destroyed = !query_is_null(q, 13);
 	uuid_format(&k.id, i->id);
 	r = query_verdict(q);
 	if (r == 0)
@@ -198,6 +157,7 @@ keystore_next_key(struct keystore *ks, const char *region, int64_t seq,
 {
 	CLEANUP(query_end)
 	struct query q = query(ks, KEY_NEWEST "WHERE k.region = ? AND k.seq > ?"
+					      " AND k.destroyed IS NULL"
 					      " ORDER BY k.seq LIMIT 1");
 
 	query_put_text(&q, region);
@@ -260,8 +220,19 @@ keystore_add_head(struct keystore *ks, const struct keystore_head *head)
 	return query_change(&q);
 }
 
-static int
-add_version(struct keystore *ks, const struct keystore_key *key, int64_t seq)
+int
+keystore_set_head_key(struct keystore *ks, const struct keystore_blob *key)
+{
+	CLEANUP(query_end)
+	struct query q = query(ks, "UPDATE keystore SET wrapped_key = ?");
+
+	query_put_blob(&q, key->bytes, key->len);
+	return query_change(&q);
+}
+
+int
+keystore_add_version(struct keystore *ks, const struct keystore_key *key,
+		     int64_t seq)
 {
 	CLEANUP(query_end)
 	struct query q = query(ks, "INSERT INTO versions (id, key, created,"
@@ -269,7 +240,7 @@ add_version(struct keystore *ks, const struct keystore_key *key, int64_t seq)
 
 	query_put_id(&q, &key->version);
 	query_put_int(&q, seq);
-	query_put_int(&q, key->info.created);
+	query_put_int(&q, key->info.rotated);
 	query_put_blob(&q, key->material.bytes, key->material.len);
 	return query_change(&q);
 }
@@ -296,7 +267,7 @@ keystore_add_key(struct keystore *ks, const struct keystore_key *key,
 	if (r < 0)
 		return r;
 	seq = keystore_last_seq(ks);
-	r = uuid_is_nil(&key->version) ? 0 : add_version(ks, key, seq);
+	r = uuid_is_nil(&key->version) ? 0 : keystore_add_version(ks, key, seq);
 	if (r == 0)
 		*ret_seq = seq;
 	return r;
@@ -306,9 +277,65 @@ int
 keystore_set_state(struct keystore *ks, int64_t key, enum kms_key_state s)
 {
 	CLEANUP(query_end)
-	struct query q = query(ks, "UPDATE keys SET state = ? WHERE seq = ?");
+	struct query q = query(ks, "UPDATE keys SET state = ?, delete_at = NULL"
+				   " WHERE seq = ?");
 
 	query_put_text(&q, kms_state_name(s));
+	query_put_int(&q, key);
+	return query_change(&q);
+}
+
+int
+keystore_set_deletion(struct keystore *ks, int64_t key, int64_t at)
+{
+	CLEANUP(query_end)
+	struct query q = query(ks, "UPDATE keys SET delete_at = ?"
+				   " WHERE seq = ?");
+
+	query_put_int(&q, at);
+	query_put_int(&q, key);
+	return query_change(&q);
+}
+
+int
+keystore_next_due(struct keystore *ks, int64_t now, int64_t *ret_key)
+{
+	CLEANUP(query_end)
+	struct query q = query(ks, "SELECT seq FROM keys WHERE delete_at <= ?"
+				   " AND destroyed IS NULL LIMIT 1");
+	int r;
+
+	query_put_int(&q, now);
+	r = query_row(&q);
+	if (r == 0)
+		*ret_key = query_get_int(&q, 0);
+	return r;
+}
+
+static int
+destroy(struct keystore *ks, const char *sql, int64_t key)
+{
+	CLEANUP(query_end) struct query q = query(ks, sql);
+
+	query_put_int(&q, key);
+	return query_step(&q);
+}
+
+int
+keystore_destroy(struct keystore *ks, int64_t key, int64_t now)
+{
+	CLEANUP(query_end)
+	struct query q = query(ks, "UPDATE keys SET destroyed = ?"
+				   " WHERE seq = ?");
+	int r;
+
+	r = destroy(ks, "UPDATE versions SET material = NULL WHERE key = ?",
+		    key);
+	if (r == 0)
+		r = destroy(ks, "DELETE FROM aliases WHERE key = ?", key);
+	if (r < 0)
+		return r;
+	query_put_int(&q, now);
 	query_put_int(&q, key);
 	return query_change(&q);
 }

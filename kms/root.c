@@ -1,61 +1,81 @@
 /*
  * root.c - see root.h.
  *
- * A wrapped keystore key is `kind u8 | what that kind makes of it`.  The only
- * kind so far is the key file: 32 random bytes, readable by its owner alone,
- * and what it makes is a wrapped key (envelope.h).
+ * A wrapped keystore key is a header and a wrapped key (envelope.h) whose
+ * associated data are a label, that header, and the keystore's uuid:
+ *
+ *     keyfile, credential   kind u8
+ *     passphrase            kind u8 | memory u32, in KiB | passes u32 |
+ *                           lanes u32 | salt 16
+ *
+ * So nobody can make a passphrase cheaper to guess by changing its header.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include <sealdisk/io.h>
 #include <sealdisk/log.h>
 
 #include "envelope.h"
 #include "files.h"
-#include "root.h"
+#include "root_private.h"
 
-#define KIND_KEYFILE 1
+#define SALT_LEN 16
 
-struct root {
-	char name[SETTING_MAX + 32];
-	const char *path; /* within name */
-	struct key *key;  /* secret memory */
+/* What RFC 9106 recommends where memory is not plenty: 0.5 s and more. */
+struct argon2_cost root_cost = { 65536, 3, 4 };
+
+/* More than that is not ours, and would take the machine's memory or time
+ * before it is known to be genuine. */
+#define MEMORY_MAX (4U << 20)
+#define PASSES_MAX 1000
+#define LANES_MAX 64
+
+static const char *const kinds[] = {
+	[ROOT_KEYFILE] = "keyfile",
+	[ROOT_PASSPHRASE] = "passphrase",
+	[ROOT_CREDENTIAL] = "credential",
 };
-
-#define KEYFILE_NAME "root key file "
+#define NKINDS (sizeof(kinds) / sizeof(kinds[0]))
 
 static int
-check_kind(const struct settings *s)
+kind_of(const struct settings *s, enum root_kind *ret)
 {
-	if (strcmp(s->keystore_root, "keyfile") == 0)
-		return 0;
-	log_error("keystore root \"%s\": only \"keyfile\" is built in",
-		  s->keystore_root);
+	size_t i;
+
+	for (i = ROOT_KEYFILE; i < NKINDS; i++)
+		if (strcmp(s->keystore_root, kinds[i]) == 0) {
+			*ret = (enum root_kind)i;
+			return 0;
+		}
+	log_error("keystore root \"%s\" is not built in", s->keystore_root);
 	return -EOPNOTSUPP;
 }
 
-static int
-root_new(const struct settings *s, struct root **ret)
+const char *
+root_kind_of(const void *in, size_t len)
 {
-	CLEANUP(root_closep) struct root *root = NULL;
-	int r;
+	const uint8_t *wrapped = in;
 
-	r = check_kind(s);
-	if (r < 0)
-		return r;
-	root = calloc(1, sizeof(*root));
+	return len && wrapped[0] < NKINDS ? kinds[wrapped[0]] : NULL;
+}
+
+static int
+root_new(enum root_kind kind, struct root **ret)
+{
+	CLEANUP(root_closep) struct root *root = calloc(1, sizeof(*root));
+
 	if (!root)
 		return -ENOMEM;
-	(void)snprintf(root->name, sizeof(root->name), KEYFILE_NAME "%s",
-		       s->keystore_root_file);
-	root->path = root->name + strlen(KEYFILE_NAME);
-	root->key = secret_alloc(sizeof(*root->key));
-	if (!root->key)
-		return -ENOMEM;
+	root->kind = kind;
+	if (kind == ROOT_PASSPHRASE) {
+		(void)snprintf(root->name, sizeof(root->name),
+			       "the passphrase");
+	} else {
+		root->key = secret_alloc(sizeof(*root->key));
+		if (!root->key)
+			return -ENOMEM;
+	}
 	*ret = TAKE(root);
 	return 0;
 }
@@ -66,6 +86,7 @@ root_close(struct root *root)
 	if (!root)
 		return;
 	secret_free(root->key, sizeof(*root->key));
+	passphrase_free(root->pass);
 	free(root);
 }
 
@@ -75,121 +96,142 @@ root_name(const struct root *root)
 	return root->name;
 }
 
-/*
- * Is the file one that only we could have written and only we can read?
- * Judged by the descriptor, so that nobody can put another in its place.
- */
-static int
-check_file(const struct root *root, int fd)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	if (!S_ISREG(st.st_mode)) {
-		log_error("%s is not a regular file", root->name);
-		return -EKEYREJECTED;
-	}
-	if (st.st_mode & (S_IRWXG | S_IRWXO)) {
-		log_error("%s can be read or written by others: chmod 600 it",
-			  root->name);
-		return -EPERM;
-	}
-	if (st.st_uid != 0 && st.st_uid != geteuid()) {
-		log_error("%s belongs to user %lu, who is neither root nor "
-			  "this user",
-			  root->name, (unsigned long)st.st_uid);
-		return -EPERM;
-	}
-	if (st.st_size != KEY_LEN) {
-		log_error("%s is %lld bytes long, a root key is %d", root->name,
-			  (long long)st.st_size, KEY_LEN);
-		return -EKEYREJECTED;
-	}
-	return 0;
-}
-
 int
-root_open(const struct settings *s, struct root **ret)
+root_open(const struct settings *s, bool may_ask, struct root **ret)
 {
 	CLEANUP(root_closep) struct root *root = NULL;
-	CLEANUP(close_fdp) int fd = -1;
+	enum root_kind kind;
 	int r;
 
-	r = root_new(s, &root);
+	r = kind_of(s, &kind);
+	if (r == 0)
+		r = root_new(kind, &root);
 	if (r < 0)
 		return r;
-	/* Nonblocking: it could be a FIFO. */
-	fd = open(root->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (fd < 0) {
-		r = errno == ENOENT ? -ENOKEY : -errno;
-		log_error("%s %s", root->name,
-			  r == -ENOKEY ? "is missing: put its copy back"
-				       : "cannot be opened");
-		return r;
-	}
-	r = check_file(root, fd);
+	if (kind == ROOT_KEYFILE)
+		r = keyfile_open(s->keystore_root_file, root);
+	else if (kind == ROOT_CREDENTIAL)
+		r = credential_open(s, root);
+	else
+		r = may_ask ? passphrase_ask(s, &root->pass) : -ENOKEY;
+	if (r == 0)
+		*ret = TAKE(root);
+	return r;
+}
+
+/* ${path}: where a key file shall be. */
+static int
+create_at(const struct settings *s, const char *path, struct root **ret)
+{
+	CLEANUP(root_closep) struct root *root = NULL;
+	enum root_kind kind;
+	int r;
+
+	r = kind_of(s, &kind);
+	if (r == 0)
+		r = root_new(kind, &root);
 	if (r < 0)
 		return r;
-	r = io_read_all(fd, root->key->bytes, sizeof(root->key->bytes));
-	if (r < 0)
-		return r;
-	*ret = TAKE(root);
-	return 0;
+	if (kind == ROOT_KEYFILE)
+		r = keyfile_create(path, root);
+	else if (kind == ROOT_CREDENTIAL)
+		r = credential_open(s, root);
+	else
+		r = passphrase_ask_new(s, &root->pass);
+	if (r == 0)
+		*ret = TAKE(root);
+	return r;
 }
 
 int
 root_create(const struct settings *s, struct root **ret)
 {
-	CLEANUP(files_temp_drop) struct files_temp t = { { 0 } };
-	CLEANUP(root_closep) struct root *root = NULL;
-	CLEANUP(close_fdp) int fd = -1;
-	int r;
-
-	r = root_new(s, &root);
-	if (r < 0)
-		return r;
-	r = crypto_random(root->key->bytes, sizeof(root->key->bytes));
-	if (r < 0)
-		return r;
-	r = files_temp_make(root->path, &t, &fd);
-	if (r < 0)
-		return r;
-	r = io_write_all(fd, root->key->bytes, sizeof(root->key->bytes));
-	if (r < 0)
-		return r;
-	r = files_temp_publish(&t, root->path);
-	if (r < 0)
-		return r;
-	*ret = TAKE(root);
-	return 0;
+	return create_at(s, s->keystore_root_file, ret);
 }
 
 void
 root_remove(struct root *root)
 {
-	(void)unlink(root->path);
+	if (root->kind == ROOT_KEYFILE)
+		(void)unlink(root->path);
 }
 
 int
 root_exists(const struct settings *s, bool *ret)
 {
-	int r = check_kind(s);
+	enum root_kind kind;
+	int r;
 
-	return r < 0 ? r : files_exist(s->keystore_root_file, ret);
+	r = kind_of(s, &kind);
+	if (r < 0)
+		return r;
+	*ret = false;
+	if (kind == ROOT_KEYFILE)
+		r = files_exist(s->keystore_root_file, ret);
+	return r;
+}
+
+/* Wrapping. */
+
+/* The key that wraps under ${header}: the root itself, or what comes of the
+ * passphrase at that cost. */
+static int
+wrapping_key(const struct root *root, const uint8_t *header, size_t len,
+	     struct key *ret)
+{
+	struct reader rd = reader_over(header, len);
+	struct argon2_cost cost;
+	const uint8_t *salt;
+
+	if (root->kind != ROOT_PASSPHRASE) {
+		*ret = *root->key;
+		return 0;
+	}
+	(void)get_u8(&rd);
+	cost.memory_kib = get_u32(&rd);
+	cost.passes = get_u32(&rd);
+	cost.lanes = get_u32(&rd);
+	salt = rd.p;
+	if (cost.memory_kib > MEMORY_MAX || cost.passes > PASSES_MAX ||
+	    cost.lanes > LANES_MAX)
+		return -EKEYREJECTED;
+	return argon2id(root->pass->text, root->pass->len, salt, SALT_LEN,
+			&cost, ret);
+}
+
+static size_t
+header_len(enum root_kind kind)
+{
+	return kind == ROOT_PASSPHRASE ? 1 + 3 * 4 + SALT_LEN : 1;
+}
+
+static int
+make_header(enum root_kind kind, uint8_t out[static ROOT_HEADER_MAX])
+{
+	struct writer w = writer_over(out, ROOT_HEADER_MAX);
+
+	put_u8(&w, (uint8_t)kind);
+	if (kind != ROOT_PASSPHRASE)
+		return 0;
+	put_u32(&w, root_cost.memory_kib);
+	put_u32(&w, root_cost.passes);
+	put_u32(&w, root_cost.lanes);
+	return crypto_random(w.p, SALT_LEN);
 }
 
 #define AD_LABEL "sealdisk keystore key"
-#define AD_LEN (sizeof(AD_LABEL) + 1 + sizeof(struct uuid))
+#define AD_MAX (sizeof(AD_LABEL) + ROOT_HEADER_MAX + sizeof(struct uuid))
 
-static void
-wrap_ad(const struct uuid *keystore, uint8_t out[static AD_LEN])
+static size_t
+wrap_ad(const uint8_t *header, size_t len, const struct uuid *keystore,
+	uint8_t out[static AD_MAX])
 {
-	struct writer w = writer_over(out, AD_LEN);
+	struct writer w = writer_over(out, AD_MAX);
 
 	put_bytes(&w, AD_LABEL, sizeof(AD_LABEL));
-	put_u8(&w, KIND_KEYFILE);
+	put_bytes(&w, header, len);
 	put_bytes(&w, keystore->bytes, sizeof(keystore->bytes));
+	return (size_t)(w.p - out);
 }
 
 int
@@ -197,16 +239,24 @@ root_wrap(const struct root *root, struct aead *a, const struct uuid *keystore,
 	  const struct key *k, uint8_t out[static ROOT_WRAPPED_MAX],
 	  size_t *ret_len)
 {
-	uint8_t ad[AD_LEN];
+	CLEANUP(key_wipe) struct key wrapping = { { 0 } };
+	size_t len = header_len(root->kind), ad_len;
+	uint8_t ad[AD_MAX];
 	int r;
 
-	wrap_ad(keystore, ad);
-	out[0] = KIND_KEYFILE;
-	r = envelope_wrap(a, root->key, ad, sizeof(ad), k, out + 1);
+	_Static_assert(ROOT_HEADER_MAX + ENVELOPE_WRAPPED_LEN <=
+			   ROOT_WRAPPED_MAX,
+		       "wrapped");
+	r = make_header(root->kind, out);
+	if (r == 0)
+		r = wrapping_key(root, out, len, &wrapping);
 	if (r < 0)
 		return r;
-	*ret_len = 1 + ENVELOPE_WRAPPED_LEN;
-	return 0;
+	ad_len = wrap_ad(out, len, keystore, ad);
+	r = envelope_wrap(a, &wrapping, ad, ad_len, k, out + len);
+	if (r == 0)
+		*ret_len = len + ENVELOPE_WRAPPED_LEN;
+	return r;
 }
 
 int
@@ -214,14 +264,124 @@ root_unwrap(const struct root *root, struct aead *a,
 	    const struct uuid *keystore, const void *in, size_t len,
 	    struct key *ret)
 {
+	CLEANUP(key_wipe) struct key wrapping = { { 0 } };
+	size_t head_len = header_len(root->kind), ad_len;
 	const uint8_t *wrapped = in;
-	uint8_t ad[AD_LEN];
+	uint8_t ad[AD_MAX];
 	int r;
 
-	if (len < 1 || wrapped[0] != KIND_KEYFILE)
+	if (len < head_len || wrapped[0] != root->kind)
 		return -EKEYREJECTED;
-	wrap_ad(keystore, ad);
-	r = envelope_unwrap(a, root->key, ad, sizeof(ad), wrapped + 1, len - 1,
-			    ret);
+	r = wrapping_key(root, wrapped, head_len, &wrapping);
+	if (r < 0)
+		return r == -EINVAL ? -EKEYREJECTED : r;
+	ad_len = wrap_ad(wrapped, head_len, keystore, ad);
+	r = envelope_unwrap(a, &wrapping, ad, ad_len, wrapped + head_len,
+			    len - head_len, ret);
 	return r == -EBADMSG ? -EKEYREJECTED : r;
+}
+
+/* With a key file that may be about to be replaced. */
+
+static int
+unlock_next(const char *path, struct aead *a, const struct uuid *keystore,
+	    const void *in, size_t len, struct key *ret)
+{
+	CLEANUP(root_closep) struct root *root = NULL;
+	int r;
+
+	r = root_new(ROOT_KEYFILE, &root);
+	if (r == 0)
+		r = keyfile_open(path, root);
+	return r < 0 ? r : root_unwrap(root, a, keystore, in, len, ret);
+}
+
+/* -EKEYREJECTED is told by the caller. */
+static int
+unlock(const struct settings *s, bool may_ask, struct aead *a,
+       const struct uuid *keystore, const void *in, size_t len, struct key *ret)
+{
+	CLEANUP(root_closep) struct root *root = NULL;
+	int r;
+
+	r = root_open(s, may_ask, &root);
+	if (r < 0)
+		return r;
+	r = root_unwrap(root, a, keystore, in, len, ret);
+	if (r == -EKEYREJECTED)
+		log_error("%s does not open keystore %s", root->name,
+			  s->keystore_path);
+	return r;
+}
+
+int
+root_unlock(const struct settings *s, bool may_ask, struct aead *a,
+	    const struct uuid *keystore, const void *in, size_t len,
+	    struct key *ret, bool *ret_next)
+{
+	const char *is = root_kind_of(in, len);
+	char next[PATH_MAX];
+	bool have_next = false;
+	enum root_kind kind;
+	int r;
+
+	r = kind_of(s, &kind);
+	if (r < 0)
+		return r;
+	if (!is || strcmp(is, kinds[kind]) != 0) {
+		log_error("keystore %s has the root \"%s\", not \"%s\"",
+			  s->keystore_path, is ? is : "unknown", kinds[kind]);
+		return -EKEYREJECTED;
+	}
+	if (kind == ROOT_KEYFILE) {
+		r = keyfile_next(s, next, &have_next);
+		if (r < 0)
+			return r;
+	}
+	*ret_next = have_next &&
+		    unlock_next(next, a, keystore, in, len, ret) == 0;
+	return *ret_next ? 0 : unlock(s, may_ask, a, keystore, in, len, ret);
+}
+
+int
+root_create_next(const struct settings *s, struct root **ret)
+{
+	CLEANUP(root_closep) struct root *root = NULL;
+	char next[PATH_MAX];
+	bool have_next;
+	int r;
+
+	if (strcmp(s->keystore_root, kinds[ROOT_KEYFILE]) != 0)
+		return root_create(s, ret);
+	r = keyfile_next(s, next, &have_next);
+	if (r < 0)
+		return r;
+	if (!have_next)
+		return create_at(s, next, ret);
+	r = root_new(ROOT_KEYFILE, &root);
+	if (r == 0)
+		r = keyfile_open(next, root);
+	if (r == 0)
+		*ret = TAKE(root);
+	return r;
+}
+
+int
+root_settle(const struct settings *s, struct aead *a,
+	    const struct uuid *keystore, const void *in, size_t len)
+{
+	CLEANUP(key_wipe) struct key k = { { 0 } };
+	char next[PATH_MAX];
+	bool is_there;
+	int r;
+
+	if (strcmp(s->keystore_root, kinds[ROOT_KEYFILE]) != 0)
+		return 0;
+	r = keyfile_next(s, next, &is_there);
+	if (r < 0 || !is_there)
+		return r;
+	r = unlock_next(next, a, keystore, in, len, &k);
+	if (r < 0)
+		return r == -EKEYREJECTED ? 0 : r; /* of an attempt, left */
+	return keyfile_settle(s, next);
 }

@@ -219,6 +219,8 @@ trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 unset SEALDISK_STORE SEALDISK_CONFIG
+# What else runs here disturbs less; all peers and fio alike have it from us.
+renice -n -15 -p $$ >/dev/null 2>&1 || note 'others may disturb: no renice'
 mkdir "$T/bin"
 choose_peers
 describe

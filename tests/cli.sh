@@ -77,7 +77,7 @@ complete_words() {
 # shellcheck source=conf/sealdisk-completion.bash
 . "$top_srcdir/conf/sealdisk-completion.bash"
 expect 0 '^create $' complete_words cr
-expect 0 '^backup restore status $' complete_words kms ''
+expect 0 '^backup change-root restore status $' complete_words kms ''
 expect 0 '^--sector-size $' complete_words create --se
 expect 0 'config' complete_words help ''
 
@@ -220,7 +220,8 @@ json 'map(.alias) | index("alias/app") != null' sd key alias --json
 keep sd key ls
 keep sd create keyed --size 1M --key alias/app
 json '.key_id == "'"$id"'" and .key_alias == "alias/app"' sd info keyed --json
-expect 0 '^$' sd key disable alias/app
+refuse 2 '1 disk hangs on key .*: keyed.*--yes' sd key disable alias/app
+expect 0 '1 disk hangs on key .*: keyed' sd key disable alias/app --yes
 refuse 5 'disabled' sd create a --size 1M --key alias/app
 refuse 5 'disabled' sd rename keyed a
 expect 0 '^$' sd key enable "$id"

@@ -14,6 +14,7 @@
 #include <sealdisk/kms.h>
 
 #include "keystore.h"
+#include "root_private.h"
 
 struct env {
 	char dir[TMPDIR_LEN];
@@ -39,6 +40,7 @@ env_bare(void **state)
 	struct env *e = calloc(1, sizeof(*e));
 
 	assert_non_null(e);
+	root_cost = (struct argon2_cost){ 8, 1, 1 }; /* guessed by nobody */
 	e->secrets = secret_in_use();
 	tmpdir_make(e->dir);
 	env_settings(&e->s, e->dir);
@@ -60,6 +62,43 @@ env_close(struct env *e)
 	e->k = NULL;
 }
 
+/* The root that settings name. */
+static inline void
+set_root(struct settings *s, const char *kind)
+{
+	(void)snprintf(s->keystore_root, sizeof(s->keystore_root), "%s", kind);
+}
+
+/* A descriptor that ${len} bytes can be read from, and no more; its number goes
+ * to the settings.  The caller closes it. */
+static inline int
+set_passphrase_bytes(struct settings *s, const void *text, size_t len)
+{
+	int fds[2];
+
+	assert_int_equal(pipe(fds), 0);
+	assert_ok(io_write_all(fds[1], text, len));
+	(void)close(fds[1]);
+	(void)snprintf(s->keystore_passphrase_fd,
+		       sizeof(s->keystore_passphrase_fd), "%d", fds[0]);
+	return fds[0];
+}
+
+static inline int
+set_passphrase(struct settings *s, const char *text)
+{
+	set_root(s, "passphrase");
+	return set_passphrase_bytes(s, text, strlen(text));
+}
+
+static inline int
+change_root(const struct settings *s, const struct settings *to)
+{
+	bool new;
+
+	return kms_change_root(s, to, &new);
+}
+
 static inline int
 env_init(struct env *e)
 {
@@ -77,6 +116,23 @@ env_try_open(struct env *e)
 	r = kms_open(&e->s, &k);
 	kms_close(k);
 	return r;
+}
+
+/* env_init() and env_try_open() with a passphrase. */
+static inline int
+env_init_by(struct env *e, const char *text)
+{
+	CLEANUP(close_fdp) int fd = set_passphrase(&e->s, text);
+
+	return env_init(e);
+}
+
+static inline int
+env_try_by(struct env *e, const char *text)
+{
+	CLEANUP(close_fdp) int fd = set_passphrase(&e->s, text);
+
+	return env_try_open(e);
 }
 
 static inline int

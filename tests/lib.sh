@@ -293,3 +293,12 @@ sums() (
 	find . -type f -print0 | sort -z | xargs -0 sha256sum
 	find . ! -name lost+found -printf '%p %y %m %n %l\n' | sort
 )
+
+# quiet COMMAND ARGS...: what it prints is of interest if it fails.
+quiet() {
+	if "$@" >"$T/quiet" 2>&1; then
+		return 0
+	fi
+	cat "$T/quiet"
+	return 1
+}

@@ -113,6 +113,36 @@ else
 fi
 expect 0 '^$' sd detach db
 
+note 'by another way to the same disk'
+mkdir "$T/bind"
+mount --bind "$MNT/disks" "$T/bind"
+dev=$(losetup -f --show "$T/bind/db")
+refuse 4 "is $dev already" sd attach db
+check 'a part of the mount is not taken for it' \
+	test "$(info .attached_by.mount_point)" = "$MNT"
+expect 0 '^$' sd detach db
+umount "$T/bind"
+
+note 'a daemon of another store that hangs'
+sd init "$T/store2" >/dev/null
+sd -s "$T/store2" create db --size 1M
+mkdir "$T/mnt2"
+sd mount "$T/store2" "$T/mnt2"
+sd -s "$T/store2" attach db >/dev/null
+hung=$(sd -s "$T/store2" info db --json | jq .attached_by.pid)
+kill -STOP "$hung"
+run timeout 20 "$SEALDISK" attach db
+dev=$out
+check 'a disk is attached all the same' test -b "$dev"
+expect 0 "attached $dev" timeout 20 "$SEALDISK" ls
+refuse 4 'is open in process' timeout 20 bash -c "
+	exec 9<$dev
+	'$SEALDISK' detach db"
+expect 0 '^$' timeout 20 "$SEALDISK" detach db
+kill -CONT "$hung"
+expect 0 '^$' sd -s "$T/store2" detach db
+sd umount "$T/mnt2"
+
 note 'a process that has the disk itself open'
 exec 9<"$MNT/disks/other"
 refuse 4 'attached on|open in a process' sd detach other

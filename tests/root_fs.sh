@@ -50,7 +50,7 @@ fs_test() {
 	sd create "$name" --size 512M
 	dev=$(sd attach "$name")
 	# shellcheck disable=SC2086 # words
-	check "$name is made" $mkfs "$dev"
+	check "$name is made" quiet $mkfs "$dev"
 	mount -t "$name" "$dev" "$FS"
 	fill
 	sums "$FS" >"$T/before"
@@ -60,7 +60,7 @@ fs_test() {
 
 	dev=$(sd attach "$name")
 	# shellcheck disable=SC2086
-	check "$name is whole" $fsck "$dev"
+	check "$name is whole" quiet $fsck "$dev"
 	mount -t "$name" "$dev" "$FS"
 	sums "$FS" >"$T/after"
 	check "$name holds what was written" cmp "$T/before" "$T/after"
@@ -76,7 +76,7 @@ fs_test() {
 	expect 0 '^$' sd detach "$name"
 	dev=$(sd attach "$name")
 	# shellcheck disable=SC2086
-	check "$name is whole after the trim" $fsck "$dev"
+	check "$name is whole after the trim" quiet $fsck "$dev"
 	mount -t "$name" "$dev" "$FS"
 	sums "$FS" >"$T/after"
 	check "$name holds what was left" cmp "$T/before" "$T/after"

@@ -19,6 +19,10 @@ within() {
 	timeout "$@"
 }
 
+attach() {
+	dev=$(timeout 5 "$SEALDISK" attach huge)
+}
+
 store_mib() {
 	du -sm "$STORE" | cut -f1
 }
@@ -48,8 +52,7 @@ has_pieces() {
 
 note 'made and attached'
 check 'it is created' within 5 "$SEALDISK" create huge --size 16T
-check 'it is attached' within 5 "$SEALDISK" attach huge >"$T/dev"
-dev=$(cat "$T/dev")
+check 'it is attached' attach
 check 'with its size' test "$(blockdev --getsize64 "$dev")" -eq "$size"
 check 'the file is sparse' test "$(stat -c %b "$MNT/disks/huge")" -eq 0
 check 'it takes no room' test "$(store_mib)" -lt 4
@@ -65,11 +68,17 @@ check 'a write past the end fails' \
 		conv=notrunc,nocreat 2>&1 | grep -c 'No space left')" -eq 1
 expect 0 '^$' within 10 "$SEALDISK" detach huge
 check 'they take little room' test "$(store_mib)" -lt 8
-check 'attached again' within 5 "$SEALDISK" attach huge >"$T/dev"
-dev=$(cat "$T/dev")
+check 'attached again' attach
 check 'and still there' has_pieces "$dev"
-check 'data is found in it without a search' \
-	within 5 cp --sparse=always "$MNT/disks/huge" /dev/null
+map=$T/map
+find_data() {
+	timeout 5 qemu-img map -f raw --output=json "$MNT/disks/huge" >"$map"
+}
+if command -v qemu-img >/dev/null; then
+	check 'data is found in it without a search' find_data
+	check 'in three places' \
+		test "$(jq 'map(select(.data)) | length' "$map")" -eq 3
+fi
 check 'discarded whole' within 20 blkdiscard "$dev"
 check 'the first block is zeros' cmp -n 4096 "$dev" /dev/zero
 check 'and the last' cmp -n 4096 "$dev" /dev/zero \
@@ -99,14 +108,13 @@ fs_test() {
 	sums "$FS" >"$T/before"
 	umount "$FS"
 	expect 0 '^$' within 20 "$SEALDISK" detach huge
-	check 'attached again' within 5 "$SEALDISK" attach huge >"$T/dev"
-	dev=$(cat "$T/dev")
+	check 'attached again' attach
 	mount -t "$name" "$dev" "$FS"
 	sums "$FS" >"$T/after"
 	check "$name holds what was written" cmp "$T/before" "$T/after"
 	umount "$FS"
 	# shellcheck disable=SC2086 # words
-	check "$name is whole" within 60 $fsck "$dev"
+	check "$name is whole" quiet timeout 60 $fsck "$dev"
 }
 
 fs_test xfs 'xfs_repair -n -o ag_stride=1' mkfs.xfs -q
@@ -115,10 +123,9 @@ fs_test ext4 'dumpe2fs -h' mkfs.ext4 -q -F
 
 note 'shrunk and deleted'
 expect 0 '^$' within 10 "$SEALDISK" detach huge
-expect 0 '^$' within 20 "$SEALDISK" resize huge 1G --yes
+expect 0 '^$' within 60 "$SEALDISK" resize huge 1G --yes
 expect 0 '^$' within 20 "$SEALDISK" resize huge 120T
-check 'attached with 120 TiB' within 5 "$SEALDISK" attach huge >"$T/dev"
-dev=$(cat "$T/dev")
+check 'attached with 120 TiB' attach
 check 'with its size' \
 	test "$(blockdev --getsize64 "$dev")" -eq $((120 << 40))
 size=$((120 << 40))

@@ -86,7 +86,7 @@ no_key_is_in_the_files_in_the_clear(void **state)
 
 	assert_ok(
 	    kms_generate_data_key(e->k, KMS_SERVICE_ALIAS, &lineage, &w, &dk));
-	assert_int_equal(secret_in_use(), e->secrets + 1); /* the root */
+	assert_int_equal(secret_in_use(), e->secrets + 1); /* its own key */
 	env_close(e);
 	root = file_load(e->s.keystore_root_file, &len);
 	assert_int_equal(len, KEY_LEN);

@@ -249,7 +249,7 @@ have_another_column(struct bad *b)
 static void
 be_newer(struct bad *b)
 {
-	file_flip(b->path, 63, 1 ^ 2);
+	file_flip(b->path, 63, 2 ^ 3);
 }
 
 static void

@@ -1,5 +1,5 @@
 /*
- * test_root.c - root keys, good and bad.
+ * test_root.c - roots that are files, good and bad.
  */
 #include "kms_env.h"
 
@@ -65,22 +65,121 @@ a_root_key_that_others_can_reach_is_refused(void **state)
 static void
 what_is_not_built_in_says_so(void **state)
 {
-	static const char *const roots[] = { "passphrase", "credential",
-					     "pkcs11" };
 	struct env *e = *state;
-	size_t i;
 
-	for (i = 0; i < 3; i++) {
-		(void)snprintf(e->s.keystore_root, sizeof(e->s.keystore_root),
-			       "%s", roots[i]);
-		assert_err(env_init(e), EOPNOTSUPP);
-	}
+	set_root(&e->s, "pkcs11");
+	assert_err(env_init(e), EOPNOTSUPP);
 	settings_default(&e->s);
 	(void)snprintf(e->s.kms_endpoint, sizeof(e->s.kms_endpoint),
 		       "https://kms.example");
 	assert_err(env_init(e), EOPNOTSUPP);
 	assert_err(env_try_open(e), EOPNOTSUPP);
 	assert_err(kms_restore(&e->s, "/nonexistent", true), EOPNOTSUPP);
+	assert_err(change_root(&e->s, &e->s), EOPNOTSUPP);
+}
+
+static void
+a_root_of_another_kind_is_told_and_not_asked_for(void **state)
+{
+	struct env *e = *state;
+	const char *kind;
+
+	env_close(e);
+	assert_ok(kms_root_kind(&e->s, &kind));
+	assert_string_equal(kind, "keyfile");
+	set_root(&e->s, "passphrase"); /* there is nobody to ask */
+	assert_err(env_try_open(e), EKEYREJECTED);
+	set_root(&e->s, "credential");
+	assert_err(env_try_open(e), EKEYREJECTED);
+	assert_ok(kms_root_kind(&e->s, &kind));
+	assert_string_equal(kind, "keyfile");
+}
+
+/* Credentials. */
+
+static void
+set_credential(struct env *e, size_t len)
+{
+	uint8_t text[5000];
+
+	assert_true(len <= sizeof(text));
+	fill_pattern(text, len, 7);
+	(void)mkdir(env_path(e, "credentials"), 0700);
+	(void)setenv("CREDENTIALS_DIRECTORY", env_path(e, "credentials"), 1);
+	file_save(env_path(e, "credentials/sealdisk.root"), text, len);
+	set_root(&e->s, "credential");
+}
+
+static void
+a_credential_of_32_bytes_and_more_is_a_root(void **state)
+{
+	static const size_t lens[] = { 32, 33, 64, 4096 };
+	struct env *e = *state;
+	const char *kind;
+	size_t i, off;
+
+	for (i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
+		set_credential(e, lens[i]);
+		(void)unlink(e->s.keystore_path);
+		assert_ok(env_init(e));
+		env_open(e);
+		assert_works(e->k, KMS_SERVICE_ALIAS);
+		assert_int_equal(secret_in_use(), e->secrets + 1);
+		env_close(e);
+		assert_ok(kms_root_kind(&e->s, &kind));
+		assert_string_equal(kind, "credential");
+		for (off = 0; off < lens[i]; off += lens[i] - 1) {
+			file_flip(env_path(e, "credentials/sealdisk.root"), off,
+				  1);
+			assert_err(env_try_open(e), EKEYREJECTED);
+			file_flip(env_path(e, "credentials/sealdisk.root"), off,
+				  1);
+		}
+		assert_ok(env_init(e)); /* which only looks */
+		set_credential(e, lens[i] + 1);
+		assert_err(env_try_open(e), EKEYREJECTED);
+	}
+	assert_false(file_exists(e->s.keystore_root_file));
+}
+
+static void
+credentials_that_cannot_be_are_refused(void **state)
+{
+	struct env *e = *state;
+	const char *path;
+
+	set_credential(e, 31);
+	assert_err(env_init(e), EKEYREJECTED);
+	set_credential(e, 4097);
+	assert_err(env_init(e), EKEYREJECTED);
+	set_credential(e, 32);
+	path = env_path(e, "credentials/sealdisk.root");
+	assert_int_equal(chmod(path, 0404), 0);
+	assert_err(env_init(e), EPERM);
+	assert_int_equal(unlink(path), 0);
+	assert_err(env_init(e), ENOKEY);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_err(env_init(e), EKEYREJECTED);
+	(void)snprintf(e->s.keystore_credential,
+		       sizeof(e->s.keystore_credential), "../etc");
+	assert_err(env_init(e), ENOKEY);
+	(void)setenv("CREDENTIALS_DIRECTORY", "relative", 1);
+	assert_err(env_init(e), ENOKEY);
+	(void)unsetenv("CREDENTIALS_DIRECTORY");
+	assert_err(env_init(e), ENOKEY);
+	assert_false(file_exists(e->s.keystore_path));
+}
+
+static void
+a_credential_may_have_an_acl(void **state)
+{
+	struct env *e = *state;
+
+	set_credential(e, 32);
+	assert_int_equal(chmod(env_path(e, "credentials/sealdisk.root"), 0440),
+			 0);
+	assert_ok(env_init(e));
+	assert_ok(env_try_open(e));
 }
 
 int
@@ -91,6 +190,10 @@ main(void)
 		TEST(a_root_key_of_another_length_is_refused),
 		TEST(a_root_key_that_others_can_reach_is_refused),
 		TEST_BARE(what_is_not_built_in_says_so),
+		TEST(a_root_of_another_kind_is_told_and_not_asked_for),
+		TEST_BARE(a_credential_of_32_bytes_and_more_is_a_root),
+		TEST_BARE(credentials_that_cannot_be_are_refused),
+		TEST_BARE(a_credential_may_have_an_acl),
 	};
 
 	if (crypto_init() < 0)

@@ -67,6 +67,8 @@ fail_open(struct cmd_env *e, const struct descriptor *d, int err)
 	struct lock_owner owner;
 	char text[PATH_MAX + 512];
 
+	if (err == -EBUSY && cmd_fail_left(e, d) < 0)
+		return err;
 	if (err == -EBUSY && cmd_owner(e, &d->uuid, &owner) == 0) {
 		cmd_owner_text(&owner, text, sizeof(text));
 		return cmd_fail(err, text, "detach it there first", "attach %s",

@@ -33,8 +33,9 @@
 
 /* The options that every command takes, before or after its name. */
 struct cmd_globals {
-	const char *config; /* --config, or NULL */
-	const char *store;  /* -s, or NULL */
+	const char *config;        /* --config, or NULL */
+	const char *store;         /* -s, or NULL */
+	const char *passphrase_fd; /* --passphrase-fd, or NULL */
 	bool json, yes;
 	enum progress_mode progress;
 };
@@ -59,7 +60,10 @@ int exit_status(int err);
 int cmd_attach(int argc, char **argv);
 int cmd_create(int argc, char **argv);
 int cmd_detach(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);
+int cmd_export(int argc, char **argv);
 int cmd_help(int argc, char **argv);
+int cmd_import(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_init(int argc, char **argv);
 int cmd_ls(int argc, char **argv);
@@ -67,14 +71,18 @@ int cmd_mount(int argc, char **argv); /* parses its options by itself */
 int cmd_rename(int argc, char **argv);
 int cmd_resize(int argc, char **argv);
 int cmd_rm(int argc, char **argv);
+int cmd_rotate(int argc, char **argv);
 int cmd_set(int argc, char **argv);
+int cmd_top(int argc, char **argv);
 int cmd_umount(int argc, char **argv);
+int cmd_unlock(int argc, char **argv);
 extern const struct command key_commands[]; /* key.c */
 extern const struct command kms_commands[]; /* kms.c */
 
-/* create.c: values that `set` takes, too. */
+/* create.c: values that others take, too. */
 int cmd_check_kind(const char *kind) NONNULL CHECKED;
 int cmd_check_category(const char *category) NONNULL CHECKED;
+int cmd_parse_sector_size(const char *text, uint32_t *ret) NONNULL CHECKED;
 
 /*
  * options.c: the command line.
@@ -119,6 +127,7 @@ int cmd_usage(const char *fmt, ...)
 /* A size argument: what is wrong with it is told, and CMD_USAGE returned. */
 int cmd_parse_disk_size(const char *text, uint64_t *ret) NONNULL CHECKED;
 int cmd_check_name(const char *name) NONNULL CHECKED;
+int cmd_check_fd(const char *name, const char *arg) NONNULL CHECKED;
 
 /*
  * output.c: what people and programs read.
@@ -185,7 +194,8 @@ int cmd_store_path(const struct settings *s, char ret[static PATH_MAX])
  */
 enum {
 	CMD_KMS = 1,     /* must open */
-	CMD_TRY_KMS = 2, /* kms stays NULL where it does not */
+	CMD_TRY_KMS = 2, /* kms stays NULL where it does not; for names of keys
+			  * only, for which no root is opened */
 	CMD_CHANGE = 4,  /* the command will change the store */
 };
 int cmd_open(struct cmd_env *e, int want) NONNULL CHECKED;
@@ -205,6 +215,8 @@ int cmd_load(struct cmd_env *e, const char *name, struct descriptor *ret)
 
 /* "\\040" and the like, as mountinfo writes blanks: in place. */
 void cmd_unescape(char *s) NONNULL;
+/* Whether two paths in mounts of ours are one file; neither is touched. */
+bool cmd_same_file(const char *a, const char *b) NONNULL;
 /* The mount point of the store in ${store}, newest first.  -ENOENT. */
 int cmd_find_mount(const char *store, char ret[static PATH_MAX])
     NONNULL CHECKED;
@@ -226,6 +238,11 @@ void cmd_owner_text(const struct lock_owner *o, char *ret, size_t cap) NONNULL;
 /* The owner of the lock of ${d}: 0, or -ENOENT: nobody. */
 int cmd_owner(struct cmd_env *e, const struct uuid *uuid,
 	      struct lock_owner *ret) NONNULL CHECKED;
+
+/* unlock.c: where another host has left its lock on the disk, say so and return
+ * -EBUSY; else 0. */
+int cmd_fail_left(struct cmd_env *e, const struct descriptor *d)
+    NONNULL CHECKED;
 
 /* MNT/disks/NAME to MNT/info/disks/NAME.  -ENAMETOOLONG. */
 int cmd_info_path(const char *path, char ret[static PATH_MAX]) NONNULL CHECKED;

@@ -8,12 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "key.h"
+
 int
 cmd_settings(struct settings *ret)
 {
 	CLEANUP(free_memp) char *msg = NULL;
 	int r = settings_load(ret, cmd_globals.config, &msg);
 
+	if (r == 0 && cmd_globals.passphrase_fd)
+		r = settings_set(ret, "keystore.passphrase_fd",
+				 cmd_globals.passphrase_fd, &msg);
 	if (r < 0)
 		return cmd_fail(r, msg, "", "%s: settings", cmd_name());
 	return 0;
@@ -46,11 +51,6 @@ static const struct {
 	{ -ENOENT, "there is no keystore",
 	  "`sealdisk init` makes one, `sealdisk kms restore` puts a saved one "
 	  "back" },
-	{ -ENOKEY, "its root key file is missing", "put its copy back" },
-	{ -EPERM, "others can read or write its root key file",
-	  "chmod 600 the file" },
-	{ -EKEYREJECTED, "the root key does not open it",
-	  "[keystore] in sealdisk.ini names both" },
 	{ -EEXIST,
 	  "there is a root key, or a part of a keystore, but no "
 	  "keystore",
@@ -63,6 +63,8 @@ cmd_fail_kms(const struct settings *s, int err)
 {
 	const char *why = NULL, *hint = NULL;
 
+	if (strcmp(s->kms_endpoint, "embedded") == 0 && key_is_of_root(err))
+		return key_fail_root(s, err);
 	for (size_t i = 0; i < sizeof(kms_errors) / sizeof(kms_errors[0]); i++)
 		if (kms_errors[i].err == err) {
 			why = kms_errors[i].why;
@@ -71,8 +73,8 @@ cmd_fail_kms(const struct settings *s, int err)
 	if (strcmp(s->kms_endpoint, "embedded") != 0)
 		return cmd_fail(err, NULL, NULL, "%s: KMS %s", cmd_name(),
 				s->kms_endpoint);
-	return cmd_fail(err, why, hint, "%s: keystore %s, root key %s",
-			cmd_name(), s->keystore_path, s->keystore_root_file);
+	return cmd_fail(err, why, hint, "%s: keystore %s", cmd_name(),
+			s->keystore_path);
 }
 
 int
@@ -120,7 +122,7 @@ cmd_open(struct cmd_env *e, int want)
 		if (r)
 			return r;
 	} else if (want & CMD_TRY_KMS) {
-		if (kms_open(&e->settings, &e->kms) < 0)
+		if (kms_open_locked(&e->settings, &e->kms) < 0)
 			e->kms = NULL;
 	}
 	if (want & CMD_CHANGE) {

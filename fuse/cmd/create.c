@@ -35,8 +35,8 @@ cmd_check_kind(const char *kind)
 	return cmd_usage("kind %s: system or data", kind);
 }
 
-static int
-parse_sector_size(const char *text, uint32_t *ret)
+int
+cmd_parse_sector_size(const char *text, uint32_t *ret)
 {
 	if (strcmp(text, "512") == 0)
 		*ret = 512;
@@ -71,7 +71,7 @@ parse(int *argc, char ***argv, struct disk_params *p)
 	if (r == 0)
 		r = cmd_parse_disk_size(size, &p->size);
 	if (r == 0 && sector)
-		r = parse_sector_size(sector, &p->sector_size);
+		r = cmd_parse_sector_size(sector, &p->sector_size);
 	if (r == 0 && p->kind)
 		r = cmd_check_kind(p->kind);
 	if (r == 0 && p->category)

@@ -45,6 +45,7 @@ print_overview(void)
 	    "  --json              results as JSON\n"
 	    "  --yes               do not ask before something is destroyed\n"
 	    "  --progress=HOW      auto, none, json or bar\n"
+	    "  --passphrase-fd N   read the keystore's passphrase there\n"
 	    "  --version           which version this is\n"
 	    "  --list-commands     their names, one a line\n\n"
 	    "`sealdisk help COMMAND` says more about one, "

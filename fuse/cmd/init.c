@@ -7,7 +7,7 @@
  * already: then its keys are elsewhere, and a new keystore would only stand in
  * the way of the one that is to be put back.
  */
-#include "cmd.h"
+#include "key.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -121,17 +121,20 @@ static void
 print_text(const struct init *in)
 {
 	const struct settings *s = &in->settings;
+	bool is_file = strcmp(s->keystore_root, "keyfile") == 0;
+	char root[SETTING_MAX + 32];
 
+	key_root_text(s, root, sizeof(root));
 	printf("Made the store %s.\n", in->path);
-	printf("%s the keystore %s and its root key %s.\n",
-	       in->made_keys ? "Made" : "It uses", s->keystore_path,
-	       s->keystore_root_file);
+	printf("%s the keystore %s and its %s.\n",
+	       in->made_keys ? "Made" : "It uses", s->keystore_path, root);
 	printf("\nWho loses either loses every disk.  Keep copies of both, "
 	       "away from this machine\nand apart from each other:\n\n"
 	       "  sealdisk kms backup FILE    the keystore, again after each "
-	       "new key\n"
-	       "  cp %s FILE    the root key, once\n",
-	       s->keystore_root_file);
+	       "new key\n");
+	if (is_file)
+		printf("  cp %s FILE    the root key, once\n",
+		       s->keystore_root_file);
 }
 
 static int
@@ -145,10 +148,11 @@ print(const struct init *in)
 		return 0;
 	}
 	uuid_format(&in->meta.uuid, uuid);
-	return cmd_print_json(json_pack(
-	    "{ss ss ss ss ss sb}", "store", in->path, "uuid", uuid, "cipher",
-	    s->cipher, "keystore", s->keystore_path, "root_file",
-	    s->keystore_root_file, "keystore_made", in->made_keys));
+	return cmd_print_json(
+	    json_pack("{ss ss ss ss ss ss sb}", "store", in->path, "uuid", uuid,
+		      "cipher", s->cipher, "keystore", s->keystore_path, "root",
+		      s->keystore_root, "root_file", s->keystore_root_file,
+		      "keystore_made", in->made_keys));
 }
 
 int

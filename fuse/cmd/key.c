@@ -2,7 +2,7 @@
  * key.c - `sealdisk key ...`: the customer master keys, through whichever KMS
  * sealdisk.ini names.  No key material passes here.
  */
-#include "cmd.h"
+#include "key.h"
 
 #include <errno.h>
 #include <string.h>
@@ -22,21 +22,33 @@ alias_name(const char *given, char ret[static KMS_ALIAS_LEN])
 	return 0;
 }
 
+int
+key_open_kms(int *argc, char ***argv, const struct cmd_option *own,
+	     enum key_open how, struct settings *ret_settings, struct kms **ret)
+{
+	int r;
+
+	r = cmd_parse(argc, argv, own);
+	if (r == 0)
+		r = cmd_settings(ret_settings);
+	if (r)
+		return r;
+	r = how == KEY_LOCKED ? kms_open_locked(ret_settings, ret)
+			      : kms_open(ret_settings, ret);
+	return r < 0 ? cmd_fail_kms(ret_settings, r) : 0;
+}
+
 static int
 open_kms(int *argc, char ***argv, const struct cmd_option *own,
 	 struct kms **ret)
 {
 	struct settings s;
-	int r;
 
-	r = cmd_parse(argc, argv, own);
-	if (r == 0)
-		r = cmd_settings(&s);
-	return r ? r : cmd_open_kms(&s, ret);
+	return key_open_kms(argc, argv, own, KEY_LOCKED, &s, ret);
 }
 
-static int
-fail(int err, const char *what)
+int
+key_fail(int err, const char *what)
 {
 	const char *why = NULL, *hint = NULL;
 
@@ -46,6 +58,9 @@ fail(int err, const char *what)
 	} else if (err == -EEXIST) {
 		why = "another key has this alias";
 		hint = "--move gives it to this one";
+	} else if (err == -EALREADY) {
+		why = "it is not scheduled for deletion";
+		hint = "";
 	}
 	return cmd_fail(err, why, hint, "%s %s", cmd_name(), what);
 }
@@ -60,16 +75,21 @@ struct listing {
 static json_t *
 key_json(const struct kms_key_info *k, const json_t *aliases)
 {
-	char created[TIME_STR_LEN];
+	char created[TIME_STR_LEN], rotated[TIME_STR_LEN];
+	char delete_at[TIME_STR_LEN];
 	json_t *own = json_object_get(aliases, k->id);
 
 	format_time(k->created, created);
-	return json_pack("{ss ss ss ss ss ss ss sI ss so}", "key_id", k->id,
-			 "arn", k->arn, "state", kms_state_name(k->state),
-			 "description", k->description, "creator", k->creator,
-			 "origin", k->origin, "primary_version_id",
-			 k->primary_version, "versions",
-			 (json_int_t)k->versions, "created", created, "aliases",
+	format_time(k->rotated, rotated);
+	format_time(k->delete_at, delete_at);
+	return json_pack("{ss ss ss ss ss ss ss sI ss ss ss? so}", "key_id",
+			 k->id, "arn", k->arn, "state",
+			 kms_state_name(k->state), "description",
+			 k->description, "creator", k->creator, "origin",
+			 k->origin, "primary_version_id", k->primary_version,
+			 "versions", (json_int_t)k->versions, "created",
+			 created, "rotated", rotated, "delete_at",
+			 k->delete_at ? delete_at : NULL, "aliases",
 			 own ? json_incref(own) : json_array());
 }
 
@@ -152,16 +172,17 @@ key_create(int argc, char **argv)
 	};
 	char alias[KMS_ALIAS_LEN] = "";
 	struct kms_key_info k;
+	struct settings s;
 	int r;
 
-	r = open_kms(&argc, &argv, own, &kms);
+	r = key_open_kms(&argc, &argv, own, KEY_UNLOCKED, &s, &kms);
 	if (r == 0 && given)
 		r = alias_name(given, alias);
 	if (r)
 		return r;
 	r = kms_create_key(kms, description ? description : "", &k);
 	if (r < 0)
-		return fail(r, given ? given : "");
+		return key_fail(r, given ? given : "");
 	if (given)
 		r = kms_create_alias(kms, alias, k.id);
 	if (r < 0)
@@ -170,30 +191,6 @@ key_create(int argc, char **argv)
 				"alias` names it",
 				"key create: alias %s of key %s", alias, k.id);
 	return print_made(&k, alias);
-}
-
-static int
-key_enable(int argc, char **argv)
-{
-	CLEANUP(kms_closep) struct kms *kms = NULL;
-	int r = open_kms(&argc, &argv, NULL, &kms);
-
-	if (r)
-		return r;
-	r = kms_enable_key(kms, argv[0]);
-	return r < 0 ? fail(r, argv[0]) : 0;
-}
-
-static int
-key_disable(int argc, char **argv)
-{
-	CLEANUP(kms_closep) struct kms *kms = NULL;
-	int r = open_kms(&argc, &argv, NULL, &kms);
-
-	if (r)
-		return r;
-	r = kms_disable_key(kms, argv[0]);
-	return r < 0 ? fail(r, argv[0]) : 0;
 }
 
 /* Aliases. */
@@ -272,12 +269,14 @@ key_alias(int argc, char **argv)
 		return r;
 	r = rm ? kms_delete_alias(kms, alias)
 	       : alias_set(kms, alias, argv[1], move);
-	return r < 0 ? fail(r, alias) : 0;
+	return r < 0 ? key_fail(r, alias) : 0;
 }
 
 const struct command key_commands[] = {
 	{ "alias", key_alias, 0, 2, "[NAME KEY [--move] | --rm NAME]",
 	  "list aliases, give a key one, or take one away", NULL, NULL },
+	{ "cancel-deletion", key_cancel_deletion, 1, 1, "KEY",
+	  "call off the deletion of a key, and enable it", NULL, NULL },
 	{ "create", key_create, 0, 0, "[--alias NAME] [--description TEXT]",
 	  "make a master key and print its id", NULL, NULL },
 	{ "disable", key_disable, 1, 1, "KEY",
@@ -285,5 +284,13 @@ const struct command key_commands[] = {
 	{ "enable", key_enable, 1, 1, "KEY", "let a disabled key be used again",
 	  NULL, NULL },
 	{ "ls", key_ls, 0, 0, "", "list the master keys", NULL, NULL },
+	{ "rotate", key_rotate, 1, 1, "KEY",
+	  "make a new version of a key and print its id", NULL, NULL },
+	{ "schedule-deletion", key_schedule_deletion, 1, 1, "KEY [--days N]",
+	  "let a key open nothing, and be destroyed in 7 to 366 days",
+	  "  --days N   30 if nothing is said\n", NULL },
+	{ "users", key_users, 1, 1, "KEY",
+	  "list the disks, snapshots and images that hang on a key", NULL,
+	  NULL },
 	{ NULL, NULL, 0, 0, NULL, NULL, NULL, NULL },
 };

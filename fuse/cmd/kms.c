@@ -2,7 +2,7 @@
  * kms.c - `sealdisk kms ...`: the key service itself, its keystore saved and
  * put back.
  */
-#include "cmd.h"
+#include "key.h"
 
 #include <errno.h>
 #include <string.h>
@@ -13,14 +13,11 @@ static int
 kms_cmd_backup(int argc, char **argv)
 {
 	CLEANUP(kms_closep) struct kms *kms = NULL;
+	char root[SETTING_MAX + 32];
 	struct settings s;
 	int r;
 
-	r = cmd_parse(&argc, &argv, NULL);
-	if (r == 0)
-		r = cmd_settings(&s);
-	if (r == 0)
-		r = cmd_open_kms(&s, &kms);
+	r = key_open_kms(&argc, &argv, NULL, KEY_LOCKED, &s, &kms);
 	if (r)
 		return r;
 	r = kms_backup(kms, argv[0]);
@@ -30,10 +27,11 @@ kms_cmd_backup(int argc, char **argv)
 					       "name another file"
 					     : NULL,
 				"kms backup %s", argv[0]);
+	key_root_text(&s, root, sizeof(root));
 	if (!cmd_globals.json && isatty(STDOUT_FILENO))
-		cmd_note("saved; it opens only with the root key %s, which is "
-			 "to be kept elsewhere",
-			 s.keystore_root_file);
+		cmd_note("saved; it opens only with the %s, which is to be "
+			 "kept elsewhere",
+			 root);
 	return 0;
 }
 
@@ -46,10 +44,12 @@ fail_restore(const struct settings *s, const char *file, int err)
 		why = "this is not a whole keystore";
 		hint = "nothing was changed";
 	} else if (err == -EKEYREJECTED || err == -ENOKEY) {
-		why = err == -ENOKEY ? "there is no root key"
-				     : "the root key does not open it";
-		hint = "put the root key back first, at the place that "
-		       "[keystore] root_file in sealdisk.ini names";
+		why = err == -ENOKEY ? "there is no root for it"
+				     : "the root does not open it";
+		hint = "a backup needs the root of the day when it was made; "
+		       "[keystore] in sealdisk.ini names one";
+	} else if (key_is_of_root(err)) {
+		return key_fail_root(s, err);
 	}
 	return cmd_fail(err, why, hint, "kms restore %s to %s", file,
 			s->keystore_path);
@@ -96,6 +96,7 @@ kms_cmd_status(int argc, char **argv)
 {
 	CLEANUP(kms_closep) struct kms *kms = NULL;
 	json_int_t n[2] = { 0, 0 };
+	char root[SETTING_MAX + 32];
 	struct settings s;
 	int r;
 
@@ -118,8 +119,8 @@ kms_cmd_status(int argc, char **argv)
 		    "keys_enabled", n[1]));
 	printf("endpoint     %s\nregion       %s\ndefault key  %s\n",
 	       s.kms_endpoint, s.kms_region, s.kms_key);
-	printf("keystore     %s\nroot         %s %s\n", s.keystore_path,
-	       s.keystore_root, s.keystore_root_file);
+	key_root_text(&s, root, sizeof(root));
+	printf("keystore     %s\nroot         %s\n", s.keystore_path, root);
 	printf("keys         %lld, %lld of them enabled\n", (long long)n[0],
 	       (long long)n[1]);
 	return 0;
@@ -128,6 +129,14 @@ kms_cmd_status(int argc, char **argv)
 const struct command kms_commands[] = {
 	{ "backup", kms_cmd_backup, 1, 1, "FILE",
 	  "save the keystore to a new file", NULL, NULL },
+	{ "change-root", key_change_root, 0, 0,
+	  "[--to KIND] [--root-file FILE] [--credential NAME]",
+	  "let the keystore hang on another root, or a new one of its kind",
+	  "  --to KIND               keyfile, passphrase or credential\n"
+	  "  --root-file FILE        where the new key file shall be\n"
+	  "  --credential NAME       the new systemd credential\n"
+	  "  --new-passphrase-fd N   read the new passphrase there\n",
+	  NULL },
 	{ "restore", kms_cmd_restore, 1, 1, "FILE",
 	  "put a saved keystore in the place of the present one", NULL, NULL },
 	{ "status", kms_cmd_status, 0, 0, "",

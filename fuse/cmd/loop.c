@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <linux/fs.h>
 #include <linux/loop.h>
@@ -50,23 +49,12 @@ read_sys(const char *dev, const char *file, char *buf, size_t cap)
 	return 0;
 }
 
-/* By the file's identity, where the device may be opened. */
-static bool
-same_file(const char *dev, const struct stat *file)
-{
-	CLEANUP(close_fdp) int fd = open(dev, O_RDONLY | O_CLOEXEC);
-	struct loop_info64 info;
-
-	return fd >= 0 && ioctl(fd, LOOP_GET_STATUS64, &info) == 0 &&
-	       info.lo_device == file->st_dev && info.lo_inode == file->st_ino;
-}
-
+/* LOOP_GET_STATUS64 is not used: it asks the daemon of the file, whichever that
+ * is, and one that hangs never answers. */
 void
 loop_find(const char *path, struct loop_list *ret)
 {
 	char backing[PATH_MAX], dev[LOOP_DEV_LEN];
-	struct stat file;
-	bool known = stat(path, &file) == 0;
 	DIR *d = opendir(SYS_BLOCK);
 	struct dirent *ent;
 
@@ -79,8 +67,7 @@ loop_find(const char *path, struct loop_list *ret)
 		/* The file is there only while the device is bound. */
 		if (read_sys(dev, "backing_file", backing, sizeof(backing)) < 0)
 			continue;
-		if (strcmp(backing, path) == 0 ||
-		    (known && same_file(dev, &file)))
+		if (cmd_same_file(backing, path))
 			memcpy(ret->dev[ret->n++], dev, sizeof(dev));
 	}
 	if (d)

@@ -20,7 +20,7 @@ struct loop_list {
 	size_t n;
 };
 
-/* The devices whose file is ${path}, whatever path they were given. */
+/* The devices whose file is ${path}, by whatever mount they came to it. */
 void loop_find(const char *path, struct loop_list *ret) NONNULL;
 
 /**

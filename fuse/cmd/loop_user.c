@@ -96,21 +96,32 @@ holder_of(const struct part *p, char *ret, size_t cap)
 	return found;
 }
 
+/* By name first: to ask after a file of a mount that hangs is to hang. */
+static bool
+is_device(int fd_dir, const char *fd, dev_t rdev)
+{
+	char to[PATH_MAX];
+	ssize_t n = readlinkat(fd_dir, fd, to, sizeof(to) - 1);
+	struct stat st;
+
+	return n > 5 && strncmp(to, "/dev/", 5) == 0 &&
+	       fstatat(fd_dir, fd, &st, 0) == 0 && S_ISBLK(st.st_mode) &&
+	       st.st_rdev == rdev;
+}
+
 /* Whether process ${pid} has the device open. */
 static bool
 has_open(const char *pid, dev_t rdev)
 {
 	char path[PATH_MAX];
 	struct dirent *ent;
-	struct stat st;
 	bool found = false;
 	DIR *d;
 
 	(void)snprintf(path, sizeof(path), "/proc/%s/fd", pid);
 	d = opendir(path);
 	while (d && !found && (ent = readdir(d)))
-		found = fstatat(dirfd(d), ent->d_name, &st, 0) == 0 &&
-			S_ISBLK(st.st_mode) && st.st_rdev == rdev;
+		found = is_device(dirfd(d), ent->d_name, rdev);
 	if (d)
 		(void)closedir(d);
 	return found;

@@ -404,9 +404,9 @@ static void
 become_daemon(int argc, char **argv, int fd)
 {
 	char self[PATH_MAX], ready[32], name[] = "sealdisk", mount[] = "mount",
-					config[] = "--config";
+					config[] = "--config", passphrase[64];
 	CLEANUP(free_memp)
-	char **args = calloc((size_t)argc + 6, sizeof(*args));
+	char **args = calloc((size_t)argc + 7, sizeof(*args));
 	CLEANUP(free_memp)
 	char *file = cmd_globals.config ? strdup(cmd_globals.config) : NULL;
 	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
@@ -420,6 +420,11 @@ become_daemon(int argc, char **argv, int fd)
 	if (file) {
 		args[n++] = config;
 		args[n++] = file;
+	}
+	if (cmd_globals.passphrase_fd) {
+		(void)snprintf(passphrase, sizeof(passphrase),
+			       "--passphrase-fd=%s", cmd_globals.passphrase_fd);
+		args[n++] = passphrase;
 	}
 	args[n++] = mount;
 	for (int i = 1; i < argc; i++)

@@ -31,32 +31,100 @@ cmd_unescape(char *s)
 	*out = '\0';
 }
 
+/* A line of mountinfo, cut up; the pointers go into it. */
+struct mount {
+	char *dev;  /* "0:42" */
+	char *root; /* what of the file system is mounted: "/" is all */
+	char *place, *source;
+};
+
 /*
  * "36 35 98:0 / MOUNT rw,noatime master:1 - TYPE SOURCE rw": the fields before
- * " - " vary in number.  Cuts ${line} up; false: not a mount of ours.
+ * " - " vary in number.  False: not a mount of ours.
  */
 static bool
-parse_mount(char *line, char **ret_mount, char **ret_source)
+parse_mount(char *line, struct mount *ret)
 {
-	char *rest = strstr(line, " - "), *save = NULL, *field = NULL;
-	char *type, *source;
+	char *rest = strstr(line, " - "), *save = NULL, *field[5];
+	char *type;
 
 	if (!rest)
 		return false;
 	*rest = '\0';
 	type = strtok_r(rest + 3, " \n", &save);
-	source = strtok_r(NULL, " \n", &save);
-	if (!type || !source || strcmp(type, FS_TYPE) != 0)
+	ret->source = strtok_r(NULL, " \n", &save);
+	if (!type || !ret->source || strcmp(type, FS_TYPE) != 0)
 		return false;
-	for (int i = 0; i < 5; i++)
-		field = strtok_r(i ? NULL : line, " ", &save);
-	if (!field)
-		return false;
-	cmd_unescape(field);
-	cmd_unescape(source);
-	*ret_mount = field;
-	*ret_source = source;
+	for (int i = 0; i < 5; i++) {
+		field[i] = strtok_r(i ? NULL : line, " ", &save);
+		if (!field[i])
+			return false;
+	}
+	ret->dev = field[2];
+	ret->root = field[3];
+	ret->place = field[4];
+	cmd_unescape(ret->root);
+	cmd_unescape(ret->place);
+	cmd_unescape(ret->source);
 	return true;
+}
+
+/* Calls ${fn} with each mount of ours, oldest first. */
+static int
+each_mount(void (*fn)(const struct mount *m, void *arg), void *arg)
+{
+	CLEANUP(free_memp) char *line = NULL;
+	FILE *f = fopen("/proc/self/mountinfo", "re");
+	struct mount m;
+	size_t cap = 0;
+
+	if (!f)
+		return -errno;
+	while (getline(&line, &cap, f) > 0)
+		if (parse_mount(line, &m))
+			fn(&m, arg);
+	(void)fclose(f);
+	return 0;
+}
+
+/*
+ * A daemon that hangs, of whatever store, hangs whoever asks anything of a file
+ * that it serves.  So which disk a path of another stands for is told from the
+ * table of mounts alone.
+ */
+struct location {
+	const char *path;
+	size_t len; /* of the mount's place, as found so far */
+	bool found;
+	char dev[32], inner[PATH_MAX]; /* device, and path in it */
+};
+
+static void
+locate_in(const struct mount *m, void *arg)
+{
+	struct location *l = arg;
+	size_t len = strlen(m->place);
+
+	if (len < l->len || strncmp(l->path, m->place, len) != 0 ||
+	    l->path[len] != '/')
+		return;
+	l->len = len;
+	l->found = true;
+	(void)snprintf(l->dev, sizeof(l->dev), "%s", m->dev);
+	(void)snprintf(l->inner, sizeof(l->inner), "%s%s",
+		       m->root[1] ? m->root : "", l->path + len);
+}
+
+bool
+cmd_same_file(const char *a, const char *b)
+{
+	struct location la = { .path = a }, lb = { .path = b };
+
+	if (strcmp(a, b) == 0)
+		return true;
+	return each_mount(locate_in, &la) == 0 &&
+	       each_mount(locate_in, &lb) == 0 && la.found && lb.found &&
+	       strcmp(la.dev, lb.dev) == 0 && strcmp(la.inner, lb.inner) == 0;
 }
 
 /* Whether two paths are one folder; neither is touched if they are equal. */
@@ -71,30 +139,36 @@ same_folder(const char *a, const char *b)
 	       sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
 }
 
-/* The last mount whose source, or with ${by_mount} whose place, is ${path}:
- * the other one of the two goes to ${ret}. */
-static int
-find_mount(const char *path, bool by_mount, char ret[static PATH_MAX])
-{
-	CLEANUP(free_memp) char *line = NULL;
-	FILE *f = fopen("/proc/self/mountinfo", "re");
-	char *mount, *source;
-	size_t cap = 0;
-	int r = -ENOENT;
+/* The last mount of a store, or with ${by_place} at a place. */
+struct search {
+	const char *path;
+	bool by_place, found;
+	char *ret; /* the other one of the two */
+};
 
-	if (!f)
-		return -errno;
-	while (getline(&line, &cap, f) > 0) {
-		if (!parse_mount(line, &mount, &source))
-			continue;
-		if (by_mount ? strcmp(mount, path) != 0
-			     : !same_folder(source, path))
-			continue;
-		(void)snprintf(ret, PATH_MAX, "%s", by_mount ? source : mount);
-		r = 0;
-	}
-	(void)fclose(f);
-	return r;
+static void
+search_in(const struct mount *m, void *arg)
+{
+	struct search *s = arg;
+
+	/* A part that is mounted elsewhere too (bind) is no store. */
+	if (strcmp(m->root, "/") != 0)
+		return;
+	if (s->by_place ? strcmp(m->place, s->path) != 0
+			: !same_folder(m->source, s->path))
+		return;
+	s->found = true;
+	(void)snprintf(s->ret, PATH_MAX, "%s",
+		       s->by_place ? m->source : m->place);
+}
+
+static int
+find_mount(const char *path, bool by_place, char ret[static PATH_MAX])
+{
+	struct search s = { path, by_place, false, ret };
+	int r = each_mount(search_in, &s);
+
+	return r < 0 ? r : s.found ? 0 : -ENOENT;
 }
 
 int
@@ -184,6 +258,8 @@ cmd_lock(struct cmd_env *e, const struct descriptor *d,
 		}
 		if (o == 0 && owner.mount_point[0])
 			break;
+		if (o < 0 && cmd_fail_left(e, d) < 0)
+			return r;
 		(void)nanosleep(&pause, NULL);
 	}
 	if (o < 0)

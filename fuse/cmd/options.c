@@ -22,17 +22,25 @@ struct cmd_globals cmd_globals;
 static char running[64];
 static const struct command *current;
 
-enum { OPT_CONFIG = 256, OPT_JSON, OPT_YES, OPT_PROGRESS, OPT_OWN };
+enum {
+	OPT_CONFIG = 256,
+	OPT_JSON,
+	OPT_YES,
+	OPT_PROGRESS,
+	OPT_PASSPHRASE_FD,
+	OPT_OWN
+};
 
 #define GLOBAL_OPTIONS                                                         \
 	{ "config", required_argument, NULL, OPT_CONFIG },                     \
 	    { "store", required_argument, NULL, 's' },                         \
 	    { "json", no_argument, NULL, OPT_JSON },                           \
 	    { "yes", no_argument, NULL, OPT_YES },                             \
+	    { "passphrase-fd", required_argument, NULL, OPT_PASSPHRASE_FD },   \
 	{                                                                      \
 		"progress", required_argument, NULL, OPT_PROGRESS              \
 	}
-#define N_GLOBAL 5
+#define N_GLOBAL 6
 
 const char *
 cmd_name(void)
@@ -65,6 +73,17 @@ set_once(const char **value, const char *name, const char *arg)
 		return cmd_usage("--%s is given twice", name);
 	*value = arg;
 	return 0;
+}
+
+int
+cmd_check_fd(const char *name, const char *arg)
+{
+	uint64_t fd;
+
+	if (parse_u64(arg, &fd) == 0 && fd <= INT_MAX)
+		return 0;
+	return cmd_usage("--%s %s: not the number of a file descriptor", name,
+			 arg);
 }
 
 static int
@@ -105,6 +124,11 @@ take_global(int c, const char *arg)
 		return 0;
 	case OPT_PROGRESS:
 		return set_progress(arg);
+	case OPT_PASSPHRASE_FD:
+		return cmd_check_fd("passphrase-fd", arg)
+			   ? CMD_USAGE
+			   : set_once(&cmd_globals.passphrase_fd,
+				      "passphrase-fd", arg);
 	default:
 		return cmd_usage("there is no such option");
 	}
@@ -174,6 +198,16 @@ all_options(const struct cmd_option *own,
 	return n;
 }
 
+/* -n is short for --dry-run, where there is that. */
+static int
+find_dry_run(const struct cmd_option *own)
+{
+	for (int i = 0; own && own[i].name; i++)
+		if (strcmp(own[i].name, "dry-run") == 0)
+			return OPT_OWN + i;
+	return 0;
+}
+
 static int
 take_own(const struct cmd_option *o, const char *arg)
 {
@@ -200,12 +234,15 @@ cmd_parse(int *argc, char ***argv, const struct cmd_option *own)
 {
 	struct option list[OWN_MAX + N_GLOBAL + 1];
 	size_t n = all_options(own, list);
-	int c, r = 0;
+	int dry_run = find_dry_run(own), c, r = 0;
+	const char *letters = dry_run ? ":s:n" : ":s:";
 
 	opterr = 0;
 	optind = 0; /* begin anew: main() has been here */
 	while (r == 0 &&
-	       (c = getopt_long(*argc, *argv, ":s:", list, NULL)) != -1) {
+	       (c = getopt_long(*argc, *argv, letters, list, NULL)) != -1) {
+		if (c == 'n')
+			c = dry_run;
 		if (c == '?' || c == ':')
 			r = bad_option(c, *argv);
 		else if (c >= OPT_OWN && own && (size_t)(c - OPT_OWN) < n)

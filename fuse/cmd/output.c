@@ -59,7 +59,8 @@ static const struct {
 	{ EACCES, "it belongs to somebody else; are you root?" },
 	{ EBADMSG, "restore it from a backup, or attach what is whole" },
 	{ EHOSTDOWN, "[kms] in sealdisk.ini names the service" },
-	{ EKEYEXPIRED, "the key was scheduled for deletion or destroyed" },
+	{ EKEYEXPIRED, "until it is destroyed, `sealdisk key cancel-deletion` "
+		       "calls that off" },
 	{ EKEYREJECTED, "is this the keystore and root key it was made with?" },
 	{ EKEYREVOKED, "`sealdisk key enable` enables it again" },
 	{ ENOKEY, "`sealdisk key ls` shows what keys there are" },

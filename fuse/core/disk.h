@@ -125,6 +125,14 @@ void disk_descriptor(struct disk *d, struct descriptor *ret) NONNULL;
 int disk_update(struct disk *d, int (*fn)(struct descriptor *desc, void *arg),
 		void *arg) __attribute__((__nonnull__(1, 2))) CHECKED;
 
+/**
+ * disk_rewrap(d, key, ret_n):
+ * Wrap the DKs of an attached disk under the newest version of CMK ${key}, or
+ * where that is NULL of their own (rewrap.h).  *${ret_n}: how many were not.
+ */
+int disk_rewrap(struct disk *d, const char *key, unsigned *ret_n)
+    __attribute__((__nonnull__(1, 3))) CHECKED;
+
 /* catalog_rename() of an attached disk. */
 int disk_rename(struct disk *d, const char *to) NONNULL CHECKED;
 

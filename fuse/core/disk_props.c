@@ -14,6 +14,15 @@ disk_size(struct disk *d)
 	return atomic_load(&d->size);
 }
 
+/* A replacement that failed may be there all the same: the next commit puts
+ * there what holds. */
+static void
+resave(struct disk *d)
+{
+	atomic_store(&d->size_dirty, true);
+	commit_ask(d);
+}
+
 /* With size_lock held: replace the descriptor by ${n} and keep it. */
 static int
 save(struct disk *d, const struct descriptor *n)
@@ -22,6 +31,8 @@ save(struct disk *d, const struct descriptor *n)
 
 	if (r == 0)
 		d->desc = *n;
+	else
+		resave(d);
 	return r;
 }
 
@@ -37,6 +48,7 @@ set_size(struct disk *d, uint64_t size)
 	r = catalog_save(d->e->cat, &d->desc, d->top->dk);
 	if (r < 0) {
 		d->desc.size = old;
+		resave(d);
 	} else {
 		atomic_store(&d->size, size);
 		atomic_store(&d->size_dirty, false);

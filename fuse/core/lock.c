@@ -226,18 +226,14 @@ int
 catalog_disk_left(struct catalog *c, const struct uuid *uuid,
 		  struct lock_owner *ret)
 {
-	CLEANUP(free_memp) struct lock_owner *o = malloc(sizeof(*o));
+	struct lock_owner o;
 	int r;
 
-	if (!o)
-		return -ENOMEM;
-	r = load_words(c, uuid, o);
-	if (r == 0 && !o->other_host)
+	r = load_words(c, uuid, &o);
+	if (r == 0 && (!o.other_host || is_clean(c, uuid) > 0))
 		r = -ENOENT;
 	if (r == 0)
-		r = is_clean(c, uuid) > 0 ? -ENOENT : 0;
-	if (r == 0)
-		memcpy(ret, o, sizeof(*ret));
+		*ret = o;
 	return r;
 }
 
@@ -247,18 +243,18 @@ catalog_lock_disk(struct catalog *c, const struct uuid *uuid,
 {
 	CLEANUP(store_unlockp) struct store_lock *l = NULL;
 	CLEANUP(free_memp) char *text = owner_text(mount_point);
-	CLEANUP(free_memp) struct lock_owner *o = malloc(sizeof(*o));
 	char path[STORE_PATH_LEN];
+	struct lock_owner o;
 	int r;
 
-	if (!text || !o)
+	if (!text)
 		return -ENOMEM;
 	lock_path("disk", uuid, path);
 	r = c->st->ops->lock(c->st, path, STORE_LOCK_EX, false, NULL, &l);
 	if (r < 0)
 		return r;
 	/* Now nobody can leave other words than these. */
-	r = catalog_disk_left(c, uuid, o);
+	r = catalog_disk_left(c, uuid, &o);
 	if (r == -ENOENT)
 		r = c->st->ops->lock_say(l, text);
 	else if (r == 0)

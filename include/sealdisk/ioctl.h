@@ -47,6 +47,19 @@ struct sd_ioc_stats {
  */
 #define SD_IOC_DETACH _IO(SD_IOC_TYPE, 3)
 
+/*
+ * Wrap the disk's data keys under the newest version of their master key, or of
+ * ${key}: an id, ARN or alias, which ends with a NUL; "" for their own.  Another
+ * key is the choice of root and of the daemon's user alone: -EPERM.
+ */
+struct sd_ioc_rewrap {
+	char key[256];
+	uint32_t rewrapped; /* answered: how many were not */
+	uint32_t pad;
+	uint64_t reserved[4];
+};
+#define SD_IOC_REWRAP _IOWR(SD_IOC_TYPE, 5, struct sd_ioc_rewrap)
+
 /* On the mount's own folder: who serves it. */
 struct sd_ioc_daemon {
 	uint32_t version;  /* 1 */

@@ -12,7 +12,8 @@
  * material is not imported; -EKEYEXPIRED scheduled for deletion or destroyed;
  * -EKEYREJECTED not authorized, or the blob does not open under this context;
  * -EDQUOT over a quota; -EEXIST the alias is taken; -EINVAL malformed argument;
- * -EPERM a service key refuses this, or the alias is reserved; -EPROTO the KMS
+ * -EPERM a service key, or one that was imported, refuses this, or the alias is
+ * reserved; -EALREADY the key is not scheduled for deletion; -EPROTO the KMS
  * talks nonsense; -EHOSTDOWN it does not answer, or others keep its store
  * locked; -EUCLEAN its store is damaged; -EIO, -ENOSPC, -EROFS, -EACCES its
  * store failed; -EOPNOTSUPP not built in, or a store of a newer program.
@@ -66,8 +67,14 @@ struct kms_key_info {
 	char primary_version[KMS_ID_LEN];
 	enum kms_key_state state;
 	int64_t created;
+	int64_t rotated;   /* when its newest version was made */
+	int64_t delete_at; /* PendingDeletion: when; else 0 */
 	unsigned versions;
 };
+
+/* Between ScheduleKeyDeletion and the end of a key. */
+#define KMS_DELETION_DAYS_MIN 7
+#define KMS_DELETION_DAYS_MAX 366
 
 /* "Enabled", "Disabled", "PendingDeletion", "PendingImport". */
 const char *kms_state_name(enum kms_key_state s);
@@ -75,28 +82,37 @@ const char *kms_state_name(enum kms_key_state s);
 /**
  * kms_open(s, ret):
  * Connect to the service that ${s} names.  Embedded: the keystore must exist
- * (kms_init) and its root must open; each call is one transaction, any number
- * of processes may use it.
+ * (kms_init) and its root must open, for which a passphrase may be asked on the
+ * terminal; each call is one transaction, any number of processes may use it.
  *
  * -ENOENT        no keystore (run `sealdisk init`)
- * -ENOKEY        the root key file is missing
- * -EPERM         the root key file can be read by others
+ * -ENOKEY        the root key file or credential is missing, or there is no
+ *                terminal to ask on
+ * -EPERM         others can read the root
  * -EKEYREJECTED  the root does not open this keystore
+ * -ECANCELED     who was asked for a passphrase gave none
+ * -EBADF         it cannot be read from keystore.passphrase_fd
  */
 int kms_open(const struct settings *s, struct kms **ret) NONNULL CHECKED;
+/* The same, with the root left for the first call that needs it, which fails as
+ * above.  None does that only lists, describes, switches, names or schedules
+ * keys. */
+int kms_open_locked(const struct settings *s, struct kms **ret) NONNULL CHECKED;
 void kms_close(struct kms *k);
 DEFINE_CLEANUP(struct kms, kms_close)
 
 /**
  * kms_init(s, ret_made):
  * Embedded: make keystore and root key file where there is none, and never
- * overwrite one.  A keystore without its root, or a root file beside no
- * keystore that another keystore may need, is an error that says so.
+ * overwrite one.  A passphrase is asked for twice; a credential must be there.
+ * A keystore without its root, or a root file beside no keystore that another
+ * keystore may need, is an error that says so.
  * *${ret_made} tells whether anything was made; if not, the keystore that is
  * there opens.
  *
- * -ENOKEY  there is a keystore, but no root key file
+ * -ENOKEY  there is a keystore, but no root
  * -EEXIST  there is a root key file, but no keystore
+ * -EINVAL  a passphrase that is too short or too long, or not twice the same
  */
 int kms_init(const struct settings *s, bool *ret_made) NONNULL CHECKED;
 
@@ -116,6 +132,16 @@ int kms_generate_data_key(struct kms *k, const char *key,
 int kms_decrypt(struct kms *k, const struct wrapped_dk *w, struct key *ret)
     NONNULL CHECKED;
 
+/**
+ * kms_reencrypt(k, w, key, lineage, ret):
+ * Wrap the DK of ${w} under the newest version of ${key}, in the context of
+ * ${lineage}; where these are NULL, of the key and lineage that it has.  It is
+ * seen by nobody.  ${ret} may be ${w}.
+ */
+int kms_reencrypt(struct kms *k, const struct wrapped_dk *w, const char *key,
+		  const struct uuid *lineage, struct wrapped_dk *ret)
+    __attribute__((__nonnull__(1, 2, 5))) CHECKED;
+
 int kms_create_key(struct kms *k, const char *description,
 		   struct kms_key_info *ret) NONNULL CHECKED;
 /* ${key}: id, ARN or alias. */
@@ -124,6 +150,21 @@ int kms_describe_key(struct kms *k, const char *key, struct kms_key_info *ret)
 /* ${key}: id or ARN; for people's sake the client resolves an alias first. */
 int kms_enable_key(struct kms *k, const char *key) NONNULL CHECKED;
 int kms_disable_key(struct kms *k, const char *key) NONNULL CHECKED;
+/* A new version, under which all is wrapped from now on; the older ones open
+ * what they have wrapped.  ${key} may be an alias.  -EDQUOT: it has 50. */
+int kms_create_key_version(struct kms *k, const char *key,
+			   struct kms_key_info *ret) NONNULL CHECKED;
+/**
+ * kms_schedule_key_deletion(k, key, days, ret_at):
+ * From now on ${key} does nothing, and at *${ret_at}, in ${days}, its material
+ * is destroyed: what was wrapped under it never opens again.
+ * kms_cancel_key_deletion() until then enables it again.
+ *
+ * -EINVAL  ${days} is not from 7 to 366
+ */
+int kms_schedule_key_deletion(struct kms *k, const char *key, unsigned days,
+			      int64_t *ret_at) NONNULL CHECKED;
+int kms_cancel_key_deletion(struct kms *k, const char *key) NONNULL CHECKED;
 /* Aliases: "alias/NAME"; "alias/acs..." is reserved. */
 int kms_create_alias(struct kms *k, const char *alias, const char *key)
     NONNULL CHECKED;
@@ -131,8 +172,8 @@ int kms_update_alias(struct kms *k, const char *alias, const char *key)
     NONNULL CHECKED;
 int kms_delete_alias(struct kms *k, const char *alias) NONNULL CHECKED;
 
-/* Lists, oldest first.  ${fn} returns 0 to go on; else its value is returned
- * at once. */
+/* Lists, oldest first; destroyed keys are not in them.  ${fn} returns 0 to go
+ * on; else its value is returned at once. */
 int kms_list_keys(struct kms *k,
 		  int (*fn)(const struct kms_key_info *info, void *arg),
 		  void *arg) __attribute__((__nonnull__(1, 2))) CHECKED;
@@ -164,5 +205,26 @@ int kms_backup(struct kms *k, const char *path) NONNULL CHECKED;
  */
 int kms_restore(const struct settings *s, const char *path, bool force)
     NONNULL CHECKED;
+
+/* "keyfile", "passphrase", "credential": what the keystore hangs on, whatever
+ * ${s} says.  It is not opened. */
+int kms_root_kind(const struct settings *s, const char **ret) NONNULL CHECKED;
+
+/**
+ * kms_change_root(s, to, ret_new):
+ * Let the keystore, which the root of ${s} opens, hang on the root that ${to}
+ * names, and on that alone; no other key changes.  A new key file is made; that
+ * of ${s}, if it lies at the same place, is kept as FILE.before-change-TIME.N.
+ * Who has the keystore open goes on.  At every instant one of the two roots
+ * opens it, also after a crash.
+ *
+ * The errors of kms_open() about either root, where *${ret_new}, which is always
+ * written, says whether it is the new one; and:
+ * -EEXIST  there is another file where the new key file should be
+ * -EINVAL  a passphrase that is too short or too long, or not twice the same
+ * -EBUSY   somebody else has changed it meanwhile
+ */
+int kms_change_root(const struct settings *s, const struct settings *to,
+		    bool *ret_new) NONNULL CHECKED;
 
 #endif

@@ -168,7 +168,7 @@ small_files() {
 # cache_size, as it is unless it is set: 64 MiB or 2 % of memory.
 default_cache_kib() {
 	awk '$1 == "MemTotal:" { n = int($2 / 50)
-		print n > 65536 ? n : 65536 }' /proc/meminfo
+		print (n > 65536 ? n : 65536) }' /proc/meminfo
 }
 
 # How long an open takes that attaches, and what memory that needs, for disks

@@ -1,0 +1,87 @@
+/*
+ * keystore_schema.c - the tables, and how those of an older program become
+ * those of this one.
+ *
+ * Ids are stored as 16 bytes, states by their names in the KMS API, times in
+ * seconds since the epoch.  Keys, versions and aliases are numbered as they are
+ * made; the newest version of a key wraps, all unwrap.  A key lives in a
+ * region, and an alias is unique in one.  A version's material is NULL if not
+ * imported yet, or destroyed; the row of a destroyed key stays, so that what
+ * was wrapped under it can be told from what never was.
+ *
+ * A format is the one before it and a step.  A new keystore goes all the way
+ * from the first one, so that its tables are, word for word, those of one that
+ * was made then and has come along.
+ */
+#include <errno.h>
+#include <stdio.h>
+
+#include "keystore_private.h"
+
+static const char *const steps[] = {
+	/* 1 */
+	"CREATE TABLE keystore ("
+	" id INTEGER PRIMARY KEY CHECK (id = 1),"
+	" uuid BLOB NOT NULL,"
+	" created INTEGER NOT NULL,"
+	" wrapped_key BLOB NOT NULL);"
+	"CREATE TABLE keys ("
+	" seq INTEGER PRIMARY KEY,"
+	" id BLOB NOT NULL UNIQUE,"
+	" region TEXT NOT NULL,"
+	" description TEXT NOT NULL,"
+	" creator TEXT NOT NULL,"
+	" origin TEXT NOT NULL,"
+	" state TEXT NOT NULL,"
+	" created INTEGER NOT NULL);"
+	"CREATE TABLE versions ("
+	" seq INTEGER PRIMARY KEY,"
+	" id BLOB NOT NULL UNIQUE,"
+	" key INTEGER NOT NULL REFERENCES keys (seq),"
+	" created INTEGER NOT NULL,"
+	" material BLOB);"
+	"CREATE INDEX versions_by_key ON versions (key);"
+	"CREATE TABLE aliases ("
+	" seq INTEGER PRIMARY KEY,"
+	" region TEXT NOT NULL,"
+	" name TEXT NOT NULL,"
+	" key INTEGER NOT NULL REFERENCES keys (seq),"
+	" created INTEGER NOT NULL,"
+	" UNIQUE (region, name));"
+	"CREATE INDEX aliases_by_key ON aliases (key);",
+
+	/* 2: when a key shall be destroyed, and when it was. */
+	"ALTER TABLE keys ADD COLUMN delete_at INTEGER;"
+	"ALTER TABLE keys ADD COLUMN destroyed INTEGER;",
+};
+#define NSTEPS (sizeof(steps) / sizeof(steps[0]))
+
+_Static_assert(NSTEPS == KEYSTORE_SCHEMA_VERSION, "a step a format");
+
+int
+keystore_upgrade_schema(struct keystore *ks, unsigned from, unsigned to)
+{
+	char mark[64];
+	unsigned i;
+	int r;
+
+	for (i = from; i < to; i++) {
+		r = keystore_exec(ks, steps[i]);
+		if (r < 0)
+			return r;
+	}
+	(void)snprintf(mark, sizeof(mark), "PRAGMA user_version = %u", to);
+	return keystore_exec(ks, mark);
+}
+
+int
+keystore_create_schema(struct keystore *ks, unsigned version)
+{
+	char mark[64];
+	int r;
+
+	(void)snprintf(mark, sizeof(mark), "PRAGMA application_id = %d",
+		       KEYSTORE_APPLICATION_ID);
+	r = keystore_exec(ks, mark);
+	return r < 0 ? r : keystore_upgrade_schema(ks, 0, version);
+}
