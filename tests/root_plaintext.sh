@@ -87,7 +87,7 @@ in_store 'in use'
 
 note 'a core dump that is asked for'
 if command -v gcore >/dev/null; then
-	if gcore -o "$T/core" "$daemon" >"$T/gcore" 2>&1; then
+	if gcore -o "$T/core" "$daemon" >"$T/gcore" 2>&1 8>&-; then
 		check 'is one' grep -qaF "$STORE" "$T/core.$daemon"
 		check 'without marker or keys' is_nowhere "$T/core.$daemon"
 		rm "$T/core.$daemon"
