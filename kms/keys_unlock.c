@@ -21,19 +21,12 @@ open_head(const struct keys *k, struct aead *a,
 	  const struct keystore_head *head, bool may_ask, struct key *ret,
 	  bool *ret_next)
 {
-	int r;
-
 	*ret_next = false;
-	if (!k->lent)
-		return root_unlock(&k->settings, may_ask, a, &head->uuid,
-				   head->key.bytes, head->key.len, ret,
-				   ret_next);
-	r = root_unwrap(k->lent, a, &head->uuid, head->key.bytes, head->key.len,
-			ret);
-	if (r == -EKEYREJECTED)
-		log_error("%s does not open keystore %s", root_name(k->lent),
-			  k->path);
-	return r;
+	if (k->lent)
+		return root_unwrap(k->lent, a, &head->uuid, head->key.bytes,
+				   head->key.len, ret);
+	return root_unlock(&k->settings, may_ask, a, &head->uuid,
+			   head->key.bytes, head->key.len, ret, ret_next);
 }
 
 int
@@ -48,6 +41,10 @@ keys_keystore_key(struct keys *k, struct key *ret)
 		r = open_head(k, k->aead, &head, false, k->kek, &next);
 		if (r == 0)
 			k->kek_of = head.uuid;
+		else
+			log_error("keystore %s is another than it was, and "
+				  "does not open: start again",
+				  k->path);
 	}
 	if (r == 0)
 		*ret = *k->kek;

@@ -19,7 +19,6 @@
 #include <sealdisk/codec.h>
 #include <sealdisk/crypto.h>
 #include <sealdisk/io.h>
-#include <sealdisk/log.h>
 #include <sealdisk/secret.h>
 
 #define TRIES 3
@@ -218,11 +217,6 @@ from_terminal(const struct settings *s, bool is_new, struct passphrase *p)
 		       is_new ? "New passphrase" : "Passphrase",
 		       s->keystore_path);
 	r = terminal_open(&t);
-	if (r == -ENOKEY)
-		log_error("there is no terminal to ask for the passphrase of "
-			  "keystore %s on: passphrase_fd can name a file "
-			  "descriptor",
-			  s->keystore_path);
 	if (r < 0)
 		return r;
 	return is_new ? type_twice(&t, question, p)
@@ -241,12 +235,7 @@ from_fd(const struct settings *s, struct passphrase *p)
 	caught = 0;
 	if (r == 0)
 		r = fd <= INT32_MAX ? read_line((int)fd, p) : -EBADF;
-	if (r < 0 && r != -ENODATA && r != -EMSGSIZE) {
-		log_error("the passphrase cannot be read from descriptor %s",
-			  s->keystore_passphrase_fd);
-		return -EBADF;
-	}
-	return r;
+	return r < 0 && r != -ENODATA && r != -EMSGSIZE ? -EBADF : r;
 }
 
 static int
@@ -264,11 +253,8 @@ ask(const struct settings *s, bool is_new, struct passphrase **ret)
 		r = from_terminal(s, is_new, p);
 	if (r == 0 && p->len < (is_new ? PASSPHRASE_MIN : 1))
 		r = -ENODATA;
-	if (r == -EMSGSIZE || r == -ENODATA) {
-		log_error("a passphrase has %d to %d bytes",
-			  is_new ? PASSPHRASE_MIN : 1, PASSPHRASE_MAX);
+	if (r == -EMSGSIZE || r == -ENODATA)
 		return is_new ? -EINVAL : -EKEYREJECTED;
-	}
 	if (r == 0)
 		*ret = TAKE(p);
 	return r;

@@ -4,7 +4,8 @@
  * the environment, which other processes can see.
  *
  * A passphrase is bytes up to a line feed or the end of the file.  It is in
- * secret memory from the first byte on.
+ * secret memory from the first byte on.  Nothing is logged: the errors are
+ * different ones.
  */
 #ifndef SEALDISK_KMS_PASSPHRASE_H
 #define SEALDISK_KMS_PASSPHRASE_H

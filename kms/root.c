@@ -296,7 +296,6 @@ unlock_next(const char *path, struct aead *a, const struct uuid *keystore,
 	return r < 0 ? r : root_unwrap(root, a, keystore, in, len, ret);
 }
 
-/* -EKEYREJECTED is told by the caller. */
 static int
 unlock(const struct settings *s, bool may_ask, struct aead *a,
        const struct uuid *keystore, const void *in, size_t len, struct key *ret)
@@ -305,13 +304,7 @@ unlock(const struct settings *s, bool may_ask, struct aead *a,
 	int r;
 
 	r = root_open(s, may_ask, &root);
-	if (r < 0)
-		return r;
-	r = root_unwrap(root, a, keystore, in, len, ret);
-	if (r == -EKEYREJECTED)
-		log_error("%s does not open keystore %s", root->name,
-			  s->keystore_path);
-	return r;
+	return r < 0 ? r : root_unwrap(root, a, keystore, in, len, ret);
 }
 
 int
@@ -328,11 +321,8 @@ root_unlock(const struct settings *s, bool may_ask, struct aead *a,
 	r = kind_of(s, &kind);
 	if (r < 0)
 		return r;
-	if (!is || strcmp(is, kinds[kind]) != 0) {
-		log_error("keystore %s has the root \"%s\", not \"%s\"",
-			  s->keystore_path, is ? is : "unknown", kinds[kind]);
-		return -EKEYREJECTED;
-	}
+	if (!is || strcmp(is, kinds[kind]) != 0)
+		return -EKEYREJECTED; /* nobody need be asked */
 	if (kind == ROOT_KEYFILE) {
 		r = keyfile_next(s, next, &have_next);
 		if (r < 0)

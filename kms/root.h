@@ -9,8 +9,9 @@
  *   passphrase  Argon2id (RFC 9106); what it cost stands before the wrapped key
  *   credential  a file in $CREDENTIALS_DIRECTORY, where systemd puts it
  *
- * 0 or a negative errno; results are written only on success.  Why a root is
- * refused is logged here, where alone it is known.  Any thread.
+ * 0 or a negative errno; results are written only on success.  Why a root
+ * cannot be one is logged here, where alone it is known; that a good one does
+ * not open something is for the caller to say.  Any thread.
  */
 #ifndef SEALDISK_KMS_ROOT_H
 #define SEALDISK_KMS_ROOT_H

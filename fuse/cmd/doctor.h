@@ -80,8 +80,10 @@ bool doctor_is_below(const char *path, const char *folder)
 /* The file system that ${path} lies on, or NULL. */
 const struct doctor_fs *doctor_fs_of(const struct doctor *d, const char *path)
     __attribute__((__nonnull__));
-/* Whether it is a store of ours that is mounted. */
-bool doctor_is_ours(const struct doctor_fs *fs) __attribute__((__nonnull__));
+/* Whether it is a mount of the store that is looked at; of any, where none was
+ * named. */
+bool doctor_is_ours(const struct doctor *d, const struct doctor_fs *fs)
+    __attribute__((__nonnull__));
 bool doctor_is_network(const struct doctor_fs *fs) __attribute__((__nonnull__));
 /* Whether the block device lies on dm-crypt: "dm-0", or "8:1" of a number. */
 bool doctor_is_crypt(const struct doctor *d, const char *dev)

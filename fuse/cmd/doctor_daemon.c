@@ -21,7 +21,7 @@ each_daemon(struct doctor *d,
 	    void (*fn)(struct doctor *d, const struct doctor_fs *fs))
 {
 	for (size_t i = 0; i < d->n_fs; i++)
-		if (doctor_is_ours(&d->fs[i]) && d->fs[i].daemon)
+		if (doctor_is_ours(d, &d->fs[i]) && d->fs[i].daemon)
 			fn(d, &d->fs[i]);
 }
 
@@ -43,7 +43,7 @@ doctor_dead(struct doctor *d)
 	for (size_t i = 0; i < d->n_fs; i++) {
 		CLEANUP(close_fdp) int fd = -1;
 
-		if (!doctor_is_ours(&d->fs[i]) || d->fs[i].daemon ||
+		if (!doctor_is_ours(d, &d->fs[i]) || d->fs[i].daemon ||
 		    !doctor_path(d, path, "%s", d->fs[i].where))
 			continue;
 		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -29,9 +29,10 @@ doctor_is_below(const char *path, const char *folder)
 }
 
 bool
-doctor_is_ours(const struct doctor_fs *fs)
+doctor_is_ours(const struct doctor *d, const struct doctor_fs *fs)
 {
-	return strcmp(fs->type, FS_TYPE) == 0;
+	return strcmp(fs->type, FS_TYPE) == 0 &&
+	       (!d->store[0] || strcmp(fs->source, d->store) == 0);
 }
 
 /* What another machine serves; of FUSE, too, that is true more often than not,
@@ -47,7 +48,8 @@ doctor_is_network(const struct doctor_fs *fs)
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
 		if (strcmp(fs->type, types[i]) == 0)
 			return true;
-	return strncmp(fs->type, "fuse.", 5) == 0 && !doctor_is_ours(fs);
+	return strncmp(fs->type, "fuse.", 5) == 0 &&
+	       strcmp(fs->type, FS_TYPE) != 0;
 }
 
 const struct doctor_fs *
@@ -220,7 +222,7 @@ doctor_mounts(struct doctor *d)
 	if (f)
 		(void)fclose(f);
 	for (size_t i = 0; r == 0 && i < d->n_fs; i++)
-		if (doctor_is_ours(&d->fs[i]))
+		if (doctor_is_ours(d, &d->fs[i]))
 			d->fs[i].daemon = daemon_of(d, d->fs[i].where);
 	return r;
 }

@@ -28,7 +28,7 @@ each_number(struct doctor *d, const char *before, const char *file, bool bdi,
 	for (size_t i = 0; i < d->n_fs; i++) {
 		const struct doctor_fs *fs = &d->fs[i];
 
-		if (!doctor_is_ours(fs))
+		if (!doctor_is_ours(d, fs))
 			continue;
 		if (bdi)
 			(void)snprintf(number, sizeof(number), "%u:%u",
@@ -169,7 +169,7 @@ look_at_block(struct doctor *d, const char *name, void *arg)
 			 "/sys/block/%s/loop/backing_file", name))
 		return;
 	fs = doctor_fs_of(d, file);
-	if (fs && doctor_is_ours(fs))
+	if (fs && doctor_is_ours(d, fs))
 		look_at_loop(d, name, file, fs);
 }
 
@@ -227,7 +227,7 @@ doctor_disks(struct doctor *d)
 		int len;
 
 		len = snprintf(path, sizeof(path), "%s/info/disks", fs->where);
-		if (doctor_is_ours(fs) && len > 0 && (size_t)len < sizeof(path))
+		if (doctor_is_ours(d, fs) && len > 0 && (size_t)len < sizeof(path))
 			doctor_list(d, path, look_at_disk, fs);
 	}
 }

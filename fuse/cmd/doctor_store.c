@@ -8,22 +8,17 @@
 
 #include "cmd.h"
 
-/* Calls ${fn} for the store of the settings and of each mount, once each. */
+/* Calls ${fn} for the store that is looked at, or those of all mounts. */
 static void
 each_store(struct doctor *d, void (*fn)(struct doctor *d, const char *store))
 {
-	if (d->store[0])
+	if (d->store[0]) {
 		fn(d, d->store);
-	for (size_t i = 0; i < d->n_fs; i++) {
-		bool known = !doctor_is_ours(&d->fs[i]) ||
-			     strcmp(d->fs[i].source, d->store) == 0;
-
-		for (size_t k = 0; k < i && !known; k++)
-			known = doctor_is_ours(&d->fs[k]) &&
-				strcmp(d->fs[k].source, d->fs[i].source) == 0;
-		if (!known)
-			fn(d, d->fs[i].source);
+		return;
 	}
+	for (size_t i = 0; i < d->n_fs; i++)
+		if (doctor_is_ours(d, &d->fs[i]))
+			fn(d, d->fs[i].source);
 }
 
 static bool
@@ -83,7 +78,7 @@ look_itself(struct doctor *d, const char *store)
 			 "/sys/block/%s/loop/backing_file", dev))
 		return;
 	mnt = doctor_fs_of(d, file);
-	if (mnt && doctor_is_ours(mnt) && strcmp(mnt->source, store) == 0)
+	if (mnt && doctor_is_ours(d, mnt) && strcmp(mnt->source, store) == 0)
 		doctor_add(d, SERIOUS, &w,
 			   "the store %s lies on /dev/%s, which is its own "
 			   "disk %s",
@@ -201,7 +196,7 @@ doctor_keystore(struct doctor *d)
 			   "others can write to the folder of the keystore %s",
 			   path);
 	if ((d->store[0] && doctor_is_below(path, d->store)) ||
-	    (fs && doctor_is_ours(fs)))
+	    (fs && doctor_is_ours(d, fs)))
 		doctor_add(d, SERIOUS, &inside,
 			   "the keystore %s lies in the store", path);
 }
