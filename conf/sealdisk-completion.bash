@@ -48,10 +48,10 @@ _sealdisk() {
 	'') _sealdisk_words "$("$program" --list-commands)" "$cur" ;;
 	key | kms) _sealdisk_words "$sub" "$cur" ;;
 	help) _sealdisk_words "$("$program" --list-commands) config" "$cur" ;;
-	attach | detach | info | rename | resize | rm | set)
+	attach | detach | export | info | rename | resize | rm | set | unlock)
 		_sealdisk_words "$("$program" ls --names 2>/dev/null)" "$cur"
 		;;
-	mount | umount | init | 'kms backup' | 'kms restore')
+	mount | umount | init | import | 'kms backup' | 'kms restore')
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		;;
 	esac

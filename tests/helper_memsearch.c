@@ -33,7 +33,7 @@
 
 #define NEEDLES_MAX 16384
 #define NEEDLE_MAX 4096
-#define WINDOW (4U << 20)
+#define WINDOW (256U << 10)
 #define SAID_MAX 3 /* places that are named of a needle */
 
 struct needle {
@@ -217,6 +217,13 @@ look(struct needle *n, size_t len, const char *where, uint64_t off)
 	}
 }
 
+/* As most of a core dump is. */
+static bool
+is_zero(const uint8_t *p, size_t len)
+{
+	return p[0] == 0 && memcmp(p, p + 1, len - 1) == 0;
+}
+
 /* From ${off} to ${end}, as far as it can be read; what lies on the border of
  * two windows is in the second once more. */
 static void
@@ -233,10 +240,15 @@ search(int fd, uint64_t off, uint64_t end, const char *where)
 		got = pread(fd, window + kept, want, (off_t)off);
 		if (got <= 0)
 			return;
+		searched += (uint64_t)got;
+		if (is_zero(window, kept + (size_t)got)) {
+			off += (uint64_t)got;
+			kept = 0;
+			continue;
+		}
 		for (size_t i = 0; i < n_needles; i++)
 			look(&needles[i], kept + (size_t)got, where,
 			     off - kept);
-		searched += (uint64_t)got;
 		off += (uint64_t)got;
 		kept += (size_t)got;
 		if (kept > NEEDLE_MAX) {

@@ -28,8 +28,9 @@ is_unclean() {
 	[ "$(info .state)" = unclean ]
 }
 
+# To a file of ours: others may have taken the device meanwhile.
 is_bound() {
-	[ -e "/sys/block/${dev#/dev/}/loop/backing_file" ]
+	loops_below | grep -qx "$dev"
 }
 
 note 'attach'
@@ -71,7 +72,7 @@ check 'and its device is known' \
 expect 0 '^$' sd rename moved db
 disk=db
 umount "$FS"
-check 'the file system is whole' e2fsck -fn "$dev"
+check 'the file system is whole' e2fsck -fp "$dev"
 check 'and grows' resize2fs "$dev"
 exec 9<"$dev"
 refuse 4 "$dev is open in process $$" sd detach db

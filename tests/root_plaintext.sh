@@ -84,17 +84,6 @@ in_store() {
 }
 in_store 'in use'
 
-note 'a core dump that is asked for'
-if command -v gcore >/dev/null; then
-	if gcore -o "$T/core" "$daemon" >"$T/gcore" 2>&1 8>&-; then
-		check 'is one' grep -qaF "$STORE" "$T/core.$daemon"
-		check 'without marker or keys' is_nowhere "$T/core.$daemon"
-		rm "$T/core.$daemon"
-	else
-		check 'it is refused' test ! -e "$T/core.$daemon"
-	fi
-fi
-
 note 'detached'
 umount "$FS"
 sd detach db
@@ -141,11 +130,28 @@ sd create zeros --size 256M
 check 'is dropped at the last close' \
 	eval 'drops_cache || drops_cache || drops_cache'
 
-note 'a daemon that aborts'
+note 'attached again'
 dev=$(sd attach db)
 mount "$dev" "$FS"
 check 'what was written is there' \
 	cmp "$T/content" "$FS/$(cat "$T/marker")/$(cat "$T/marker")"
+cp "$T/content" "$FS/copy"
+sync -f "$FS"
+check 'the daemon has the key' test -n "$(search -d db -p "$daemon" ||
+	grep '^data key: found' "$T/found")"
+
+note 'a core dump that is asked for'
+if command -v gcore >/dev/null; then
+	if gcore -o "$T/core" "$daemon" >"$T/gcore" 2>&1; then
+		check 'is one' grep -qaF "$STORE" "$T/core.$daemon"
+		check 'without marker or keys' is_nowhere "$T/core.$daemon"
+		rm "$T/core.$daemon"
+	else
+		check 'it is refused' test ! -e "$T/core.$daemon"
+	fi
+fi
+
+note 'a daemon that aborts'
 kill_daemon ABRT
 check 'leaves no core' test -z "$(ls "$T/cwd")"
 check_not 'and no marker in its log' grep -qaFf "$T/marker" "$LOG"
