@@ -68,10 +68,7 @@ root_new(enum root_kind kind, struct root **ret)
 	if (!root)
 		return -ENOMEM;
 	root->kind = kind;
-	if (kind == ROOT_PASSPHRASE) {
-		(void)snprintf(root->name, sizeof(root->name),
-			       "the passphrase");
-	} else {
+	if (kind != ROOT_PASSPHRASE) {
 		root->key = secret_alloc(sizeof(*root->key));
 		if (!root->key)
 			return -ENOMEM;
@@ -88,12 +85,6 @@ root_close(struct root *root)
 	secret_free(root->key, sizeof(*root->key));
 	passphrase_free(root->pass);
 	free(root);
-}
-
-const char *
-root_name(const struct root *root)
-{
-	return root->name;
 }
 
 int

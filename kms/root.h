@@ -64,9 +64,6 @@ int root_exists(const struct settings *s, bool *ret) NONNULL CHECKED;
 void root_close(struct root *root);
 DEFINE_CLEANUP(struct root, root_close)
 
-/* What to call it in a message: "root key file PATH". */
-const char *root_name(const struct root *root) NONNULL;
-
 /* Wrap the key of ${keystore}. */
 int root_wrap(const struct root *root, struct aead *a,
 	      const struct uuid *keystore, const struct key *k,

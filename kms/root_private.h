@@ -22,8 +22,8 @@ enum root_kind {
 
 struct root {
 	enum root_kind kind;
-	char name[PATH_MAX + 64];
-	char path[PATH_MAX];     /* of a key file */
+	char name[PATH_MAX + 64]; /* for messages; of a file: */
+	char path[PATH_MAX];
 	struct key *key;         /* secret memory; NULL: it is derived */
 	struct passphrase *pass; /* secret memory */
 };

@@ -189,14 +189,15 @@ expect 0 '^$' sd resize renamed 1M --yes
 json '.size == 1048576' sd info renamed --json
 refuse 2 'multiple of 512' sd resize renamed 1000
 refuse 3 'no such disk' sd resize none 1M
-expect 0 '^$' sd set renamed kind=system category=cloud_ssd on_key_revoked=stop
+expect 0 '^$' sd set renamed kind=system category=cloud_ssd on_key_revoked=keep
 json '.kind == "system" and .category == "cloud_ssd" and
-	.on_key_revoked == "stop"' sd info renamed --json
+	.on_key_revoked == "keep"' sd info renamed --json
 refuse 2 'local disks' sd set renamed category=local
 refuse 2 'system or data' sd set renamed kind=data kind=none
 refuse 2 'no such property' sd set renamed size=5
 refuse 2 'not KEY=VALUE' sd set renamed kind
 refuse 1 'anchor=kms' sd set renamed anchor=kms
+refuse 1 'on_key_revoked=stop' sd set renamed on_key_revoked=stop
 json '.kind == "system"' sd info renamed --json
 refuse 2 '--yes' sd rm renamed
 refuse 3 'no such disk' sd rm --yes none

@@ -258,21 +258,26 @@ search(int fd, uint64_t off, uint64_t end, const char *where)
 	}
 }
 
-/* Pages that are there, in memory or swap; of the rest nothing was touched. */
+/* The pages that are there, in memory or swap: nobody has touched the others.
+ */
 static void
 search_mapping(int fd, int pagemap, uint64_t from, uint64_t to,
 	       const char *where)
 {
 	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-	uint64_t start = from, entry;
+	uint64_t entries[512], start = from, n = 0;
 
 	for (uint64_t at = from; at < to; at += page) {
-		bool there = pread(pagemap, &entry, sizeof(entry),
-				   (off_t)(at / page * sizeof(entry))) ==
-				 (ssize_t)sizeof(entry) &&
-			     entry >> 62;
+		size_t i = (size_t)((at - from) / page % 512);
 
-		if (there)
+		if (i == 0) {
+			ssize_t got =
+			    pread(pagemap, entries, sizeof(entries),
+				  (off_t)(at / page * sizeof(entries[0])));
+
+			n = got < 0 ? 0 : (uint64_t)got / sizeof(entries[0]);
+		}
+		if (i < n && entries[i] >> 62)
 			continue;
 		search(fd, start, at, where);
 		start = at + page;
