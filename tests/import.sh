@@ -128,7 +128,7 @@ refuse 6 'does not verify' sd export a "$T/damaged"
 check_not 'and no half of it is left' test -e "$T/damaged"
 
 note 'interrupted'
-yes 'a line of text that is not zero' | head -c 150M >"$T/large" || :
+yes 'a line of text that is not zero' | head -c 100M >"$T/large" || :
 before=$(lineages)
 if started stop import "$T/large" stop; then
 	refuse 4 'in use by process .* of this host' sd unlock stop

@@ -16,6 +16,13 @@ require_fuse
 require jq mkfs.ext4 findmnt unshare
 [ "${1:-}" = inside ] || skip 'needs a mount namespace'
 
+# What others have mounted is not to be held by our copy of it.
+findmnt -rn -o TARGET,SOURCE,FSTYPE | tac | while read -r target source type; do
+	case $source/$type in
+	/dev/loop* | */fuse.sealdisk) umount -l "$target" ;;
+	esac
+done
+
 sbin=$(readlink -f /sbin)
 cp -a "$sbin" "$T/sbin"
 rm -f "$T"/sbin/mount.sealdisk "$T"/sbin/mount.fuse.sealdisk "$T/sbin/sealdisk"

@@ -173,7 +173,7 @@ expect 0 "name = a"$'\n' cat "$INFO/a"
 expect 0 'attached_by ='$'\n' cat "$INFO/a"
 try 'Permission denied' dd if=/dev/null of="$INFO/a"
 check 'its size is that of the text' \
-	test "$(stat -c %s "$INFO/a")" -eq "$(cat "$INFO/a" | wc -c)"
+	test "$(stat -c %s "$INFO/a")" -eq "$(wc -c <"$INFO/a")"
 exec 8<"$DISKS/a"
 expect 0 "attached_by = host .*, process $daemon, on $MNT"$'\n' cat "$INFO/a"
 head -c 8192 "$DISKS/a" >"$T/part"
@@ -222,7 +222,7 @@ note 'keys and damage'
 sd key create --alias alias/mine >/dev/null
 sd create mine --size 1M --key alias/mine
 key=$(field mine .key_id)
-sd key disable "$key"
+sd key disable "$key" --yes
 try 'revoked' cat "$DISKS/mine"
 try 'revoked' truncate -s 2M "$DISKS/mine"
 try 'revoked' chmod 640 "$DISKS/mine"

@@ -106,8 +106,8 @@ for ((round = 1; round <= rounds; round++)); do
 		cat "$T/writer" "$T/fio"
 	fi
 	# Also after the background committer has had its turn.
-	case $((round % 7)) in
-	0) sleep 5.5 ;;
+	case $round in
+	10) sleep 5.5 ;;
 	*) sleep "0.$((RANDOM % 10))" ;;
 	esac
 	kill_daemon KILL

@@ -159,7 +159,6 @@ static void
 read_descriptor(const char *name)
 {
 	char path[300], text[300], uuid[UUID_STR_LEN];
-	char *slash;
 	size_t len;
 
 	(void)snprintf(path, sizeof(path), "disks/%s.ini", name);
@@ -172,11 +171,11 @@ read_descriptor(const char *name)
 	check_seal(disk.text, "sealdisk/1 descriptor", uuid);
 
 	value(disk.text, "layer", text, sizeof(text));
-	slash = strchr(text, '/');
-	assert_non_null(slash);
-	*slash = '\0';
-	(void)snprintf(disk.lineage, sizeof(disk.lineage), "%s", text);
-	(void)snprintf(disk.layer, sizeof(disk.layer), "%s", slash + 1);
+	/* LINEAGE/LAYER */
+	assert_int_equal(strlen(text), 2 * (UUID_STR_LEN - 1) + 1);
+	assert_int_equal(text[UUID_STR_LEN - 1], '/');
+	memcpy(disk.lineage, text, UUID_STR_LEN - 1);
+	memcpy(disk.layer, text + UUID_STR_LEN, UUID_STR_LEN - 1);
 }
 
 static void
