@@ -214,6 +214,12 @@ ft_writeback(struct store_file *f, uint64_t off, uint64_t len)
 }
 
 static void
+ft_uncache(struct store_file *f, uint64_t off, uint64_t len)
+{
+	below(f)->st->ops->uncache(below(f), off, len);
+}
+
+static void
 ft_drop(struct store_file *f)
 {
 	below(f)->st->ops->drop(below(f));
@@ -395,6 +401,7 @@ static const struct store_ops fault_ops = {
 	.punch = ft_punch,
 	.truncate = ft_truncate,
 	.writeback = ft_writeback,
+	.uncache = ft_uncache,
 	.drop = ft_drop,
 	.allocated = ft_allocated,
 	.sync = ft_sync,

@@ -158,6 +158,15 @@ ms_writeback(struct store_file *f, uint64_t off, uint64_t len)
 	(void)len;
 }
 
+/* A hint: it costs nothing to have it. */
+static void
+ms_uncache(struct store_file *f, uint64_t off, uint64_t len)
+{
+	(void)f;
+	(void)off;
+	(void)len;
+}
+
 static void
 ms_drop(struct store_file *f)
 {
@@ -236,6 +245,7 @@ static const struct store_ops mem_ops = {
 	.punch = ms_punch,
 	.truncate = ms_truncate,
 	.writeback = ms_writeback,
+	.uncache = ms_uncache,
 	.drop = ms_drop,
 	.allocated = ms_allocated,
 	.sync = ms_sync,

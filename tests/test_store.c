@@ -35,6 +35,9 @@ what_is_written_is_read_back(void **state)
 	assert_ok(st->ops->sync_dir(st, ""));
 	assert_ok(st->ops->sync_all(st));
 	st->ops->writeback(f, 0, size);
+	st->ops->uncache(f, 0, size);
+	assert_ok(st->ops->read(f, buf, 5, 100000));
+	assert_memory_equal(buf, "hello", 5);
 	st->ops->drop(f);
 	store_close(f);
 

@@ -15,10 +15,8 @@
 #include <errno.h>
 #include <string.h>
 
-/* Below this many free slots a commit is asked for, so that writers need not
- * wait for one. */
-#define FEW_SLOTS 48
-/* From this length on writeback is begun as data comes in. */
+/* From this length on writeback is begun as data comes in, and what it replaces
+ * leaves the cache of the store's file system. */
 #define WRITEBACK_MIN (64 * 1024)
 
 /* A write into one group, block by block. */
@@ -209,6 +207,29 @@ seal_plan(struct plan *pl, struct scratch *s, struct chunk *c, struct page *p,
 	return r;
 }
 
+/*
+ * Nobody reads again what a long run replaces, unless a crash brings it back.
+ * Its place in the store's cache is what the next run needs: memory that is in
+ * use anyway costs less than memory that is not.
+ */
+static void
+uncache_old(const struct plan *pl, const struct page *p)
+{
+	const struct entry *e = &p->body.entry[pl->first];
+	struct store_file *f = atomic_load(&p->chunk->file);
+	unsigned n;
+
+	for (unsigned i = 0; f && i < pl->n; i += n) {
+		for (n = 1; i + n < pl->n && e[i].state == ENTRY_DATA &&
+			    e[i + n].state == ENTRY_DATA &&
+			    e[i + n].slot == e[i].slot + n;)
+			n++;
+		if (n * BLOCK_SIZE >= WRITEBACK_MIN)
+			f->st->ops->uncache(f, slot_offset(p->index, e[i].slot),
+					    (uint64_t)n * BLOCK_SIZE);
+	}
+}
+
 /* Put the plan into the table. */
 static void
 apply_plan(const struct plan *pl, struct page *p)
@@ -259,11 +280,11 @@ write_group(struct scratch *s, struct chunk *c, struct page *p,
 		r = seal_plan(&pl, s, c, p, taken);
 	if (r < 0)
 		return r;
+	if (len >= WRITEBACK_MIN)
+		uncache_old(&pl, p);
 	apply_plan(&pl, p);
 	page_dirty(p, len);
 	chunk_touch(c);
-	if (room - need < FEW_SLOTS)
-		commit_ask(p->disk);
 	return 0;
 }
 

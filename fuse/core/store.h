@@ -61,6 +61,8 @@ struct store_ops {
 	int (*truncate)(struct store_file *f, uint64_t len);
 	/* Begin to write back what was written; a hint. */
 	void (*writeback)(struct store_file *f, uint64_t off, uint64_t len);
+	/* What is cached of the range is not going to be read; a hint. */
+	void (*uncache)(struct store_file *f, uint64_t off, uint64_t len);
 	/* Forget what is cached of the file and is clean, so that what is read
 	 * next comes from the medium. */
 	void (*drop)(struct store_file *f);

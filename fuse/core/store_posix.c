@@ -155,6 +155,13 @@ px_writeback(struct store_file *f, uint64_t off, uint64_t len)
 }
 
 static void
+px_uncache(struct store_file *f, uint64_t off, uint64_t len)
+{
+	(void)posix_fadvise(fd_of(f), (off_t)off, (off_t)len,
+			    POSIX_FADV_DONTNEED);
+}
+
+static void
 px_drop(struct store_file *f)
 {
 	(void)posix_fadvise(fd_of(f), 0, 0, POSIX_FADV_DONTNEED);
@@ -240,6 +247,7 @@ static const struct store_ops posix_ops = {
 	.punch = px_punch,
 	.truncate = px_truncate,
 	.writeback = px_writeback,
+	.uncache = px_uncache,
 	.drop = px_drop,
 	.allocated = px_allocated,
 	.sync = px_sync,
