@@ -22,6 +22,9 @@
 
 #define MAX_JOB_THREADS 16 /* how many may wait for a KMS */
 #define WIPE_POLL_MS 5
+/* Of requests of WORKER_IO_MAX, several at once: one worker decrypts while
+ * another reads, and the store is kept busy. */
+#define READAHEAD (4U * WORKER_IO_MAX)
 
 struct session {
 	const struct session_options *o;
@@ -196,7 +199,7 @@ be_ready(struct session *s)
 	s->ready = true;
 	atomic_store(&fuse_may_log, true);
 	tuned = host_mount_device(s->o->mount_point, &s->dev) == 0 &&
-		host_tune_mount(s->dev, WORKER_IO_MAX);
+		host_tune_mount(s->dev, READAHEAD);
 	s->o->ready(s->o->arg);
 	host_warn();
 	if (!tuned && geteuid() == 0)

@@ -47,7 +47,7 @@ healthy() {
 	put /proc/4242/cgroup '0::/system.slice/mnt-sd.mount\n'
 	ln -s /usr/bin/sealdisk "$R/proc/4242/exe"
 	put /sys/fs/fuse/connections/53/max_background '128\n'
-	put /sys/class/bdi/0:53/read_ahead_kb '1024\n'
+	put /sys/class/bdi/0:53/read_ahead_kb '4096\n'
 	put /sys/class/bdi/0:53/max_ratio '20\n'
 	put /sys/block/loop3/loop/backing_file '/mnt/sd/disks/db\n'
 	put /sys/block/loop3/loop/dio '1\n'

@@ -9,8 +9,8 @@
 
 #include "cmd.h"
 
-#define BACKGROUND 128	   /* requests on their way: session.c asks for more */
-#define READAHEAD_KIB 1024 /* host_tune_mount() */
+#define BACKGROUND 128     /* requests on their way: session.c asks for more */
+#define READAHEAD_KIB 4096 /* session.c */
 #define MAX_RATIO 20
 
 /*
@@ -52,8 +52,9 @@ look_background(struct doctor *d, const struct doctor_fs *fs, unsigned long n)
 	};
 
 	if (n < BACKGROUND)
-		doctor_add(d, WARNING, &w, "the mount %s takes %lu requests at "
-					   "a time",
+		doctor_add(d, WARNING, &w,
+			   "the mount %s takes %lu requests at "
+			   "a time",
 			   fs->where, n);
 }
 
@@ -64,7 +65,7 @@ look_readahead(struct doctor *d, const struct doctor_fs *fs, unsigned long n)
 		"readahead",
 		"files that are read from start to end are read at a part of "
 		"the speed",
-		"mount it as root, which raises it to 1024",
+		"mount it as root, which raises it to 4096",
 	};
 
 	if (n < READAHEAD_KIB)
@@ -200,8 +201,8 @@ look_at_disk(struct doctor *d, const char *name, void *arg)
 	const struct doctor_fs *fs = arg;
 	char *text = calloc(1, 65536), value[32];
 
-	if (text && doctor_read(d, text, 65536, "%s/info/disks/%s", fs->where,
-				name)) {
+	if (text &&
+	    doctor_read(d, text, 65536, "%s/info/disks/%s", fs->where, name)) {
 		if (doctor_find_line(text, "faults =", value, sizeof(value)) &&
 		    strcmp(value, "0") != 0)
 			doctor_add(d, SERIOUS, &disk_faults,
@@ -227,7 +228,8 @@ doctor_disks(struct doctor *d)
 		int len;
 
 		len = snprintf(path, sizeof(path), "%s/info/disks", fs->where);
-		if (doctor_is_ours(d, fs) && len > 0 && (size_t)len < sizeof(path))
+		if (doctor_is_ours(d, fs) && len > 0 &&
+		    (size_t)len < sizeof(path))
 			doctor_list(d, path, look_at_disk, fs);
 	}
 }
