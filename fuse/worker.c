@@ -177,6 +177,7 @@ worker_checkpoint(struct worker *w)
 	uint64_t gen =
 	    atomic_load_explicit(&w->pool->generation, memory_order_acquire);
 
+	secret_wipe_registers();
 	if (atomic_load_explicit(&w->wiped, memory_order_relaxed) == gen)
 		return;
 	wipe(w);
@@ -186,6 +187,7 @@ worker_checkpoint(struct worker *w)
 void
 worker_rest(struct worker *w)
 {
+	secret_wipe_registers();
 	wipe(w);
 	atomic_store(&w->wiped, UINT64_MAX);
 }

@@ -16,7 +16,9 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include <gcrypt.h>
 
@@ -46,6 +48,24 @@ from_gcry(gcry_error_t e)
 	}
 }
 
+/*
+ * libgcrypt keeps its pool out of swap, not out of core dumps.  It tells no
+ * address but that of what it hands out first, which lies in the pool's first
+ * page; the check is that what is left out is the pool, all of it.
+ */
+static void
+pool_left_out_of_dumps(void)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	void *first = gcry_malloc_secure(1);
+	uint8_t *base = (uint8_t *)((uintptr_t)first & ~(page - 1));
+
+	if (first && gcry_is_secure(base) &&
+	    gcry_is_secure(base + SECURE_POOL_LEN - 1))
+		(void)madvise(base, SECURE_POOL_LEN, MADV_DONTDUMP);
+	gcry_free(first);
+}
+
 int
 crypto_init(void)
 {
@@ -63,6 +83,7 @@ crypto_init(void)
 	(void)gcry_control(GCRYCTL_DISABLE_SECMEM_WARN);
 	if (gcry_control(GCRYCTL_INIT_SECMEM, SECURE_POOL_LEN, 0))
 		secret_note_unlocked();
+	pool_left_out_of_dumps();
 	e = gcry_control(GCRYCTL_INITIALIZATION_FINISHED, 0);
 	if (!e && gcry_fips_mode_active())
 		e = gcry_control(GCRYCTL_SELFTEST);

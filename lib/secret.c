@@ -43,6 +43,32 @@ secret_wipe(void *p, size_t len)
 	explicit_bzero(p, len);
 }
 
+/* Nobody reads these after a call (System V ABI: the caller saves them), so
+ * that nothing need be told of them to the compiler. */
+void
+secret_wipe_registers(void)
+{
+#if defined(__x86_64__)
+	if (!__builtin_cpu_supports("avx")) {
+		__asm__ volatile("pxor %xmm0, %xmm0\n\tpxor %xmm1, %xmm1\n\t"
+				 "pxor %xmm2, %xmm2\n\tpxor %xmm3, %xmm3\n\t"
+				 "pxor %xmm4, %xmm4\n\tpxor %xmm5, %xmm5\n\t"
+				 "pxor %xmm6, %xmm6\n\tpxor %xmm7, %xmm7\n\t"
+				 "pxor %xmm8, %xmm8\n\tpxor %xmm9, %xmm9\n\t"
+				 "pxor %xmm10, %xmm10\n\tpxor %xmm11, %xmm11\n\t"
+				 "pxor %xmm12, %xmm12\n\tpxor %xmm13, %xmm13\n\t"
+				 "pxor %xmm14, %xmm14\n\tpxor %xmm15, %xmm15");
+		return;
+	}
+	__asm__ volatile("vzeroall");
+	if (__builtin_cpu_supports("avx512f"))
+		__asm__ volatile(".irp n,16,17,18,19,20,21,22,23,24,25,26,27,"
+				 "28,29,30,31\n\t"
+				 "vpxord %zmm\\n, %zmm\\n, %zmm\\n\n\t"
+				 ".endr");
+#endif
+}
+
 int
 secret_harden(void)
 {

@@ -54,6 +54,30 @@ freed_cell_is_wiped_and_given_out_again(void **state)
 	secret_free(again, 128);
 }
 
+#if defined(__x86_64__)
+/* What a core dump would find: the whole state, as the kernel would save it. */
+static void
+registers_are_wiped(void **state)
+{
+	uint8_t key[64], got[2][64];
+
+	(void)state;
+	if (!__builtin_cpu_supports("avx"))
+		skip();
+	memset(key, 0xa5, sizeof(key));
+	memset(got, 0, sizeof(got));
+	__asm__ volatile("vmovdqu %0, %%ymm11" ::"m"(key));
+	if (__builtin_cpu_supports("avx512f"))
+		__asm__ volatile("vmovdqu64 %0, %%zmm20" ::"m"(key));
+	secret_wipe_registers();
+	__asm__ volatile("vmovdqu %%ymm11, %0" : "=m"(got[0]));
+	if (__builtin_cpu_supports("avx512f"))
+		__asm__ volatile("vmovdqu64 %%zmm20, %0" : "=m"(got[1]));
+	assert_true(all_are(got[0], 32, 0));
+	assert_true(all_are(got[1], 64, 0));
+}
+#endif
+
 static void
 sizes_that_cannot_be_are_refused(void **state)
 {
@@ -268,6 +292,9 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(cells_are_zeroed_and_aligned),
 		cmocka_unit_test(freed_cell_is_wiped_and_given_out_again),
+#if defined(__x86_64__)
+		cmocka_unit_test(registers_are_wiped),
+#endif
 		cmocka_unit_test(sizes_that_cannot_be_are_refused),
 		cmocka_unit_test(cells_in_use_are_counted),
 		cmocka_unit_test(many_cells_do_not_overlap),

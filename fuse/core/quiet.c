@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include <sealdisk/log.h>
+#include <sealdisk/secret.h>
 
 #define TICK_MS 250
 #define PUNCH_AFTER 20 /* in units of quiet_ms */
@@ -333,6 +334,7 @@ quiet_main(void *arg)
 		}
 		if (!d->stop)
 			quiet_round(d, false);
+		secret_wipe_registers();
 	}
 	return NULL;
 }

@@ -5,7 +5,8 @@
  * freed.  Where locking is refused (RLIMIT_MEMLOCK without CAP_IPC_LOCK) the
  * slab is used all the same and secret_locked() says so; a program warns once.
  *
- * What this cannot do: registers, and what a library copies for itself.
+ * What this cannot do: what a library copies for itself, and registers while a
+ * key is being used; secret_wipe_registers() is for when it is not.
  *
  * All functions may be called from any thread.
  */
@@ -26,6 +27,16 @@ struct key {
 
 /* Overwrite ${len} bytes at ${p}; never optimised away. */
 void secret_wipe(void *p, size_t len);
+
+/**
+ * secret_wipe_registers():
+ * Clear this thread's vector registers.  A copy of 32 bytes goes through one of
+ * them and stays there, as does what a cipher works on, until somebody needs
+ * the register; and the kernel keeps them of a thread that sleeps, where a core
+ * dump takes them from.  For threads that go to sleep after handling keys.  Does
+ * nothing on other processors than x86-64.
+ */
+void secret_wipe_registers(void);
 
 /* CLEANUP(key_wipe) struct key k: for a key on the stack. */
 static inline void
