@@ -150,6 +150,20 @@ drive_stats(struct node *n, struct disk_stats *ret)
 	return disk != NULL;
 }
 
+int
+drive_attach_error(struct node *n)
+{
+	struct drive *d = drive_peek(n);
+	int r;
+
+	if (!d)
+		return 0;
+	(void)pthread_mutex_lock(&d->lock);
+	r = d->attach_error;
+	(void)pthread_mutex_unlock(&d->lock);
+	return r;
+}
+
 /*
  * Attach.
  */
@@ -244,15 +258,17 @@ drive_attach(struct fs *fs, struct drive *d)
 			return r;
 	}
 	r = attach_node(fs, d->node, &disk);
-	if (r < 0)
-		return r;
 	(void)pthread_mutex_lock(&d->lock);
-	d->users++;
-	d->pages = false;
-	atomic_store(&d->disk, disk);
+	d->attach_error = r;
+	if (r == 0) {
+		d->users++;
+		d->pages = false;
+		atomic_store(&d->disk, disk);
+	}
 	(void)pthread_mutex_unlock(&d->lock);
-	list_add(fs, d);
-	return 0;
+	if (r == 0)
+		list_add(fs, d);
+	return r;
 }
 
 /*

@@ -22,6 +22,7 @@ struct look {
 	struct disk_stats stats;
 	struct disk_attr attr;
 	bool there; /* attr; stats are zeros if not, or if it is just going */
+	int attach_error;
 };
 
 static void
@@ -36,6 +37,7 @@ look_at(struct fs *fs, struct node *info, struct look *ret)
 	ret->there = drive_attr(n, &ret->attr, &leaving);
 	if (!drive_stats(n, &ret->stats))
 		memset(&ret->stats, 0, sizeof(ret->stats));
+	ret->attach_error = drive_attach_error(n);
 	tree_unpin(fs->tree, n);
 }
 
@@ -140,6 +142,26 @@ info_open(fuse_req_t req, struct node *n, struct fuse_file_info *fi)
 		note_drop(fs, fi->fh);
 }
 
+/* From the reply buffer: the text may go as soon as the reader has its answer,
+ * and so before this has returned. */
+static void
+reply_part(fuse_req_t req, const char *text, size_t len, size_t size, off_t off)
+{
+	struct worker *w = worker_self();
+
+	if (size > WORKER_IO_MAX)
+		size = WORKER_IO_MAX;
+	if ((uint64_t)off >= len)
+		size = 0;
+	else if (size > len - (size_t)off)
+		size = len - (size_t)off;
+	if (size)
+		memcpy(w->out, text + off, size);
+	if (w->out_used < size)
+		w->out_used = size;
+	(void)fuse_reply_buf(req, (const char *)w->out, size);
+}
+
 /* A file that an earlier process opened: its text is made anew. */
 static void
 read_anew(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off)
@@ -153,15 +175,10 @@ read_anew(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off)
 		return;
 	if (n->kind == NODE_INFO)
 		r = info_text(fs_of(req), n, &text, &len);
-	if (r < 0) {
+	if (r < 0)
 		fs_reply(req, r);
-		return;
-	}
-	if ((uint64_t)off >= len)
-		size = 0;
-	else if (size > len - (size_t)off)
-		size = len - (size_t)off;
-	(void)fuse_reply_buf(req, size ? text + off : NULL, size);
+	else
+		reply_part(req, text, len, size, off);
 }
 
 void
@@ -170,15 +187,10 @@ info_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, uint64_t fh)
 	size_t len;
 	const char *text = note_get(fs_of(req), fh, &len);
 
-	if (!text) {
+	if (text)
+		reply_part(req, text, len, size, off);
+	else
 		read_anew(req, ino, size, off);
-		return;
-	}
-	if ((uint64_t)off >= len)
-		size = 0;
-	else if (size > len - (size_t)off)
-		size = len - (size_t)off;
-	(void)fuse_reply_buf(req, size ? text + off : NULL, size);
 }
 
 off_t
@@ -413,6 +425,7 @@ ioctl_stats(fuse_req_t req, struct node *info)
 	out.chunks_open = l.stats.chunks_open;
 	out.failed = l.stats.failed;
 	out.unclean = l.stats.unclean;
+	out.attach_error = (uint64_t)-l.attach_error;
 	reply_ioctl(req, 0, &out, sizeof(out));
 }
 

@@ -51,6 +51,7 @@ struct drive {
 	unsigned n_direct, n_cached;
 	bool pages;
 	int64_t idle_ms; /* monotonic: when the last user went */
+	int attach_error; /* what the last attach said */
 	/* guarded by fs->lock: the list of drives that hold a disk */
 	struct drive *next, *prev;
 };
@@ -148,6 +149,8 @@ int drive_detach(struct fs *fs, struct drive *d) NONNULL CHECKED;
 bool drive_attr(struct node *n, struct disk_attr *ret, bool *ret_leaving)
     NONNULL CHECKED;
 bool drive_stats(struct node *n, struct disk_stats *ret) NONNULL CHECKED;
+/* What the last attach said: 0 or a negative errno of disk.h. */
+int drive_attach_error(struct node *n) NONNULL CHECKED;
 
 /* The kernel's pages of the file, by how it was opened: answers of open. */
 struct fuse_open_answer {

@@ -44,11 +44,11 @@ static int
 check_owner(const struct root *root, const struct stat *st)
 {
 	if (!S_ISREG(st->st_mode)) {
-		log_error("%s is not a regular file", root->name);
+		log_debug("%s is not a regular file", root->name);
 		return -EKEYREJECTED;
 	}
 	if (st->st_uid != 0 && st->st_uid != geteuid()) {
-		log_error("%s belongs to user %lu, who is neither root nor "
+		log_debug("%s belongs to user %lu, who is neither root nor "
 			  "this user",
 			  root->name, (unsigned long)st->st_uid);
 		return -EPERM;
@@ -68,12 +68,12 @@ check_keyfile(const struct root *root, int fd)
 	if (r < 0)
 		return r;
 	if (st.st_mode & (S_IRWXG | S_IRWXO)) {
-		log_error("%s can be read or written by others: chmod 600 it",
+		log_debug("%s can be read or written by others: chmod 600 it",
 			  root->name);
 		return -EPERM;
 	}
 	if (st.st_size != KEY_LEN) {
-		log_error("%s is %lld bytes long, a root key is %d", root->name,
+		log_debug("%s is %lld bytes long, a root key is %d", root->name,
 			  (long long)st.st_size, KEY_LEN);
 		return -EKEYREJECTED;
 	}
@@ -92,7 +92,7 @@ open_file(const struct root *root, const char *hint, int *ret_fd)
 	if (*ret_fd >= 0)
 		return 0;
 	r = errno == ENOENT || errno == ENOTDIR ? -ENOKEY : -errno;
-	log_error("%s %s", root->name,
+	log_debug("%s %s", root->name,
 		  r == -ENOKEY ? hint : "cannot be opened");
 	return r;
 }
@@ -190,14 +190,14 @@ name_credential(const struct settings *s, struct root *root)
 	(void)snprintf(root->name, sizeof(root->name), CREDENTIAL_NAME "%s",
 		       name);
 	if (!dir || dir[0] != '/') {
-		log_error("%s is missing: systemd has given this process none "
+		log_debug("%s is missing: systemd has given this process none "
 			  "(LoadCredential=, LoadCredentialEncrypted=)",
 			  root->name);
 		return -ENOKEY;
 	}
 	if (strchr(name, '/') || strcmp(name, ".") == 0 ||
 	    strcmp(name, "..") == 0) {
-		log_error("%s: that is no name of a credential", root->name);
+		log_debug("%s: that is no name of a credential", root->name);
 		return -ENOKEY;
 	}
 	n = snprintf(root->path, sizeof(root->path), "%s/%s", dir, name);
@@ -218,11 +218,11 @@ check_credential(const struct root *root, int fd, size_t *ret_len)
 	if (r < 0)
 		return r;
 	if (st.st_mode & S_IRWXO) {
-		log_error("%s can be read or written by others", root->name);
+		log_debug("%s can be read or written by others", root->name);
 		return -EPERM;
 	}
 	if (st.st_size < KEY_LEN || st.st_size > CREDENTIAL_MAX) {
-		log_error("%s is %lld bytes long, and must have from %d to %d",
+		log_debug("%s is %lld bytes long, and must have from %d to %d",
 			  root->name, (long long)st.st_size, KEY_LEN,
 			  CREDENTIAL_MAX);
 		return -EKEYREJECTED;

@@ -8,7 +8,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-#include <sealdisk/secret.h>
+#include <sealdisk/ioctl.h>
 
 /* The disk's path in the mount of the store. */
 static int
@@ -44,25 +44,26 @@ refuse_second(const char *name, const char *path)
 			"attach %s: it is %s already", name, loops.dev[0]);
 }
 
-/*
- * The mount says EIO for whatever does not verify.  Where it is the descriptor
- * itself, that can be told, for one more call of the KMS.
- */
+/* An open says EIO for whatever does not verify; the daemon knows more. */
 static int
-why_eio(struct cmd_env *e, const char *name)
+why_eio(const char *path)
 {
-	CLEANUP(key_wipe) struct key dk = { { 0 } };
-	struct descriptor d;
-	int r;
+	CLEANUP(close_fdp) int fd = -1;
+	struct sd_ioc_stats stats;
+	char info[PATH_MAX];
 
-	if (kms_open(&e->settings, &e->kms) < 0)
+	if (cmd_info_path(path, info) < 0)
 		return -EIO;
-	r = catalog_load_verified(e->catalog, e->kms, DESC_DISK, name, &d, &dk);
-	return r < 0 ? r : -EIO;
+	fd = open(info, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || ioctl(fd, SD_IOC_STATS, &stats) < 0 ||
+	    stats.attach_error == 0 || stats.attach_error > INT_MAX)
+		return -EIO;
+	return -(int)stats.attach_error;
 }
 
 static int
-fail_open(struct cmd_env *e, const struct descriptor *d, int err)
+fail_open(struct cmd_env *e, const struct descriptor *d, const char *path,
+	  int err)
 {
 	struct lock_owner owner;
 	char text[PATH_MAX + 512];
@@ -75,12 +76,12 @@ fail_open(struct cmd_env *e, const struct descriptor *d, int err)
 				d->name);
 	}
 	if (err == -EIO)
-		err = why_eio(e, d->name);
-	if (err == -EIO)
-		return cmd_fail(err, "it cannot be read, or does not verify",
-				"the log of the mount's daemon says what",
-				"attach %s", d->name);
-	return cmd_fail(err, NULL, NULL, "attach %s", d->name);
+		err = why_eio(path);
+	return cmd_fail(err, NULL,
+			exit_status(err) == 6 || err == -EIO
+			    ? "the log of the mount's daemon says what"
+			    : NULL,
+			"attach %s", d->name);
 }
 
 static int
@@ -92,7 +93,7 @@ set_up(struct cmd_env *e, const struct descriptor *d, const char *path, bool ro,
 
 	fd = open(path, (ro ? O_RDONLY : O_RDWR) | O_DIRECT | O_CLOEXEC);
 	if (fd < 0)
-		return fail_open(e, d, -errno);
+		return fail_open(e, d, path, -errno);
 	r = loop_attach(fd, path, d->sector_size, ro, ret);
 	if (r < 0)
 		return cmd_fail(r, NULL,

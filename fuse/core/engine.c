@@ -21,7 +21,7 @@
 #define SWEEP_FILES 64
 
 void
-fault_log(struct disk *d, const char *fmt, ...)
+fault_log_at(struct disk *d, const char *file, int line, const char *fmt, ...)
 {
 	char text[1024];
 	va_list ap;
@@ -30,7 +30,8 @@ fault_log(struct disk *d, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	log_error("disk %s: integrity: %s", d->desc.name, text);
+	log_at(LOG_ERROR, file, line, "disk %s: integrity: %s", d->desc.name,
+	       text);
 }
 
 /* ---- scratch ---- */

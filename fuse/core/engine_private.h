@@ -551,8 +551,10 @@ int group_write(struct disk *d, struct scratch *s, const void *buf, size_t len,
 int group_zero(struct disk *d, struct scratch *s, uint64_t off, size_t len)
     NONNULL CHECKED;
 
-/* An integrity fault: counted and logged where it is found. */
-void fault_log(struct disk *d, const char *fmt, ...)
-    __attribute__((__format__(__printf__, 2, 3)));
+/* An integrity fault: counted and logged where it is found, so that many of one
+ * kind do not keep those of another out of the log. */
+void fault_log_at(struct disk *d, const char *file, int line, const char *fmt,
+		  ...) __attribute__((__format__(__printf__, 4, 5)));
+#define fault_log(d, ...) fault_log_at(d, __FILE__, __LINE__, __VA_ARGS__)
 
 #endif

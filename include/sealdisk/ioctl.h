@@ -36,7 +36,10 @@ struct sd_ioc_stats {
 	uint64_t faults, repairs;
 	uint64_t allocated, dirty_groups, chunks_open;
 	uint64_t failed, unclean;
-	uint64_t reserved[15];
+	/* Why the last attach failed, where a client of the mount saw EIO alone:
+	 * the errno of fuse/core/disk.h (EBADMSG, EUCLEAN, ...); 0: it did not. */
+	uint64_t attach_error;
+	uint64_t reserved[14];
 };
 #define SD_IOC_STATS _IOR(SD_IOC_TYPE, 2, struct sd_ioc_stats)
 
