@@ -50,7 +50,7 @@ struct drive {
 	 * pages that the kernel has are those of the disk. */
 	unsigned n_direct, n_cached;
 	bool pages;
-	int64_t idle_ms; /* monotonic: when the last user went */
+	int64_t idle_ms;  /* monotonic: when the last user went */
 	int attach_error; /* what the last attach said */
 	/* guarded by fs->lock: the list of drives that hold a disk */
 	struct drive *next, *prev;

@@ -93,8 +93,8 @@ const struct command commands[] = {
 	{ "umount", cmd_umount, 1, 1, "MOUNTPOINT", "unmount a store", NULL,
 	  NULL },
 	{ "unlock", cmd_unlock, 1, 1, "NAME",
-	  "break the lock that another host, now off, has left on a disk",
-	  NULL, NULL },
+	  "break the lock that another host, now off, has left on a disk", NULL,
+	  NULL },
 	{ NULL, NULL, 0, 0, NULL, NULL, NULL, NULL },
 };
 

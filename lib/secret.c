@@ -50,14 +50,15 @@ secret_wipe_registers(void)
 {
 #if defined(__x86_64__)
 	if (!__builtin_cpu_supports("avx")) {
-		__asm__ volatile("pxor %xmm0, %xmm0\n\tpxor %xmm1, %xmm1\n\t"
-				 "pxor %xmm2, %xmm2\n\tpxor %xmm3, %xmm3\n\t"
-				 "pxor %xmm4, %xmm4\n\tpxor %xmm5, %xmm5\n\t"
-				 "pxor %xmm6, %xmm6\n\tpxor %xmm7, %xmm7\n\t"
-				 "pxor %xmm8, %xmm8\n\tpxor %xmm9, %xmm9\n\t"
-				 "pxor %xmm10, %xmm10\n\tpxor %xmm11, %xmm11\n\t"
-				 "pxor %xmm12, %xmm12\n\tpxor %xmm13, %xmm13\n\t"
-				 "pxor %xmm14, %xmm14\n\tpxor %xmm15, %xmm15");
+		__asm__ volatile(
+		    "pxor %xmm0, %xmm0\n\tpxor %xmm1, %xmm1\n\t"
+		    "pxor %xmm2, %xmm2\n\tpxor %xmm3, %xmm3\n\t"
+		    "pxor %xmm4, %xmm4\n\tpxor %xmm5, %xmm5\n\t"
+		    "pxor %xmm6, %xmm6\n\tpxor %xmm7, %xmm7\n\t"
+		    "pxor %xmm8, %xmm8\n\tpxor %xmm9, %xmm9\n\t"
+		    "pxor %xmm10, %xmm10\n\tpxor %xmm11, %xmm11\n\t"
+		    "pxor %xmm12, %xmm12\n\tpxor %xmm13, %xmm13\n\t"
+		    "pxor %xmm14, %xmm14\n\tpxor %xmm15, %xmm15");
 		return;
 	}
 	__asm__ volatile("vzeroall");

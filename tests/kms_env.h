@@ -122,17 +122,19 @@ env_try_open(struct env *e)
 static inline int
 env_init_by(struct env *e, const char *text)
 {
-	CLEANUP(close_fdp) int fd = set_passphrase(&e->s, text);
+	int fd = set_passphrase(&e->s, text), r = env_init(e);
 
-	return env_init(e);
+	(void)close(fd);
+	return r;
 }
 
 static inline int
 env_try_by(struct env *e, const char *text)
 {
-	CLEANUP(close_fdp) int fd = set_passphrase(&e->s, text);
+	int fd = set_passphrase(&e->s, text), r = env_try_open(e);
 
-	return env_try_open(e);
+	(void)close(fd);
+	return r;
 }
 
 static inline int

@@ -251,7 +251,7 @@ check 'the rest is served' test "$(first "$DISKS/a")" = again
 stop_daemon
 
 note 'lingering'
-start_daemon -o linger=2
+start_daemon -o linger=4
 s=$(session a)
 for _ in 1 2 3; do
 	first "$DISKS/a" >/dev/null

@@ -17,8 +17,9 @@ tidy() {
 		! compgen -G "$T/sealdisk-*" >/dev/null
 }
 
+# The brackets keep grep from finding itself.
 no_daemon() {
-	! grep -lzF "$T/sealdisk-" /proc/[0-9]*/cmdline 2>/dev/null | grep -q .
+	! grep -qz "$T/[s]ealdisk-" /proc/[0-9]*/cmdline 2>/dev/null
 }
 
 lineages() {

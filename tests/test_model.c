@@ -44,9 +44,9 @@ struct maybe {
 struct model {
 	char name[8];
 	struct disk *d;
-	uint64_t size;	    /* as it is */
+	uint64_t size;      /* as it is */
 	uint64_t safe_size; /* as of the last flush */
-	uint8_t *cur;	    /* MAX_SIZE */
+	uint8_t *cur;       /* MAX_SIZE */
 	struct maybe maybe[MAX_BLOCKS];
 	bool touched[MAX_BLOCKS]; /* since the last flush */
 };
@@ -287,7 +287,8 @@ adopt(struct engine_env *v, struct model *m)
 			found |= m->maybe[b].hash[i] == h;
 		if (n == BLOCK && !found)
 			fail_msg("disk %s: block %" PRIu64 " holds nothing "
-				 "that was written to it", m->name, b);
+				 "that was written to it",
+				 m->name, b);
 		maybe_set(&m->maybe[b], h);
 		m->touched[b] = false;
 	}

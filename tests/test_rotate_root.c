@@ -161,26 +161,30 @@ place_ready(struct place *p)
 static int
 place_try(struct place *p)
 {
-	CLEANUP(close_fdp) int fd = place_ready(p);
+	int fd = place_ready(p), r = try_open(&p->s);
 
-	return try_open(&p->s);
+	(void)close(fd);
+	return r;
 }
 
 static void
 place_open(struct env *e, struct place *p)
 {
-	CLEANUP(close_fdp) int fd = place_ready(p);
+	int fd = place_ready(p);
 
 	assert_ok(kms_open(&p->s, &e->k));
+	(void)close(fd);
 }
 
 static int
 place_change(struct place *from, struct place *to)
 {
-	CLEANUP(close_fdp) int fd = place_ready(from);
-	CLEANUP(close_fdp) int fd2 = place_ready(to);
+	int fd = place_ready(from), fd2 = place_ready(to);
+	int r = change_root(&from->s, &to->s);
 
-	return change_root(&from->s, &to->s);
+	(void)close(fd);
+	(void)close(fd2);
+	return r;
 }
 
 static const char *const kinds[] = { "keyfile", "passphrase", "credential" };

@@ -190,8 +190,7 @@ copy_image(const char *op, const struct copy_end *from,
 	   const struct copy_end *to, uint64_t size, bool *ret_reading)
 {
 	CLEANUP(progress_freep)
-	struct progress *p =
-	    progress_new(cmd_globals.progress, op, size, "B");
+	struct progress *p = progress_new(cmd_globals.progress, op, size, "B");
 	struct copy c = { .from = from, .to = to, .progress = p };
 	int r;
 

@@ -15,12 +15,12 @@
 
 /* In the order in which they are told. */
 static doctor_check *const checks[] = {
-	doctor_dead,	   doctor_disks,     doctor_itself,   doctor_keystore,
-	doctor_root_key,   doctor_together,  doctor_network,  doctor_space,
-	doctor_dumps,	   doctor_swap,	     doctor_slice,    doctor_old,
-	doctor_loops,	   doctor_aes,	     doctor_kernel,   doctor_background,
-	doctor_readahead,  doctor_dirty,     doctor_files,    doctor_memory,
-	doctor_flusher,	   doctor_fstab,
+	doctor_dead,      doctor_disks,    doctor_itself,  doctor_keystore,
+	doctor_root_key,  doctor_together, doctor_network, doctor_space,
+	doctor_dumps,     doctor_swap,     doctor_slice,   doctor_old,
+	doctor_loops,     doctor_aes,      doctor_kernel,  doctor_background,
+	doctor_readahead, doctor_dirty,    doctor_files,   doctor_memory,
+	doctor_flusher,   doctor_fstab,
 };
 
 #define LEN(a) (sizeof(a) / sizeof((a)[0]))
@@ -46,10 +46,9 @@ doctor_add(struct doctor *d, enum doctor_severity s,
 		if (*p & 0x80)
 			*p = '?';
 	(void)json_array_append_new(
-	    d->findings,
-	    json_pack("{ss ss ss ss ss}", "severity", names[s], "check",
-		      w->check, "what", what, "costs", w->costs, "mend",
-		      w->mend));
+	    d->findings, json_pack("{ss ss ss ss ss}", "severity", names[s],
+				   "check", w->check, "what", what, "costs",
+				   w->costs, "mend", w->mend));
 }
 
 static void
@@ -146,13 +145,14 @@ bool
 doctor_find_line(const char *text, const char *key, char *ret, size_t cap)
 {
 	size_t len = strlen(key);
+	const char *next;
 
-	while (text && strncmp(text, key, len) != 0) {
-		text = strchr(text, '\n');
-		text = text ? text + 1 : NULL;
+	while (strncmp(text, key, len) != 0) {
+		next = strchr(text, '\n');
+		if (!next)
+			return false;
+		text = next + 1;
 	}
-	if (!text)
-		return false;
 	text += len;
 	text += strspn(text, " \t");
 	len = strcspn(text, " \t\n");

@@ -61,7 +61,8 @@ bool doctor_path(const struct doctor *d, char ret[static PATH_MAX],
     __attribute__((__format__(__printf__, 3, 4), __nonnull__));
 /* A small file without its last line feed.  False: it cannot be read. */
 bool doctor_read(const struct doctor *d, char *ret, size_t cap, const char *fmt,
-		 ...) __attribute__((__format__(__printf__, 4, 5), __nonnull__));
+		 ...)
+    __attribute__((__format__(__printf__, 4, 5), __nonnull__));
 /* The value of the line that begins with ${key}, after blanks, up to blanks. */
 bool doctor_find_line(const char *text, const char *key, char *ret, size_t cap)
     __attribute__((__nonnull__));

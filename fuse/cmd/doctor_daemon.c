@@ -99,8 +99,9 @@ look_files(struct doctor *d, const struct doctor_fs *fs)
 	unsigned long long n;
 
 	if (limit_of(d, fs->daemon, "Max open files", &n) && n < FILES_ENOUGH)
-		doctor_add(d, WARNING, &w, "the daemon of %s may open %llu "
-					   "files only",
+		doctor_add(d, WARNING, &w,
+			   "the daemon of %s may open %llu "
+			   "files only",
 			   fs->where, n);
 }
 

@@ -41,7 +41,7 @@ bool
 doctor_is_network(const struct doctor_fs *fs)
 {
 	static const char *const types[] = {
-		"nfs", "nfs4",	 "cifs",  "smb3", "9p",	 "ceph",
+		"nfs", "nfs4",   "cifs",  "smb3", "9p",  "ceph",
 		"afs", "lustre", "ocfs2", "gfs2", "ncp", "virtiofs",
 	};
 
@@ -60,8 +60,7 @@ doctor_fs_of(const struct doctor *d, const char *path)
 	/* Of two at one place the later one hides the other. */
 	for (size_t i = 0; i < d->n_fs; i++)
 		if (doctor_is_below(path, d->fs[i].where) &&
-		    (!best ||
-		     strlen(d->fs[i].where) >= strlen(best->where)))
+		    (!best || strlen(d->fs[i].where) >= strlen(best->where)))
 			best = &d->fs[i];
 	return best;
 }

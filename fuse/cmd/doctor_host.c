@@ -26,8 +26,9 @@ doctor_kernel(struct doctor *d)
 	    sscanf(text, "%d.%d", &major, &minor) == 2 &&
 	    (major < KERNEL_MAJOR ||
 	     (major == KERNEL_MAJOR && minor < KERNEL_MINOR)))
-		doctor_add(d, WARNING, &w, "the kernel is Linux %s, older "
-					   "than %d.%d",
+		doctor_add(d, WARNING, &w,
+			   "the kernel is Linux %s, older "
+			   "than %d.%d",
 			   text, KERNEL_MAJOR, KERNEL_MINOR);
 }
 
@@ -105,8 +106,8 @@ doctor_swap(struct doctor *d)
 			continue;
 		cmd_unescape(path);
 		if (!swap_is_safe(d, path, type))
-			doctor_add(d, WARNING, &w, "swap on %s is not encrypted",
-				   path);
+			doctor_add(d, WARNING, &w,
+				   "swap on %s is not encrypted", path);
 	}
 	if (f)
 		(void)fclose(f);
@@ -124,9 +125,8 @@ static bool
 read_line(const char *text, struct line *l)
 {
 	text += strspn(text, " \t");
-	if (*text == '#' ||
-	    sscanf(text, "%4095s %4095s %63s %4095s", l->spec, l->where,
-		   l->type, l->options) != 4)
+	if (*text == '#' || sscanf(text, "%4095s %4095s %63s %4095s", l->spec,
+				   l->where, l->type, l->options) != 4)
 		return false;
 	cmd_unescape(l->spec);
 	cmd_unescape(l->where);

@@ -19,9 +19,10 @@
 #include "place.h"
 #include "qemu.h"
 
-struct export {
+struct export
+{
 	struct cmd_env e;
-	const char *file; /* as given */
+	const char *file;   /* as given */
 	char out[PATH_MAX]; /* absolute */
 	int fd;
 	bool made; /* the file is there, and ours */
@@ -160,14 +161,15 @@ make_file(struct export *x)
 	int r = absolute(x->file, x->out);
 
 	if (r == 0) {
-		x->fd = open(x->out, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC,
-			     0600);
+		x->fd =
+		    open(x->out, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 		r = x->fd < 0 ? -errno : 0;
 	}
 	x->made = r == 0;
 	if (r == -EEXIST)
-		return cmd_fail(r, NULL, "an image is never written over "
-					 "another file; name a new one",
+		return cmd_fail(r, NULL,
+				"an image is never written over "
+				"another file; name a new one",
 				"export %s to %s", x->d.name, x->file);
 	return r < 0 ? fail(x, false, r) : 0;
 }

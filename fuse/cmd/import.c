@@ -257,11 +257,10 @@ print(const struct import *im)
 	if (!cmd_globals.json)
 		return 0;
 	uuid_format(&im->d.uuid, uuid);
-	return cmd_print_json(json_pack("{ss ss sI ss ss}", "name", im->d.name,
-					"uuid", uuid, "size",
-					(json_int_t)im->d.size, "key_id",
-					k ? k->dk.key_id : "", "format",
-					im->format));
+	return cmd_print_json(
+	    json_pack("{ss ss sI ss ss}", "name", im->d.name, "uuid", uuid,
+		      "size", (json_int_t)im->d.size, "key_id",
+		      k ? k->dk.key_id : "", "format", im->format));
 }
 
 int

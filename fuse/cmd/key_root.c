@@ -192,7 +192,7 @@ fail(const struct change *c, int err, bool new)
 				"it may be needed: name another with "
 				"--root-file",
 				"kms change-root: %s", root);
-	if (new && key_is_of_root(err))
+	if (new &&key_is_of_root(err))
 		return fail_root(&c->to, err);
 	return cmd_fail_kms(&c->from, err);
 }

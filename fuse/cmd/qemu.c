@@ -283,8 +283,8 @@ names_another(const json_t *info, const char *file)
 	size_t i;
 
 	other = json_string_value(json_object_get(info, "backing-filename"));
-	data = json_object_get(json_object_get(info, "format-specific"),
-			       "data");
+	data =
+	    json_object_get(json_object_get(info, "format-specific"), "data");
 	if (!other)
 		other = json_string_value(json_object_get(data, "data-file"));
 	extents = json_object_get(data, "extents");
@@ -324,8 +324,8 @@ check_info(const json_t *info, const char *file, uint64_t *ret)
 int
 qemu_size(const char *file, const char *format, uint64_t *ret)
 {
-	const char *const args[] = { "info", "-f",   format, "--output=json",
-				     file,   NULL };
+	const char *const args[] = { "info",          "-f", format,
+				     "--output=json", file, NULL };
 	CLEANUP(free_memp) struct text *t = calloc(1, sizeof(*t));
 	CLEANUP(cmd_json_freep) json_t *info = NULL;
 	int r;
@@ -367,9 +367,9 @@ take_percent(const char *text, size_t len, void *arg)
 		p->len = 0;
 		if (p->progress && sscanf(p->text, " (%lf", &part) == 1 &&
 		    part >= 0 && part <= 100)
-			progress_update(p->progress,
-					(uint64_t)(part * 0.01 *
-						   (double)p->size));
+			progress_update(
+			    p->progress,
+			    (uint64_t)(part * 0.01 * (double)p->size));
 	}
 }
 
@@ -391,10 +391,10 @@ qemu_to_disk(const char *file, const char *format, const char *disk,
 	/* The disk is new.  Without the page cache, several at once, in any
 	 * order: nothing reads it meanwhile. */
 	const char *const args[] = {
-		"convert", "-p", "-n",	 "--target-is-zero",
-		"-W",	   "-m", "8",	 "-t",
-		"none",	   "-f", format, "-O",
-		"raw",	   file, disk,	 NULL,
+		"convert", "-p", "-n",   "--target-is-zero",
+		"-W",      "-m", "8",    "-t",
+		"none",    "-f", format, "-O",
+		"raw",     file, disk,   NULL,
 	};
 
 	return convert(file, args, size);
@@ -408,11 +408,21 @@ qemu_from_disk(const char *disk, const char *file, const char *format,
 	 * heads and sectors come to. */
 	bool vpc = strcmp(format, "vpc") == 0;
 	const char *const args[] = {
-		"convert", "-p",  "-T",	  "none",
-		"-t",	   "writeback", "-f",	  "raw",
-		"-O",	   format, vpc ? "-o" : disk,
+		"convert",
+		"-p",
+		"-T",
+		"none",
+		"-t",
+		"writeback",
+		"-f",
+		"raw",
+		"-O",
+		format,
+		vpc ? "-o" : disk,
 		vpc ? "subformat=dynamic,force_size=on" : file,
-		vpc ? disk : NULL, file, NULL,
+		vpc ? disk : NULL,
+		file,
+		NULL,
 	};
 
 	return convert(file, args, size);

@@ -149,11 +149,11 @@ print_json(const struct sample *s)
 }
 
 static const char *const heading[] = {
-	"NAME",	   "READ",  "WRITTEN", "READS",	 "WRITES", "FLUSHES",
+	"NAME",    "READ",  "WRITTEN", "READS",  "WRITES", "FLUSHES",
 	"COMMITS", "DIRTY", "CHUNKS",  "FAULTS", "STATE",
 };
 static const char *const live_heading[] = {
-	"NAME",	    "READ/s", "WRITE/s", "READS/s", "WRITES/s", "FLUSHES/s",
+	"NAME",      "READ/s", "WRITE/s", "READS/s", "WRITES/s", "FLUSHES/s",
 	"COMMITS/s", "DIRTY",  "CHUNKS",  "FAULTS",  "STATE",
 };
 #define N_COLUMNS (sizeof(heading) / sizeof(heading[0]))
@@ -162,10 +162,11 @@ static int
 add_row(struct cmd_table *t, const struct row *r, bool live)
 {
 	const struct sd_ioc_stats *s = live ? &r->rate : &r->now;
-	const uint64_t numbers[] = { s->reads,	     s->writes,
-				     s->flushes,     s->commits,
-				     r->now.dirty_groups, r->now.chunks_open,
-				     r->now.faults };
+	const uint64_t numbers[] = {
+		s->reads,     s->writes,           s->flushes,
+		s->commits,   r->now.dirty_groups, r->now.chunks_open,
+		r->now.faults
+	};
 	char size[2][16], text[7][24];
 	const char *cells[N_COLUMNS] = { r->name, size[0], size[1] };
 
@@ -232,8 +233,8 @@ fill_rates(struct sample *s, const struct sample *before)
 
 	for (size_t i = 0; i < s->n && ns > 0 && before->n > 0; i++) {
 		struct row *r = &s->rows[i];
-		const struct row *old = bsearch(r, before->rows, before->n,
-						sizeof(*old), by_name);
+		const struct row *old =
+		    bsearch(r, before->rows, before->n, sizeof(*old), by_name);
 		const struct sd_ioc_stats *n = &r->now, *o;
 
 		if (!old)
@@ -360,10 +361,9 @@ cmd_top(int argc, char **argv)
 	(void)snprintf(hint, sizeof(hint),
 		       "`sealdisk mount %s MOUNTPOINT` mounts it", e.path);
 	if (r < 0)
-		return cmd_fail(r,
-				r == -ENOENT ? "the store is not mounted"
-					     : NULL,
-				hint, "top");
+		return cmd_fail(
+		    r, r == -ENOENT ? "the store is not mounted" : NULL, hint,
+		    "top");
 	if (!once && !cmd_globals.json && isatty(STDOUT_FILENO)) {
 		r = run_on_terminal(mnt);
 	} else {

@@ -156,8 +156,7 @@ chunk_free(struct cache *c, struct chunk *ch)
 
 /* Take ${c} out of its bucket; the shard's mutex is held. */
 static bool
-chunk_unlink(struct cache *ca, struct shard *sh, uint64_t hash,
-	     struct chunk *c)
+chunk_unlink(struct cache *ca, struct shard *sh, uint64_t hash, struct chunk *c)
 {
 	struct chunk **pp = chunk_bucket(ca, sh, hash);
 

@@ -228,8 +228,7 @@ page_alloc(struct cache *ca)
 
 /* All but what page_init() made once for all. */
 static void
-page_reset(struct page *p, struct layer *l, enum page_kind kind,
-	   uint64_t index)
+page_reset(struct page *p, struct layer *l, enum page_kind kind, uint64_t index)
 {
 	p->hash_next = NULL;
 	p->refs = 1;

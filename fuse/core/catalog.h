@@ -90,8 +90,8 @@ struct disk_params {
  */
 int catalog_create(struct catalog *c, struct kms *kms,
 		   const struct disk_params *p, struct descriptor *ret,
-		   struct key *ret_dk)
-    __attribute__((__nonnull__(1, 2, 3, 4))) CHECKED;
+		   struct key *ret_dk) __attribute__((__nonnull__(1, 2, 3, 4)))
+CHECKED;
 
 /**
  * catalog_rename(c, d, dk, to): give the disk another name.  The caller holds
@@ -128,8 +128,9 @@ struct lock_owner {
 	char host[256], boot_id[40], mount_point[4096];
 	long pid;
 	int64_t since;
-	bool this_host;  /* host and boot id are ours */
-	bool other_host; /* neither is: another machine, as far as can be told */
+	bool this_host; /* host and boot id are ours */
+	bool
+	    other_host; /* neither is: another machine, as far as can be told */
 };
 /* -ENOENT: nobody holds it. */
 int catalog_disk_owner(struct catalog *c, const struct uuid *uuid,

@@ -68,8 +68,8 @@ same_but_layer(const char *name, bool is_dir, void *arg)
 	    strcmp(name + 16, se->name + 16) != 0)
 		return 0;
 	memset(&se->creator, 0, sizeof(se->creator));
-	if (name[7] != '-' || hex_decode(strndupa(name + 8, 8),
-					 se->creator.bytes, 4) < 0)
+	if (name[7] != '-' ||
+	    hex_decode(strndupa(name + 8, 8), se->creator.bytes, 4) < 0)
 		return 0;
 	return 1;
 }
@@ -110,7 +110,8 @@ open_file(struct chunk *c, struct store_file **ret)
 		r = st->ops->open(st, path, true, ret);
 	if (r == -ENOENT) {
 		chunk_name(c, path);
-		fault_log(d, "%s: the map names this chunk, but it is not there",
+		fault_log(d,
+			  "%s: the map names this chunk, but it is not there",
 			  path);
 		return -EUCLEAN;
 	}
@@ -222,9 +223,15 @@ static int
 initial_content(struct chunk *c, struct scratch *s, enum entry_state state)
 {
 	struct disk *d = c->layer->disk;
-	struct super su = { c->cipher,	d->e->meta.uuid, c->layer->ref.lineage,
-			    c->layer->meta.key, c->layer->ref.layer,
-			    d->session, c->index, { 0 }, time(NULL) };
+	struct super su = { c->cipher,
+			    d->e->meta.uuid,
+			    c->layer->ref.lineage,
+			    c->layer->meta.key,
+			    c->layer->ref.layer,
+			    d->session,
+			    c->index,
+			    { 0 },
+			    time(NULL) };
 	struct page_head h = { PAGE_GROUP, 0, 1, d->session, c->cipher, 0 };
 	union page_body body;
 	uint8_t *pages = s->run + SUPER_LEN;

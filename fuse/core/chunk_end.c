@@ -28,8 +28,7 @@ chunk_die(struct chunk *c, bool count)
 		}
 		pthread_rwlock_rdlock(&p->lock);
 		if (count)
-			atomic_fetch_sub(&d->allocated,
-					 slots_count(&p->used));
+			atomic_fetch_sub(&d->allocated, slots_count(&p->used));
 		pthread_rwlock_unlock(&p->lock);
 		page_unhash(p);
 		page_put(p);
@@ -150,13 +149,13 @@ chunk_count(struct chunk *c, struct scratch *s, unsigned mask)
 		if (!(mask >> g & 1))
 			continue;
 		for (unsigned i = 0; i < 2; i++)
-			ok[i] = f->st->ops->read(f, s->temp, PAGE_LEN,
-						 SUPER_LEN +
-						     page_offset(g, i)) == 0 &&
-				page_decode(s->temp, c->keys + KEY_LEN,
-					    PAGE_GROUP,
-					    c->index * CHUNK_GROUPS + g, &h[i],
-					    &b[i]) == 0;
+			ok[i] =
+			    f->st->ops->read(f, s->temp, PAGE_LEN,
+					     SUPER_LEN + page_offset(g, i)) ==
+				0 &&
+			    page_decode(s->temp, c->keys + KEY_LEN, PAGE_GROUP,
+					c->index * CHUNK_GROUPS + g, &h[i],
+					&b[i]) == 0;
 		if (!ok[0] && !ok[1])
 			continue;
 		w = !ok[0] || (ok[1] && page_newer(&h[1], &h[0]));
@@ -219,8 +218,10 @@ copy_block(struct chunk *from, struct chunk *to, struct scratch *s,
 static int
 write_both(struct page *q)
 {
-	struct page_head h = { PAGE_GROUP, q->index, 1, q->disk->session,
-			       q->chunk->cipher, slots_count(&q->used) };
+	struct page_head h = {
+		PAGE_GROUP,       q->index,         1,
+		q->disk->session, q->chunk->cipher, slots_count(&q->used)
+	};
 	uint8_t raw[PAGE_LEN];
 	int r;
 

@@ -82,8 +82,8 @@ commit_free(struct commit *c)
 
 /* ---- what is dirty ---- */
 
-/* With the disk's mutex held.  The pages of a disk that failed stay dirty until it is detached; what they
- * take must not hold up the others for ever. */
+/* With the disk's mutex held.  The pages of a disk that failed stay dirty until
+ * it is detached; what they take must not hold up the others for ever. */
 static void
 pin(struct disk *d)
 {
@@ -185,7 +185,7 @@ commit_ask(struct disk *d)
 static int
 encode_image(struct page *p, uint8_t raw[static PAGE_LEN])
 {
-	struct page_head h = { p->kind,	  p->index,  p->generation + 1,
+	struct page_head h = { p->kind,          p->index,  p->generation + 1,
 			       p->disk->session, p->cipher, p->seals };
 	struct store_file *f;
 	const uint8_t *key;
@@ -670,8 +670,8 @@ commit_drop(struct disk *d)
 
 	for (unsigned i = 0; i < 3; i++)
 		while (!link_empty(lists[i])) {
-			struct page *p = LINK_OWNER(lists[i]->next,
-						    struct page, dirty_link);
+			struct page *p =
+			    LINK_OWNER(lists[i]->next, struct page, dirty_link);
 
 			link_remove(&p->dirty_link);
 			atomic_store(&p->dirty, false);

@@ -107,7 +107,8 @@ lock_and_load(struct disk *d, const char *name, char **ret_text,
 	return r;
 }
 
-/* One Decrypt a DK; a disk that was not cloned with a key of its own has one. */
+/* One Decrypt a DK; a disk that was not cloned with a key of its own has one.
+ */
 static int
 unwrap_dks(struct disk *d)
 {

@@ -25,8 +25,8 @@ struct disk;
 
 /*
  * A thread's own cipher handles and buffers: the read and write path allocates
- * nothing.  scratch_wipe() overwrites all plaintext and keys that it holds; only
- * the thread that uses it may call that, between two calls of the engine.
+ * nothing.  scratch_wipe() overwrites all plaintext and keys that it holds;
+ * only the thread that uses it may call that, between two calls of the engine.
  */
 struct scratch;
 int scratch_new(struct scratch **ret) NONNULL CHECKED;
@@ -36,12 +36,12 @@ DEFINE_CLEANUP(struct scratch, scratch_free)
 
 struct engine_options {
 	const char *mount_point; /* for the lock's owner; "" for a command */
-	uint64_t cache_size;	 /* bytes of cached pages; 0: the default */
-	unsigned commit_ms;	 /* age at which a write is committed; 0: 5000 */
-	unsigned quiet_ms;	 /* mirror after; 0: 3000; punching 20 times it */
-	unsigned seal_limit;	 /* seals of a group before its chunk gets a new
-				  * key; 0: what format.md allows */
-	bool manual;		 /* tests: no background thread */
+	uint64_t cache_size;     /* bytes of cached pages; 0: the default */
+	unsigned commit_ms;  /* age at which a write is committed; 0: 5000 */
+	unsigned quiet_ms;   /* mirror after; 0: 3000; punching 20 times it */
+	unsigned seal_limit; /* seals of a group before its chunk gets a new
+			      * key; 0: what format.md allows */
+	bool manual;         /* tests: no background thread */
 };
 
 /**
@@ -120,7 +120,8 @@ void disk_descriptor(struct disk *d, struct descriptor *ret) NONNULL;
 /**
  * disk_update(d, fn, arg):
  * Change properties of an attached disk (uid, gid, mode, kind, category, ...):
- * ${fn} edits a copy and returns 0 or an error; the descriptor is then replaced.
+ * ${fn} edits a copy and returns 0 or an error; the descriptor is then
+ * replaced.
  */
 int disk_update(struct disk *d, int (*fn)(struct descriptor *desc, void *arg),
 		void *arg) __attribute__((__nonnull__(1, 2))) CHECKED;
@@ -139,13 +140,13 @@ int disk_rename(struct disk *d, const char *to) NONNULL CHECKED;
 struct disk_stats {
 	uint64_t reads, read_bytes, writes, write_bytes, zeros, flushes;
 	uint64_t commits, commit_errors;
-	uint64_t faults;     /* blocks or pages that did not verify */
-	uint64_t repairs;    /* settled, restored from the other copy */
-	uint64_t allocated;  /* bytes of data that the top layer's chunks hold */
+	uint64_t faults;    /* blocks or pages that did not verify */
+	uint64_t repairs;   /* settled, restored from the other copy */
+	uint64_t allocated; /* bytes of data that the top layer's chunks hold */
 	uint64_t dirty_groups;
 	uint64_t chunks_open;
-	bool failed;	     /* a sync has failed: read-only until attached again */
-	bool unclean;	     /* this attach followed an unclean stop */
+	bool failed;  /* a sync has failed: read-only until attached again */
+	bool unclean; /* this attach followed an unclean stop */
 };
 void disk_stats(struct disk *d, struct disk_stats *ret) NONNULL;
 

@@ -120,8 +120,8 @@ engine_open(struct store *st, struct kms *kms, const struct engine_options *opt,
 	if (r < 0)
 		return r;
 	e->meta = *catalog_meta(e->cat);
-	r = cache_init(&e->cache, opt->cache_size ? opt->cache_size
-						  : default_cache());
+	r = cache_init(&e->cache,
+		       opt->cache_size ? opt->cache_size : default_cache());
 	if (r == 0)
 		r = catalog_recover(e->cat, &bad);
 	if (r < 0)

@@ -84,7 +84,7 @@ link_move(struct link *from, struct link *to)
 	link_init(from);
 }
 #define LINK_OWNER(l, type, member)                                            \
-	((type *)(void *)((char *)(l) - offsetof(type, member)))
+	((type *)(void *)((char *)(l)-offsetof(type, member)))
 
 /* 256 bits: slots of a group. */
 struct slots {
@@ -149,13 +149,13 @@ struct page {
 	uint32_t seals;
 	atomic_bool dirty;    /* differs from what the last image says */
 	atomic_bool inflight; /* an image of it is being committed */
-	bool fresh;	      /* a map page that is in no file yet */
+	bool fresh;           /* a map page that is in no file yet */
 	atomic_bool same;     /* both copies hold generation `generation` */
 	bool drop_older; /* the copies differ: slots of both are in `prot` */
 	_Atomic int64_t touched; /* ms; last change */
-	struct link dirty_link;	 /* disk->dirty, or the commit's own list */
+	struct link dirty_link;  /* disk->dirty, or the commit's own list */
 	struct link commit_link; /* images under way */
-	struct link quiet_link;	 /* disk->quiet or disk->keep */
+	struct link quiet_link;  /* disk->quiet or disk->keep */
 	unsigned kept; /* freed slots with space, as counted in disk->kept */
 
 	/* a group's */
@@ -187,12 +187,12 @@ struct chunk {
 	uint8_t salt[12];
 	uint8_t cipher;
 	struct uuid creator;
-	uint8_t *keys; /* 64 bytes of secret memory: block key, MAC key */
-	atomic_bool dropped;  /* its cached pages were dropped in this session */
+	uint8_t *keys;       /* 64 bytes of secret memory: block key, MAC key */
+	atomic_bool dropped; /* its cached pages were dropped in this session */
 	atomic_bool unsynced; /* on disk->unsynced, holding a reference */
-	bool is_new;	      /* its folder is not synced yet */
-	bool made;	      /* by this object: no slot had space before */
-	bool dead;	      /* under lock: no map names it any more */
+	bool is_new;          /* its folder is not synced yet */
+	bool made;            /* by this object: no slot had space before */
+	bool dead;            /* under lock: no map names it any more */
 	uint64_t dead_seq;    /* commits begun when it died */
 	uint8_t uncounted;    /* of a dead one: groups that were not cached */
 	struct link sync_link;
@@ -209,7 +209,7 @@ struct shard {
 
 struct cache {
 	struct shard shards[SHARDS];
-	unsigned buckets; /* a shard, a power of two */
+	unsigned buckets;  /* a shard, a power of two */
 	struct page *page; /* the pool */
 	unsigned n_pages;
 	struct chunk *chunk;
@@ -235,7 +235,7 @@ struct layer {
 	struct disk *disk;
 	struct layer_ref ref;
 	struct layer_meta meta;
-	struct key *dk;	     /* one of disk->dks */
+	struct key *dk;      /* one of disk->dks */
 	struct key *map_key; /* secret memory */
 	struct store_file *map;
 	struct store_file *todo; /* of the top layer */
@@ -248,10 +248,10 @@ struct layer {
 
 struct scratch {
 	struct aead *aead;
-	uint8_t *run;	/* GROUP_LEN: sealed blocks on their way to the file */
+	uint8_t *run;   /* GROUP_LEN: sealed blocks on their way to the file */
 	uint8_t *block; /* one block, decrypted */
 	uint8_t *other; /* another one: the last of a request */
-	uint8_t *temp;	/* a third: of which a part is wanted; settling */
+	uint8_t *temp;  /* a third: of which a part is wanted; settling */
 };
 
 struct disk {
@@ -267,39 +267,39 @@ struct disk {
 	bool drop_cache; /* after an unclean stop: see format.md, "Attach" */
 	_Atomic uint64_t size;
 	atomic_bool size_dirty; /* grown by a write, descriptor not replaced */
-	atomic_bool failed;	/* a sync has failed */
-	atomic_uint pinned;	/* its part of cache->pinned */
+	atomic_bool failed;     /* a sync has failed */
+	atomic_uint pinned;     /* its part of cache->pinned */
 
 	pthread_mutex_t mutex;
-	pthread_cond_t wake;	   /* the background thread */
-	pthread_cond_t committed;  /* a commit ended */
-	struct link dirty;	   /* group pages */
-	struct link dirty_map;	   /* map pages */
-	struct link dirty_root;	   /* root pages */
-	struct link quiet;	   /* pages whose copies differ, oldest first */
-	struct link keep;	   /* mirrored groups with freed slots kept */
-	struct link unsynced;	   /* chunks */
-	struct link dead;	   /* chunks whose files are to go */
+	pthread_cond_t wake;      /* the background thread */
+	pthread_cond_t committed; /* a commit ended */
+	struct link dirty;        /* group pages */
+	struct link dirty_map;    /* map pages */
+	struct link dirty_root;   /* root pages */
+	struct link quiet;        /* pages whose copies differ, oldest first */
+	struct link keep;         /* mirrored groups with freed slots kept */
+	struct link unsynced;     /* chunks */
+	struct link dead;         /* chunks whose files are to go */
 	unsigned n_dirty, n_dirty_map;
-	int64_t dirty_since; /* ms; 0: nothing is dirty */
+	int64_t dirty_since;          /* ms; 0: nothing is dirty */
 	_Atomic uint64_t dirty_bytes; /* written since the last commit began */
-	_Atomic uint64_t seq; /* commits begun, and one */
-	uint64_t done_seq;    /* the commit that ended last */
-	uint64_t good_seq;    /* the last one that succeeded */
-	int last_error;	      /* of the commit that ended last */
+	_Atomic uint64_t seq;         /* commits begun, and one */
+	uint64_t done_seq;            /* the commit that ended last */
+	uint64_t good_seq;            /* the last one that succeeded */
+	int last_error;               /* of the commit that ended last */
 	bool committing;
 	bool commit_wanted;
 	atomic_bool stop;
 	bool has_thread;
 	pthread_t thread;
-	struct scratch *bg; /* the background thread's, or the detacher's */
+	struct scratch *bg;    /* the background thread's, or the detacher's */
 	struct commit *commit; /* buffers of the commit under way */
 	_Atomic uint64_t kept; /* freed slots that still have space */
 
 	_Atomic uint64_t reads, read_bytes, writes, write_bytes, zeros, flushes;
 	_Atomic uint64_t commits, commit_errors, faults, repairs;
 	_Atomic int64_t allocated; /* blocks */
-	struct link all; /* engine->disks */
+	struct link all;           /* engine->disks */
 };
 
 struct engine {

@@ -2,8 +2,9 @@
  * group.c - blocks of one group, read.
  *
  * Blocks that lie side by side in the file are read with one call, into the
- * caller's buffer, and opened there in place.  The group's lock is held, shared,
- * all the while: so no slot that an entry names is given to another block.
+ * caller's buffer, and opened there in place.  The group's lock is held,
+ * shared, all the while: so no slot that an entry names is given to another
+ * block.
  */
 #include "engine_private.h"
 
@@ -71,8 +72,7 @@ same_state(const struct page *p, uint64_t off, size_t len, unsigned state)
 	unsigned b = block_of(off);
 	size_t n = BLOCK_SIZE - off % BLOCK_SIZE;
 
-	while (n < len && ++b < GROUP_BLOCKS &&
-	       p->body.entry[b].state == state)
+	while (n < len && ++b < GROUP_BLOCKS && p->body.entry[b].state == state)
 		n += BLOCK_SIZE;
 	return n < len ? n : len;
 }

@@ -152,8 +152,8 @@ static int
 seal_run(struct plan *pl, struct scratch *s, struct chunk *c, struct page *p,
 	 const struct nonce *nonce, unsigned i, unsigned n, unsigned slot)
 {
-	unsigned bno = (unsigned)(p->index % CHUNK_GROUPS) * GROUP_BLOCKS +
-		       pl->first;
+	unsigned bno =
+	    (unsigned)(p->index % CHUNK_GROUPS) * GROUP_BLOCKS + pl->first;
 	size_t len = (size_t)n * BLOCK_SIZE;
 	uint64_t at = slot_offset(p->index, slot);
 	struct store_file *f;

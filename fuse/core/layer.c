@@ -83,8 +83,7 @@ sync_folders(struct store *st, const struct layer_ref *ref)
 }
 
 int
-layer_create(struct store *st, const struct layer_meta *m,
-	     const struct key *dk)
+layer_create(struct store *st, const struct layer_meta *m, const struct key *dk)
 {
 	struct layer_ref ref = { m->lineage, m->uuid };
 	CLEANUP(free_memp) char *text = NULL;

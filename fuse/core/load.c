@@ -66,8 +66,8 @@ page_write_copy(struct page *p, unsigned copy, const uint8_t *raw, bool sync)
 
 	r = page_home_of(p, &key, &f, &base);
 	if (r == 0)
-		r = f->st->ops->write(
-		    f, raw, PAGE_LEN, base + page_offset(page_number(p), copy));
+		r = f->st->ops->write(f, raw, PAGE_LEN,
+				      base + page_offset(page_number(p), copy));
 	if (r < 0 || !sync)
 		return r;
 	/* Its error may be that of other writes to the file, and it is told
@@ -115,8 +115,8 @@ read_copies(struct page *p, struct copies *c)
 	if (r < 0)
 		return r;
 	for (unsigned i = 0; i < 2; i++) {
-		c->error[i] = read_copy(
-		    f, c->raw[i], base + page_offset(page_number(p), i));
+		c->error[i] = read_copy(f, c->raw[i],
+					base + page_offset(page_number(p), i));
 		/*
 		 * What cannot be read is not what does not verify.  At rest
 		 * the copies are equal and one on a bad sector can be done
@@ -133,9 +133,9 @@ read_copies(struct page *p, struct copies *c)
 			return 0;
 		}
 		if (!c->error[i])
-			c->error[i] =
-			    page_decode(c->raw[i], key, p->kind, p->index,
-					&c->head[i], &c->body[i]);
+			c->error[i] = page_decode(c->raw[i], key, p->kind,
+						  p->index, &c->head[i],
+						  &c->body[i]);
 	}
 	return 0;
 }
@@ -235,8 +235,8 @@ settle_entries(struct page *p, struct scratch *s, const union page_body *newer,
 static int
 write_settled(struct page *p)
 {
-	struct page_head h = { p->kind, p->index, p->generation, p->session,
-			       p->cipher, p->seals };
+	struct page_head h = { p->kind,    p->index,  p->generation,
+			       p->session, p->cipher, p->seals };
 	uint8_t raw[PAGE_LEN];
 	struct store_file *f;
 	const uint8_t *key;

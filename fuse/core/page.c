@@ -51,8 +51,7 @@ page_crc(const uint8_t in[static PAGE_LEN])
 
 int
 page_encode(const struct page_head *h, const union page_body *b,
-	    const uint8_t mac_key[static KEY_LEN],
-	    uint8_t out[static PAGE_LEN])
+	    const uint8_t mac_key[static KEY_LEN], uint8_t out[static PAGE_LEN])
 {
 	struct writer w = writer_over(out, PAGE_LEN);
 	uint8_t mac[MAC_LEN];

@@ -30,8 +30,8 @@
 int
 page_mirror(struct page *p)
 {
-	struct page_head h = { p->kind, p->index, p->generation, p->session,
-			       p->cipher, p->seals };
+	struct page_head h = { p->kind,    p->index,  p->generation,
+			       p->session, p->cipher, p->seals };
 	uint8_t raw[PAGE_LEN];
 	struct store_file *f;
 	const uint8_t *key;
@@ -108,7 +108,8 @@ group_punch(struct page *p, unsigned min_run)
 	s = free_with_space(p);
 	if (slots_count(&s) >= min_run && chunk_file(p->chunk, &f) == 0) {
 		for (unsigned i = 0, n; i < GROUP_SLOTS; i += n + 1) {
-			for (n = 0; i + n < GROUP_SLOTS && slots_has(&s, i + n);)
+			for (n = 0;
+			     i + n < GROUP_SLOTS && slots_has(&s, i + n);)
 				n++;
 			if (n < min_run)
 				continue;
@@ -217,8 +218,7 @@ over_slack(struct disk *d)
 	int64_t blocks = atomic_load(&d->allocated);
 	uint64_t live = blocks > 0 ? (uint64_t)blocks * BLOCK_SIZE : 0;
 
-	return atomic_load(&d->kept) * BLOCK_SIZE >
-	       d->e->meta.slack + live / 8;
+	return atomic_load(&d->kept) * BLOCK_SIZE > d->e->meta.slack + live / 8;
 }
 
 /* ---- files of dead chunks ---- */
@@ -271,9 +271,8 @@ quiet_round(struct disk *d, bool all)
 		return;
 	while ((p = take_quiet(d, &d->quiet, age)))
 		mirror_one(d, p);
-	while ((p = take_quiet(d, &d->keep, (over = over_slack(d))
-						? 0
-						: age * PUNCH_AFTER)))
+	while ((p = take_quiet(d, &d->keep,
+			       (over = over_slack(d)) ? 0 : age * PUNCH_AFTER)))
 		punch_one(p, over && !all ? SLACK_RUN : QUIET_RUN);
 	/* A piece at a time: a commit may be due meanwhile. */
 	for (unsigned i = 0; (all || i < BURY_MAX) && (c = take_dead(d)); i++)

@@ -159,7 +159,8 @@ zero_piece(struct disk *d, struct scratch *s, uint64_t off, uint64_t len,
 	return group_zero(d, s, off, *ret_n);
 }
 
-/* Past the end there is nothing: the last block, and the last chunk, go whole. */
+/* Past the end there is nothing: the last block, and the last chunk, go whole.
+ */
 static uint64_t
 zero_end(uint64_t end, uint64_t size)
 {

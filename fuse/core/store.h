@@ -76,7 +76,8 @@ struct store_ops {
 	int (*sync_all)(struct store *st);
 
 	/* Calls ${fn} with each name in folder ${path} but temporary ones, in
-	 * no order; stops when it returns non-zero and returns that.  -ENOENT */
+	 * no order; stops when it returns non-zero and returns that.  -ENOENT
+	 */
 	int (*list)(struct store *st, const char *path,
 		    int (*fn)(const char *name, bool is_dir, void *arg),
 		    void *arg);

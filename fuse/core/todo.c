@@ -3,8 +3,8 @@
  *
  * A chunk is made before the map says so, and removed after: a crash between
  * leaves a file that was never acknowledged, or is given up.  `todo` holds the
- * names of files made; it is a hint, never synced and not authenticated, so what
- * it says decides only where to look: a file goes if its superblock is
+ * names of files made; it is a hint, never synced and not authenticated, so
+ * what it says decides only where to look: a file goes if its superblock is
  * authentic, says that this very layer made it in an earlier session, and the
  * map does not name it.
  */
@@ -86,8 +86,8 @@ clean_empty(struct layer *l, const char *path)
 	path_chunk(&l->ref.lineage, 0, &l->ref.layer, (const uint8_t[12]){ 0 },
 		   own);
 	/* lineages/UUID/chunks/: the same as ours? */
-	if (strncmp(path, own, strlen("lineages/") + UUID_STR_LEN +
-				   strlen("chunks")) != 0)
+	if (strncmp(path, own,
+		    strlen("lineages/") + UUID_STR_LEN + strlen("chunks")) != 0)
 		return;
 	if (st->ops->open(st, path, false, &f) == 0 &&
 	    st->ops->size(f, &size) == 0 && size == 0)

@@ -36,8 +36,9 @@ struct sd_ioc_stats {
 	uint64_t faults, repairs;
 	uint64_t allocated, dirty_groups, chunks_open;
 	uint64_t failed, unclean;
-	/* Why the last attach failed, where a client of the mount saw EIO alone:
-	 * the errno of fuse/core/disk.h (EBADMSG, EUCLEAN, ...); 0: it did not. */
+	/* Why the last attach failed, where a client of the mount saw EIO
+	 * alone: the errno of fuse/core/disk.h (EBADMSG, EUCLEAN, ...); 0: it
+	 * did not. */
 	uint64_t attach_error;
 	uint64_t reserved[14];
 };
@@ -52,7 +53,7 @@ struct sd_ioc_stats {
 
 /*
  * Wrap the disk's data keys under the newest version of their master key, or of
- * ${key}: an id, ARN or alias, which ends with a NUL; "" for their own.  Another
+ * ${key}: an id, ARN or alias, which ends with a NUL; "" for their own. Another
  * key is the choice of root and of the daemon's user alone: -EPERM.
  */
 struct sd_ioc_rewrap {

@@ -218,11 +218,11 @@ int kms_root_kind(const struct settings *s, const char **ret) NONNULL CHECKED;
  * Who has the keystore open goes on.  At every instant one of the two roots
  * opens it, also after a crash.
  *
- * The errors of kms_open() about either root, where *${ret_new}, which is always
- * written, says whether it is the new one; and:
- * -EEXIST  there is another file where the new key file should be
- * -EINVAL  a passphrase that is too short or too long, or not twice the same
- * -EBUSY   somebody else has changed it meanwhile
+ * The errors of kms_open() about either root, where *${ret_new}, which is
+ * always written, says whether it is the new one; and: -EEXIST  there is
+ * another file where the new key file should be -EINVAL  a passphrase that is
+ * too short or too long, or not twice the same -EBUSY   somebody else has
+ * changed it meanwhile
  */
 int kms_change_root(const struct settings *s, const struct settings *to,
 		    bool *ret_new) NONNULL CHECKED;

@@ -11,7 +11,12 @@
 
 #include <sealdisk/cleanup.h>
 
-enum progress_mode { PROGRESS_AUTO, PROGRESS_NONE, PROGRESS_JSON, PROGRESS_BAR };
+enum progress_mode {
+	PROGRESS_AUTO,
+	PROGRESS_NONE,
+	PROGRESS_JSON,
+	PROGRESS_BAR
+};
 
 struct progress;
 /* ${total} 0: not known.  ${unit}: "B" is shown as sizes, others as counts. */

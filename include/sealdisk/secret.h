@@ -33,7 +33,7 @@ void secret_wipe(void *p, size_t len);
  * Clear this thread's vector registers.  A copy of 32 bytes goes through one of
  * them and stays there, as does what a cipher works on, until somebody needs
  * the register; and the kernel keeps them of a thread that sleeps, where a core
- * dump takes them from.  For threads that go to sleep after handling keys.  Does
+ * dump takes them from.  For threads that go to sleep after handling keys. Does
  * nothing on other processors than x86-64.
  */
 void secret_wipe_registers(void);

@@ -32,7 +32,7 @@ struct settings {
 	/* [kms] */
 	char kms_endpoint[SETTING_MAX]; /* embedded | unix:PATH | https://... */
 	char kms_region[64];
-	char kms_key[256]; /* default CMK: id or alias */
+	char kms_key[256];    /* default CMK: id or alias */
 	uint64_t kms_timeout; /* seconds */
 	char kms_access_key_file[SETTING_MAX];
 	char kms_ca_file[SETTING_MAX];
@@ -41,7 +41,7 @@ struct settings {
 	char keystore_path[SETTING_MAX];
 	char keystore_root[16]; /* keyfile|passphrase|credential|pkcs11 */
 	char keystore_root_file[SETTING_MAX];
-	char keystore_credential[64];   /* its name */
+	char keystore_credential[64];    /* its name */
 	char keystore_passphrase_fd[16]; /* a number; "": the terminal */
 	char keystore_audit[SETTING_MAX];
 	/* where they came from: a path, or "" for defaults alone */
