@@ -194,7 +194,7 @@ attach_node(struct fs *fs, struct node *n, struct disk **ret)
 		r = tree_load(fs->tree, n, &desc, NULL, NULL);
 		if (r < 0)
 			return r;
-		r = disk_attach(fs->opt.engine, desc.name,
+		r = disk_attach(fs->opt.engine, DESC_DISK, desc.name,
 				fs->opt.read_only ? DISK_READ_ONLY : 0, &disk);
 		if (r < 0 && r != -ENOENT) {
 			log_attach(fs, &desc, r);

@@ -21,7 +21,7 @@ check_refused(int err)
 	size_t len;
 	char *before = raw_load("disks/a.ini", &len);
 
-	assert_err(disk_attach(env.e, "a", 0, &d), err);
+	assert_err(disk_attach(env.e, DESC_DISK, "a", 0, &d), err);
 	assert_true(raw_same("disks/a.ini", before, len));
 	free(before);
 	check_whole("b");
@@ -34,7 +34,7 @@ check_refused_late(int err)
 {
 	struct disk *d;
 
-	assert_err(disk_attach(env.e, "a", 0, &d), err);
+	assert_err(disk_attach(env.e, DESC_DISK, "a", 0, &d), err);
 	check_whole("b");
 }
 
@@ -202,8 +202,8 @@ two_descriptors_swapped_are_both_refused(void **state)
 
 	(void)state;
 	raw_swap("disks/a.ini", "disks/b.ini");
-	assert_err(disk_attach(env.e, "a", 0, &d), EUCLEAN);
-	assert_err(disk_attach(env.e, "b", 0, &d), EUCLEAN);
+	assert_err(disk_attach(env.e, DESC_DISK, "a", 0, &d), EUCLEAN);
+	assert_err(disk_attach(env.e, DESC_DISK, "b", 0, &d), EUCLEAN);
 	raw_swap("disks/a.ini", "disks/b.ini");
 	check_whole("a");
 	check_whole("b");
@@ -247,7 +247,7 @@ a_descriptor_of_another_store_is_refused(void **state)
 	for (const char *name = "a"; name; name = *name == 'a' ? "b" : NULL) {
 		struct disk *d;
 
-		assert_err(disk_attach(env.e, name, 0, &d), EUCLEAN);
+		assert_err(disk_attach(env.e, DESC_DISK, name, 0, &d), EUCLEAN);
 	}
 }
 
@@ -370,7 +370,7 @@ a_disk_under_another_keystore_is_refused(void **state)
 	engine_close(env.e);
 	env.kms = wrong;
 	eenv_open(&env);
-	assert_err(disk_attach(env.e, "a", 0, &d), ENOKEY);
+	assert_err(disk_attach(env.e, DESC_DISK, "a", 0, &d), ENOKEY);
 	assert_true(raw_same("disks/a.ini", before, len));
 	free(before);
 	engine_close(env.e);
@@ -408,7 +408,7 @@ a_disabled_key_refuses_its_disks_alone(void **state)
 	/* Who has it goes on: keys are asked for at attach alone. */
 	check_blocks(open, 'c', none, 0);
 	assert_ok(disk_detach(open));
-	assert_err(disk_attach(env.e, "c", 0, &d), EKEYREVOKED);
+	assert_err(disk_attach(env.e, DESC_DISK, "c", 0, &d), EKEYREVOKED);
 	check_whole("a");
 	assert_ok(kms_enable_key(env.kms, info.id));
 	check_whole("c");
@@ -445,10 +445,10 @@ a_disk_is_attached_once(void **state)
 	struct engine *e;
 
 	(void)state;
-	assert_err(disk_attach(env.e, "a", 0, &again), EBUSY);
+	assert_err(disk_attach(env.e, DESC_DISK, "a", 0, &again), EBUSY);
 	assert_ok(engine_open(env.st, env.kms, &env.opt, &e));
-	assert_err(disk_attach(e, "a", 0, &again), EBUSY);
-	assert_ok(disk_attach(e, "b", 0, &again));
+	assert_err(disk_attach(e, DESC_DISK, "a", 0, &again), EBUSY);
+	assert_ok(disk_attach(e, DESC_DISK, "b", 0, &again));
 	assert_ok(disk_detach(again));
 	engine_close(e);
 	check_blocks(d, 'a', none, 0);

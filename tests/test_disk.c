@@ -43,14 +43,14 @@ what_was_written_reads_back_after_detach(void **state)
 	struct disk *d;
 
 	eenv_create(v, "a", 64 * MiB);
-	assert_ok(disk_attach(v->e, "a", 0, &d));
+	assert_ok(disk_attach(v->e, DESC_DISK, "a", 0, &d));
 	fill(a, sizeof(a), 1);
 	assert_ok(disk_write(d, v->s, a, sizeof(a), 3 * MiB + 1000));
 	assert_ok(disk_read(d, v->s, b, sizeof(b), 3 * MiB + 1000));
 	assert_memory_equal(a, b, sizeof(a));
 	assert_ok(disk_flush(d));
 	assert_ok(disk_detach(d));
-	assert_ok(disk_attach(v->e, "a", 0, &d));
+	assert_ok(disk_attach(v->e, DESC_DISK, "a", 0, &d));
 	memset(b, 0, sizeof(b));
 	assert_ok(disk_read(d, v->s, b, sizeof(b), 3 * MiB + 1000));
 	assert_memory_equal(a, b, sizeof(a));
@@ -69,12 +69,12 @@ what_was_flushed_survives_a_kill(void **state)
 	struct disk *d;
 
 	eenv_create(v, "a", 64 * MiB);
-	assert_ok(disk_attach(v->e, "a", 0, &d));
+	assert_ok(disk_attach(v->e, DESC_DISK, "a", 0, &d));
 	fill(a, sizeof(a), 2);
 	assert_ok(disk_write(d, v->s, a, sizeof(a), 5 * MiB));
 	assert_ok(disk_flush(d));
 	disk_abandon(d);
-	assert_ok(disk_attach(v->e, "a", 0, &d));
+	assert_ok(disk_attach(v->e, DESC_DISK, "a", 0, &d));
 	assert_ok(disk_read(d, v->s, b, sizeof(b), 5 * MiB));
 	assert_memory_equal(a, b, sizeof(a));
 	disk_stats(d, &st);
@@ -91,7 +91,7 @@ a_group_can_be_rewritten_without_end(void **state)
 	struct disk *d;
 
 	eenv_create(v, "a", 8 * MiB);
-	assert_ok(disk_attach(v->e, "a", 0, &d));
+	assert_ok(disk_attach(v->e, DESC_DISK, "a", 0, &d));
 	for (unsigned i = 0; i < 20; i++) {
 		fill(a, sizeof(a), i);
 		assert_ok(disk_write(d, v->s, a, sizeof(a), 0));
@@ -117,7 +117,7 @@ a_chunk_gets_a_new_key_before_its_old_one_is_worn(void **state)
 	v->opt.seal_limit = 300;
 	assert_ok(engine_open(v->st, v->kms, &v->opt, &v->e));
 	eenv_create(v, "a", 8 * MiB);
-	assert_ok(disk_attach(v->e, "a", 0, &d));
+	assert_ok(disk_attach(v->e, DESC_DISK, "a", 0, &d));
 	for (unsigned i = 0; i < 20; i++) {
 		fill(a, sizeof(a), i);
 		assert_ok(disk_write(d, v->s, a, sizeof(a), MiB));
@@ -127,7 +127,7 @@ a_chunk_gets_a_new_key_before_its_old_one_is_worn(void **state)
 	disk_stats(d, &st);
 	assert_int_equal(st.allocated, 512 * 1024);
 	assert_ok(disk_detach(d));
-	assert_ok(disk_attach(v->e, "a", 0, &d));
+	assert_ok(disk_attach(v->e, DESC_DISK, "a", 0, &d));
 	assert_ok(disk_read(d, v->s, b, sizeof(b), MiB));
 	assert_memory_equal(a, b, sizeof(a));
 	assert_ok(disk_detach(d));

@@ -74,7 +74,7 @@ attach(const char *name)
 {
 	struct disk *d;
 
-	assert_ok(disk_attach(env.e, name, 0, &d));
+	assert_ok(disk_attach(env.e, DESC_DISK, name, 0, &d));
 	return d;
 }
 

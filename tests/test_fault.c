@@ -95,7 +95,7 @@ run_one(unsigned nth, const struct fault *f, enum ending how)
 	fault_mode(env.st, f->mode);
 	fault_on_sync(env.st, f->lose ? mem_store_lose : NULL);
 	fault_arm(env.st, nth, f->err, f->lasting);
-	r = disk_attach(env.e, "d", 0, &run.d);
+	r = disk_attach(env.e, DESC_DISK, "d", 0, &run.d);
 	check_error("attach", r);
 	if (r < 0)
 		run.d = NULL;

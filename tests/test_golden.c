@@ -49,7 +49,7 @@ write_disk(struct engine_env *v, unsigned i)
 	struct disk *d;
 
 	eenv_create(v, disks[i], DISK_LEN);
-	assert_ok(disk_attach(v->e, disks[i], 0, &d));
+	assert_ok(disk_attach(v->e, DESC_DISK, disks[i], 0, &d));
 	for (uint64_t b = 0; b < DISK_LEN / BLOCK; b += 129)
 		assert_ok(disk_write(d, v->s, disks[i], 3, b * BLOCK + 100));
 	assert_ok(disk_flush(d));
@@ -135,7 +135,7 @@ read_disk(struct engine_env *v, unsigned i)
 	struct disk_stats st;
 	struct disk *d;
 
-	assert_ok(disk_attach(v->e, disks[i], 0, &d));
+	assert_ok(disk_attach(v->e, DESC_DISK, disks[i], 0, &d));
 	assert_int_equal(disk_size(d), DISK_LEN);
 	for (uint64_t b = 0; b < DISK_LEN / BLOCK; b++) {
 		content(i, b, want);
@@ -170,10 +170,10 @@ a_store_of_format_1_is_written_on(void **state)
 	(void)state;
 	unpack(&v);
 	for (unsigned i = 0; i < 2; i++) {
-		assert_ok(disk_attach(v.e, disks[i], 0, &d));
+		assert_ok(disk_attach(v.e, DESC_DISK, disks[i], 0, &d));
 		assert_ok(disk_write(d, v.s, "written", 8, 5 * MiB + 1));
 		assert_ok(disk_detach(d));
-		assert_ok(disk_attach(v.e, disks[i], 0, &d));
+		assert_ok(disk_attach(v.e, DESC_DISK, disks[i], 0, &d));
 		assert_ok(disk_read(d, v.s, got, 8, 5 * MiB + 1));
 		assert_memory_equal(got, "written", 8);
 		assert_ok(disk_detach(d));

@@ -1,10 +1,12 @@
 /*
  * test_model.c - random work on disks, against an array in memory.
  *
- * Two disks in one store: reads and writes of any offset and length, zeros,
- * resizes, flushes, detach and attach, kills, power cuts.  The model knows for
+ * Disks in one store: reads and writes of any offset and length, zeros,
+ * resizes, flushes, detach and attach, kills, power cuts; snapshots of one and
+ * of several, images, clones, copies, rollbacks, removals.  The model knows for
  * each block of 4 KiB what it holds and what it may hold after a crash: what it
- * held at the last completed flush, or any of the writes since, whole.
+ * held at the last completed flush, or any of the writes since, whole.  What a
+ * snapshot or image holds never changes.
  *
  *   SEALDISK_SEED=N SEALDISK_STEPS=N tests/test_model
  *
@@ -13,15 +15,17 @@
  */
 #include "engine_env.h"
 #include "mem_store.h"
+#include "snapshot.h"
 
 #include <errno.h>
 #include <inttypes.h>
 
 #define BLOCK 4096u
-#define MAX_SIZE (24u << 20)
+#define MAX_SIZE (13u << 20)
 #define MAX_BLOCKS (MAX_SIZE / BLOCK)
 #define MAX_IO (1u << 20)
-#define DISKS 2
+#define DISKS 5
+#define SNAPS 8
 #define ZERO_HASH 0
 
 static uint64_t rng;
@@ -42,8 +46,8 @@ struct maybe {
 };
 
 struct model {
-	char name[8];
-	struct disk *d;
+	char name[24];
+	struct disk *d;     /* NULL: there is no such disk */
 	uint64_t size;      /* as it is */
 	uint64_t safe_size; /* as of the last flush */
 	uint8_t *cur;       /* MAX_SIZE */
@@ -51,7 +55,17 @@ struct model {
 	bool touched[MAX_BLOCKS]; /* since the last flush */
 };
 
+/* A snapshot or image; ${name} is "" where there is none. */
+struct frozen {
+	enum desc_type type;
+	char name[64];
+	uint64_t size;
+	uint8_t *content;
+};
+
 static struct model models[DISKS];
+static struct frozen snaps[SNAPS];
+static unsigned names; /* given so far */
 static uint8_t io[MAX_IO];
 
 static uint64_t
@@ -251,7 +265,7 @@ step_reattach(struct engine_env *v, struct model *m)
 
 	assert_ok(disk_detach(m->d));
 	model_flushed(m);
-	assert_ok(disk_attach(v->e, m->name, 0, &m->d));
+	assert_ok(disk_attach(v->e, DESC_DISK, m->name, 0, &m->d));
 	disk_stats(m->d, &st);
 	assert_false(st.unclean);
 	assert_int_equal(disk_size(m->d), m->size);
@@ -266,7 +280,7 @@ adopt(struct engine_env *v, struct model *m)
 	struct disk_stats st;
 	uint64_t size;
 
-	assert_ok(disk_attach(v->e, m->name, 0, &m->d));
+	assert_ok(disk_attach(v->e, DESC_DISK, m->name, 0, &m->d));
 	size = disk_size(m->d);
 	assert_true(size == m->safe_size ||
 		    (size > m->safe_size && size <= m->size));
@@ -300,7 +314,8 @@ static void
 step_crash(struct engine_env *v, bool power)
 {
 	for (unsigned i = 0; i < DISKS; i++)
-		disk_abandon(models[i].d);
+		if (models[i].d)
+			disk_abandon(models[i].d);
 	engine_close(v->e);
 	if (power)
 		mem_store_crash(v->st, rnd(0));
@@ -308,7 +323,306 @@ step_crash(struct engine_env *v, bool power)
 		mem_store_kill(v->st);
 	assert_ok(engine_open(v->st, v->kms, &v->opt, &v->e));
 	for (unsigned i = 0; i < DISKS; i++)
-		adopt(v, &models[i]);
+		if (models[i].d)
+			adopt(v, &models[i]);
+}
+
+/* ---- what is frozen, and disks of it ---- */
+
+static struct model *
+free_model(void)
+{
+	for (unsigned i = 0; i < DISKS; i++)
+		if (!models[i].d)
+			return &models[i];
+	return NULL;
+}
+
+static struct frozen *
+free_snap(void)
+{
+	for (unsigned i = 0; i < SNAPS; i++)
+		if (!snaps[i].name[0])
+			return &snaps[i];
+	return NULL;
+}
+
+static struct frozen *
+some_snap(void)
+{
+	struct frozen *s = &snaps[rnd(SNAPS)];
+
+	return s->name[0] ? s : NULL;
+}
+
+static void
+freeze(struct model *m, struct frozen *s, enum desc_type type, const char *name)
+{
+	model_flushed(m);
+	s->type = type;
+	s->size = m->size;
+	(void)snprintf(s->name, sizeof(s->name), "%s%s%s",
+		       type == DESC_SNAPSHOT ? m->name : "",
+		       type == DESC_SNAPSHOT ? "@" : "", name);
+	memcpy(s->content, m->cur, MAX_SIZE);
+}
+
+/* A disk that holds ${content}. */
+static void
+model_begin(struct model *m, const char *name, const uint8_t *content,
+	    uint64_t size)
+{
+	if (name)
+		(void)snprintf(m->name, sizeof(m->name), "%s", name);
+	m->size = m->safe_size = size;
+	if (content)
+		memcpy(m->cur, content, MAX_SIZE);
+	else
+		memset(m->cur, 0, MAX_SIZE);
+	for (unsigned b = 0; b < MAX_BLOCKS; b++) {
+		maybe_set(&m->maybe[b], hash(m->cur + b * BLOCK));
+		m->touched[b] = false;
+	}
+}
+
+static void
+step_snapshot(struct engine_env *v, struct model *m)
+{
+	struct snapshot_request req = { m->d,
+					rnd(3) ? DESC_SNAPSHOT : DESC_IMAGE,
+					NULL };
+	struct frozen *s = free_snap();
+	char name[16];
+
+	if (!s)
+		return;
+	(void)snprintf(name, sizeof(name), "s%u", names++);
+	req.name = name;
+	assert_ok(disks_snapshot(v->e, v->s, &req, 1));
+	freeze(m, s, req.type, name);
+	assert_err(disks_snapshot(v->e, v->s, &req, 1), EEXIST);
+}
+
+/* All disks at one instant. */
+static void
+step_set(struct engine_env *v)
+{
+	struct snapshot_request reqs[DISKS];
+	struct frozen *s;
+	char name[16];
+	unsigned n = 0, room = 0;
+
+	for (unsigned i = 0; i < SNAPS; i++)
+		room += !snaps[i].name[0];
+	(void)snprintf(name, sizeof(name), "s%u", names++);
+	for (unsigned i = 0; i < DISKS; i++)
+		if (models[i].d)
+			reqs[n++] = (struct snapshot_request){ models[i].d,
+							       DESC_SNAPSHOT,
+							       name };
+	if (n > room)
+		return;
+	assert_ok(disks_snapshot(v->e, v->s, reqs, n));
+	for (unsigned i = 0; i < DISKS; i++)
+		if (models[i].d && (s = free_snap()))
+			freeze(&models[i], s, DESC_SNAPSHOT, name);
+}
+
+static void
+step_copy(struct engine_env *v, struct model *m)
+{
+	struct snapshot_request req = { m->d, DESC_DISK, NULL };
+	struct model *to = free_model();
+	char name[16];
+
+	if (!to)
+		return;
+	(void)snprintf(name, sizeof(name), "d%u", names++);
+	req.name = name;
+	assert_ok(disks_snapshot(v->e, v->s, &req, 1));
+	model_flushed(m);
+	model_begin(to, name, m->cur, m->size);
+	assert_ok(disk_attach(v->e, DESC_DISK, name, 0, &to->d));
+	assert_int_equal(disk_size(to->d), to->size);
+}
+
+static void
+step_clone(struct engine_env *v, const struct frozen *s)
+{
+	struct clone_params p = { .mode = 0600 };
+	struct model *to = free_model();
+	struct descriptor *d = calloc(1, sizeof(*d));
+	char name[16];
+
+	assert_non_null(d);
+	if (to && s) {
+		(void)snprintf(name, sizeof(name), "d%u", names++);
+		p.name = name;
+		if (rnd(2))
+			p.size = s->size + 512 < MAX_SIZE ? s->size + 512 : 0;
+		assert_ok(catalog_clone(engine_catalog(v->e), v->kms, s->type,
+					s->name, &p, d));
+		model_begin(to, name, s->content, p.size ? p.size : s->size);
+		assert_ok(disk_attach(v->e, DESC_DISK, name, 0, &to->d));
+	}
+	free(d);
+}
+
+static void
+step_image(struct engine_env *v, const struct frozen *s)
+{
+	struct clone_params p = { .mode = 0400 };
+	struct frozen *to = free_snap();
+	char name[16];
+
+	if (!to || !s || s->type != DESC_SNAPSHOT)
+		return;
+	(void)snprintf(name, sizeof(name), "i%u", names++);
+	p.name = name;
+	assert_ok(catalog_image(engine_catalog(v->e), v->kms, s->name, &p));
+	to->type = DESC_IMAGE;
+	to->size = s->size;
+	memcpy(to->content, s->content, MAX_SIZE);
+	(void)snprintf(to->name, sizeof(to->name), "%s", name);
+}
+
+static void
+step_rollback(struct engine_env *v, const struct frozen *s)
+{
+	struct model *m = NULL;
+
+	for (unsigned i = 0; s && i < DISKS; i++)
+		if (models[i].d && s->type == DESC_SNAPSHOT &&
+		    strncmp(s->name, models[i].name, strcspn(s->name, "@")) ==
+			0 &&
+		    strlen(models[i].name) == strcspn(s->name, "@"))
+			m = &models[i];
+	if (!m)
+		return;
+	assert_err(catalog_rollback(engine_catalog(v->e), v->kms, s->name),
+		   EBUSY);
+	assert_ok(disk_detach(m->d));
+	assert_ok(catalog_rollback(engine_catalog(v->e), v->kms, s->name));
+	model_begin(m, NULL, s->content, s->size);
+	assert_ok(disk_attach(v->e, DESC_DISK, m->name, 0, &m->d));
+	assert_int_equal(disk_size(m->d), m->size);
+}
+
+static void
+check_snap(struct engine_env *v, const struct frozen *s)
+{
+	struct disk_stats st;
+	struct disk *d;
+
+	if (!s)
+		return;
+	assert_ok(disk_attach(v->e, s->type, s->name, 0, &d));
+	assert_int_equal(disk_size(d), s->size);
+	for (uint64_t off = 0; off < s->size; off += MAX_IO) {
+		uint64_t n = s->size - off < MAX_IO ? s->size - off : MAX_IO;
+
+		assert_ok(disk_read(d, v->s, io, n, off));
+		assert_memory_equal(io, s->content + off, n);
+	}
+	assert_err(disk_write(d, v->s, io, 4096, 0), EROFS);
+	assert_err(catalog_remove(engine_catalog(v->e), s->type, s->name),
+		   EBUSY);
+	disk_stats(d, &st);
+	assert_int_equal(st.faults, 0);
+	assert_ok(disk_detach(d));
+}
+
+static void
+remove_snap(struct engine_env *v, struct frozen *s)
+{
+	if (!s)
+		return;
+	assert_ok(catalog_remove(engine_catalog(v->e), s->type, s->name));
+	s->name[0] = '\0';
+}
+
+static void
+remove_disk(struct engine_env *v, struct model *m)
+{
+	assert_ok(disk_detach(m->d));
+	assert_ok(catalog_remove(engine_catalog(v->e), DESC_DISK, m->name));
+	m->d = NULL;
+}
+
+/* The last one stays. */
+static void
+step_remove(struct engine_env *v, struct model *m)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < DISKS; i++)
+		n += models[i].d != NULL;
+	if (n > 1)
+		remove_disk(v, m);
+}
+
+static void
+sweep(struct engine_env *v)
+{
+	bool stop = false;
+
+	engine_sweep(v->e, &stop);
+}
+
+static void
+step_frozen(struct engine_env *v, struct model *m)
+{
+	switch (rnd(12)) {
+	case 0:
+	case 1:
+		step_snapshot(v, m);
+		break;
+	case 2:
+		step_set(v);
+		break;
+	case 3:
+		step_copy(v, m);
+		break;
+	case 4:
+		step_clone(v, some_snap());
+		break;
+	case 5:
+		step_image(v, some_snap());
+		break;
+	case 6:
+		step_rollback(v, some_snap());
+		break;
+	case 7:
+		remove_snap(v, some_snap());
+		break;
+	case 8:
+		step_remove(v, m);
+		break;
+	case 9:
+		sweep(v);
+		break;
+	default:
+		check_snap(v, some_snap());
+	}
+}
+
+/* Without a thread of their own the others commit nothing by themselves, and
+ * what they have dirty could fill the whole of so small a cache. */
+static void
+make_room(const struct model *m)
+{
+	struct disk_stats st;
+	uint64_t dirty = 0;
+
+	for (unsigned i = 0; i < DISKS; i++) {
+		if (!models[i].d || &models[i] == m)
+			continue;
+		disk_stats(models[i].d, &st);
+		dirty += st.dirty_groups;
+	}
+	for (unsigned i = 0; dirty > 4 && i < DISKS; i++)
+		if (models[i].d && &models[i] != m)
+			step_flush(&models[i]);
 }
 
 static void
@@ -316,6 +630,13 @@ step(struct engine_env *v, struct model *m)
 {
 	unsigned what = (unsigned)rnd(1000);
 
+	if (!m->d)
+		return;
+	make_room(m);
+	if (rnd(20) == 0) {
+		step_frozen(v, m);
+		return;
+	}
 	if (what < 450)
 		step_write(v, m);
 	else if (what < 700)
@@ -345,6 +666,7 @@ static void
 begin(struct engine_env *v)
 {
 	struct store *st;
+	char name[16];
 
 	assert_ok(mem_store_open(&st));
 	eenv_begin(v, st, rnd(2) ? CIPHER_AES256_GCM : CIPHER_AES256_OCB);
@@ -358,28 +680,54 @@ begin(struct engine_env *v)
 		struct model *m = &models[i];
 
 		memset(m, 0, sizeof(*m));
-		(void)snprintf(m->name, sizeof(m->name), "d%u", i);
-		m->size = m->safe_size = (8u << 20) + rnd(64) * 512;
 		m->cur = calloc(1, MAX_SIZE);
 		assert_non_null(m->cur);
-		for (unsigned b = 0; b < MAX_BLOCKS; b++)
-			maybe_set(&m->maybe[b], ZERO_HASH);
+		if (i > 1)
+			continue;
+		(void)snprintf(name, sizeof(name), "d%u", names++);
+		model_begin(m, name, NULL, (8u << 20) + rnd(64) * 512);
 		eenv_create(v, m->name, m->size);
-		assert_ok(disk_attach(v->e, m->name, 0, &m->d));
+		assert_ok(disk_attach(v->e, DESC_DISK, m->name, 0, &m->d));
+	}
+	for (unsigned i = 0; i < SNAPS; i++) {
+		snaps[i].name[0] = '\0';
+		snaps[i].content = malloc(MAX_SIZE);
+		assert_non_null(snaps[i].content);
 	}
 }
 
+static int
+is_left(const char *name, bool is_dir, void *arg)
+{
+	(void)is_dir;
+	(void)arg;
+	fail_msg("lineages/%s is left", name);
+	return 0;
+}
+
+/* All is there; and when all has been removed, nothing is left. */
 static void
 end(struct engine_env *v)
 {
+	for (unsigned i = 0; i < SNAPS; i++)
+		if (snaps[i].name[0])
+			check_snap(v, &snaps[i]);
+	for (unsigned i = 0; i < DISKS; i++)
+		if (models[i].d) {
+			check_whole(v, &models[i]);
+			remove_disk(v, &models[i]);
+		}
+	for (unsigned i = 0; i < SNAPS; i++) {
+		if (snaps[i].name[0])
+			remove_snap(v, &snaps[i]);
+		free(snaps[i].content);
+	}
+	sweep(v);
+	(void)!v->st->ops->list(v->st, "lineages", is_left, NULL);
 	for (unsigned i = 0; i < DISKS; i++) {
-		struct model *m = &models[i];
-
-		check_whole(v, m);
-		assert_ok(disk_detach(m->d));
-		free(m->cur);
+		free(models[i].cur);
 		for (unsigned b = 0; b < MAX_BLOCKS; b++)
-			free(m->maybe[b].hash);
+			free(models[i].maybe[b].hash);
 	}
 	eenv_end(v);
 }

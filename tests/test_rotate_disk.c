@@ -104,7 +104,7 @@ a_detached_disk_is_brought_to_the_newest_version(void **state)
 
 	assert_ok(rewrap(e, NULL, &n));
 	assert_int_equal(n, 0);
-	assert_ok(disk_attach(e->v.e, "d", 0, &d));
+	assert_ok(disk_attach(e->v.e, DESC_DISK, "d", 0, &d));
 	write_text(e, d, "before");
 	assert_ok(disk_detach(d));
 	new_version(e, &e->a);
@@ -116,7 +116,7 @@ a_detached_disk_is_brought_to_the_newest_version(void **state)
 	assert_under(e, DESC_DISK, "d", &e->a);
 	assert_ok(rewrap(e, NULL, &n));
 	assert_int_equal(n, 0);
-	assert_ok(disk_attach(e->v.e, "d", 0, &d));
+	assert_ok(disk_attach(e->v.e, DESC_DISK, "d", 0, &d));
 	assert_text(e, d, "before");
 	assert_ok(disk_detach(d));
 }
@@ -135,7 +135,7 @@ a_detached_disk_is_brought_to_another_key(void **state)
 	assert_int_equal(n, 0);
 	/* The first key is of no use to it any more. */
 	assert_ok(kms_disable_key(e->v.kms, e->a.id));
-	assert_ok(disk_attach(e->v.e, "d", 0, &d));
+	assert_ok(disk_attach(e->v.e, DESC_DISK, "d", 0, &d));
 	assert_ok(disk_detach(d));
 	assert_err(rewrap(e, e->a.id, &n), EKEYREVOKED);
 	assert_under(e, DESC_DISK, "d", &e->b);
@@ -202,7 +202,7 @@ an_attached_disk_does_not_write_the_old_key_back(void **state)
 	struct disk *d;
 	unsigned n;
 
-	assert_ok(disk_attach(e->v.e, "d", 0, &d));
+	assert_ok(disk_attach(e->v.e, DESC_DISK, "d", 0, &d));
 	write_text(e, d, "in use");
 	new_version(e, &e->a);
 	assert_ok(disk_rewrap(d, NULL, &n));
@@ -226,7 +226,7 @@ an_attached_disk_does_not_write_the_old_key_back(void **state)
 	assert_int_equal(e->d.size, 2 * SIZE);
 	assert_true(e->d.clean);
 	assert_ok(kms_disable_key(e->v.kms, e->a.id));
-	assert_ok(disk_attach(e->v.e, "e", 0, &d));
+	assert_ok(disk_attach(e->v.e, DESC_DISK, "e", 0, &d));
 	assert_text(e, d, "in use");
 	assert_ok(disk_detach(d));
 }
@@ -238,7 +238,7 @@ an_attached_disk_whose_rewrap_is_refused_goes_on(void **state)
 	struct disk *d;
 	unsigned n = 7;
 
-	assert_ok(disk_attach(e->v.e, "d", 0, &d));
+	assert_ok(disk_attach(e->v.e, DESC_DISK, "d", 0, &d));
 	new_version(e, &e->a);
 	assert_ok(kms_disable_key(e->v.kms, e->a.id));
 	assert_err(disk_rewrap(d, NULL, &n), EKEYREVOKED);
@@ -247,7 +247,7 @@ an_attached_disk_whose_rewrap_is_refused_goes_on(void **state)
 	write_text(e, d, "goes on");
 	assert_ok(disk_detach(d));
 	assert_ok(kms_enable_key(e->v.kms, e->a.id));
-	assert_ok(disk_attach(e->v.e, "d", 0, &d));
+	assert_ok(disk_attach(e->v.e, DESC_DISK, "d", 0, &d));
 	assert_text(e, d, "goes on");
 	assert_ok(disk_rewrap(d, NULL, &n));
 	assert_int_equal(n, 1);
@@ -281,7 +281,8 @@ snapshots_and_images_are_rewrapped_like_disks(void **state)
 	make_descriptor(e, DESC_SNAPSHOT, "d", "s");
 	make_descriptor(e, DESC_IMAGE, "", "i");
 	new_version(e, &e->a);
-	assert_ok(disk_attach(e->v.e, "d", 0, &d)); /* which is no matter */
+	assert_ok(disk_attach(e->v.e, DESC_DISK, "d", 0,
+			      &d)); /* which is no matter */
 	assert_ok(catalog_rewrap(cat(e), e->v.kms, DESC_SNAPSHOT, "d@s", NULL,
 				 false, &n));
 	assert_int_equal(n, 1);
@@ -337,7 +338,7 @@ rewrap_for_ever(struct env *e, bool attached, int fd)
 	/* A handle is not carried over a fork. */
 	if (kms_open(&e->v.settings, &kms) < 0 ||
 	    engine_open(e->v.st, kms, &e->v.opt, &eng) < 0 ||
-	    (attached && disk_attach(eng, "d", 0, &d) < 0))
+	    (attached && disk_attach(eng, DESC_DISK, "d", 0, &d) < 0))
 		_exit(1);
 	for (i = 0;; i++) {
 		const char *key = i % 2 ? e->a.id : e->b.id;
@@ -392,12 +393,12 @@ kill_9_leaves_one_wrapped_key_or_the_other(void **state)
 	struct disk *d;
 	unsigned i;
 
-	assert_ok(disk_attach(e->v.e, "d", 0, &d));
+	assert_ok(disk_attach(e->v.e, DESC_DISK, "d", 0, &d));
 	write_text(e, d, "still here");
 	assert_ok(disk_detach(d));
 	for (i = 1; i <= 10; i++)
 		kill_while_rewrapping(e, i % 2, i);
-	assert_ok(disk_attach(e->v.e, "d", 0, &d));
+	assert_ok(disk_attach(e->v.e, DESC_DISK, "d", 0, &d));
 	assert_text(e, d, "still here");
 	assert_ok(disk_detach(d));
 }

@@ -247,7 +247,8 @@ static void
 attach_all(void)
 {
 	for (unsigned d = 0; d < DISKS; d++)
-		assert_ok(disk_attach(env.e, d ? "two" : "one", 0, &disks[d]));
+		assert_ok(disk_attach(env.e, DESC_DISK, d ? "two" : "one", 0,
+				      &disks[d]));
 }
 
 static void

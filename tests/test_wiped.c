@@ -113,7 +113,7 @@ attach(void)
 {
 	struct disk *d;
 
-	assert_ok(disk_attach(env.e, "d", 0, &d));
+	assert_ok(disk_attach(env.e, DESC_DISK, "d", 0, &d));
 	return d;
 }
 

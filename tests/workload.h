@@ -302,7 +302,7 @@ begin(void)
 	env.e->quiet_ms = 0; /* whatever is quiet is so at once */
 	eenv_create(&env, "d", 8 * MiB);
 	run.size = 8 * MiB;
-	assert_ok(disk_attach(env.e, "d", 0, &run.d));
+	assert_ok(disk_attach(env.e, DESC_DISK, "d", 0, &run.d));
 	flushed();
 	for (size_t i = 0; i < sizeof(before) / sizeof(before[0]); i++)
 		do_op(&before[i]);
@@ -342,7 +342,7 @@ adopt(void)
 {
 	struct disk_stats st;
 
-	assert_ok(disk_attach(env.e, "d", 0, &run.d));
+	assert_ok(disk_attach(env.e, DESC_DISK, "d", 0, &run.d));
 	run.size = disk_size(run.d);
 	if (!size_may_be(run.size))
 		fail_msg("the size is %" PRIu64, run.size);

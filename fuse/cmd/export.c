@@ -211,7 +211,8 @@ copy_disk(struct export *x, struct engine *eng)
 
 	r = scratch_new(&scratch);
 	if (r == 0)
-		r = disk_attach(eng, x->d.name, DISK_READ_ONLY, &from.disk);
+		r = disk_attach(eng, DESC_DISK, x->d.name, DISK_READ_ONLY,
+				&from.disk);
 	if (r < 0)
 		return fail(x, true, r);
 	from.scratch = scratch;

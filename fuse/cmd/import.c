@@ -161,7 +161,7 @@ copy_raw(struct import *im, struct engine *eng)
 
 	r = scratch_new(&scratch);
 	if (r == 0)
-		r = disk_attach(eng, im->p.name, 0, &to.disk);
+		r = disk_attach(eng, DESC_DISK, im->p.name, 0, &to.disk);
 	if (r < 0)
 		return fail_copy(im, false, r);
 	to.scratch = scratch;

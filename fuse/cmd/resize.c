@@ -74,7 +74,7 @@ resize_in_store(struct cmd_env *e, const char *name, uint64_t size)
 	if (r == 0)
 		r = scratch_new(&scratch);
 	if (r == 0)
-		r = disk_attach(eng, name, 0, &disk);
+		r = disk_attach(eng, DESC_DISK, name, 0, &disk);
 	if (r < 0)
 		return r;
 	r = disk_resize(disk, scratch, size);

@@ -93,6 +93,69 @@ int catalog_create(struct catalog *c, struct kms *kms,
 		   struct key *ret_dk) __attribute__((__nonnull__(1, 2, 3, 4)))
 CHECKED;
 
+/* 0, or -EINVAL: no name; -EEXIST: it is taken.  ${of}: a snapshot's disk. */
+int catalog_check_free(struct catalog *c, enum desc_type type, const char *of,
+		       const char *name) __attribute__((__nonnull__(1, 4)))
+CHECKED;
+
+/**
+ * catalog_add(c, d, dks, n):
+ * Descriptors of what is there already: snapshots and images of frozen layers,
+ * durable, all of them or after a crash none.  The caller shares the locks of
+ * their lineages.  -EEXIST.
+ */
+int catalog_add(struct catalog *c, const struct descriptor *d,
+		const struct key *const *dks, size_t n) NONNULL CHECKED;
+
+/* What a new disk has of its own; the rest is as in what it comes from. */
+struct clone_params {
+	const char *name;
+	uint64_t size;               /* 0: as it was; else not less */
+	uint32_t sector_size;        /* 0: as it was */
+	const char *kind, *category; /* NULL: as they were */
+	uint32_t uid, gid, mode;
+};
+
+/**
+ * catalog_clone(c, kms, type, name, p, ret):
+ * A disk on a layer of its own above that of a snapshot (DISK@NAME) or image:
+ * no block is copied, the DK is shared.  One Decrypt.
+ *
+ * -EEXIST; -EINVAL: a value, or a size below that of what it comes from
+ */
+int catalog_clone(struct catalog *c, struct kms *kms, enum desc_type type,
+		  const char *name, const struct clone_params *p,
+		  struct descriptor *ret) NONNULL CHECKED;
+
+/* The same with what it comes from loaded, ${from}, under ${dk}; the caller
+ * shares its lineage's lock.  ${p} NULL: name and the rest are those of
+ * ${from}. */
+int catalog_put_clone(struct catalog *c, const struct descriptor *from,
+		      const struct key *dk, const struct clone_params *p,
+		      struct descriptor *ret)
+    __attribute__((__nonnull__(1, 2, 3))) CHECKED;
+
+/**
+ * catalog_image(c, kms, snapshot, name, uid, gid, mode):
+ * An image of a snapshot (DISK@NAME): another name for what it has.  One
+ * Decrypt.
+ */
+int catalog_image(struct catalog *c, struct kms *kms, const char *snapshot,
+		  const struct clone_params *p) NONNULL CHECKED;
+
+/**
+ * catalog_rollback(c, kms, snapshot):
+ * The disk of a snapshot becomes what that is, with a layer of its own above
+ * it; what was written since is gone.  Snapshots stay.  One Decrypt each.
+ *
+ * -EBUSY  the disk is attached
+ */
+int catalog_rollback(struct catalog *c, struct kms *kms, const char *snapshot)
+    NONNULL CHECKED;
+
+/* A layer that was made and that nothing names: the sweep removes it. */
+void catalog_drop_layer(struct catalog *c, const struct layer_ref *l) NONNULL;
+
 /**
  * catalog_rename(c, d, dk, to): give the disk another name.  The caller holds
  * the disk's lock; ${d} is verified and is changed.  -EEXIST.
@@ -123,6 +186,16 @@ int catalog_sweep(struct catalog *c, unsigned max_files, bool *ret_more)
 int catalog_lock_disk(struct catalog *c, const struct uuid *uuid,
 		      const char *mount_point, struct store_lock **ret)
     NONNULL CHECKED;
+
+/* The same lock, shared, for who reads a snapshot or image: it is not removed
+ * meanwhile.  -EBUSY: it is just being. */
+int catalog_share_disk(struct catalog *c, const struct uuid *uuid,
+		       struct store_lock **ret) NONNULL CHECKED;
+
+/* A lineage's lock, shared, for who makes a layer and then what names it. Waits
+ * for who is removing layers. */
+int catalog_share_lineage(struct catalog *c, const struct uuid *lineage,
+			  struct store_lock **ret) NONNULL CHECKED;
 
 struct lock_owner {
 	char host[256], boot_id[40], mount_point[4096];

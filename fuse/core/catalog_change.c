@@ -34,7 +34,7 @@ sync_folder_of(struct store *st, const char *path)
 }
 
 /* After an error, and as far as it goes: recovery puts right the rest. */
-static void
+void
 try_remove(struct store *st, const char *path)
 {
 	int r;
@@ -74,9 +74,9 @@ pending_clear(struct store *st, const struct uuid *lineage)
 }
 
 /* -EEXIST: a disk of that name, or snapshots of one that is gone. */
-static int
-check_free(struct catalog *c, enum desc_type type, const char *of,
-	   const char *name)
+int
+names_check_free(struct catalog *c, enum desc_type type, const char *of,
+		 const char *name)
 {
 	char path[STORE_PATH_LEN];
 	int r;
@@ -161,33 +161,43 @@ first_layer(struct catalog *c, const struct descriptor *d, const struct key *dk)
 	return layer_create(c->st, &m, dk);
 }
 
+int
+catalog_add_one(struct catalog *c, const struct descriptor *d,
+		const struct key *dk)
+{
+	char path[STORE_PATH_LEN];
+	int r;
+
+	r = catalog_save(c, d, dk);
+	if (r < 0) {
+		/* It may be there though it could not be synced. */
+		path_descriptor(d->type, d->of, d->name, path);
+		try_remove(c->st, path);
+	}
+	return r;
+}
+
 /* What is left after an error is marked, and the sweep's. */
 static int
 put_on_store(struct catalog *c, const struct descriptor *d,
 	     const struct key *dk)
 {
 	CLEANUP(store_unlockp) struct store_lock *lock = NULL;
-	char path[STORE_PATH_LEN];
 	int r;
 
 	r = catalog_lock_names(c, &lock);
 	if (r == 0)
-		r = check_free(c, DESC_DISK, NULL, d->name);
+		r = names_check_free(c, DESC_DISK, NULL, d->name);
 	if (r == 0)
 		r = pending_mark(c->st, &d->lineage);
 	if (r == 0)
 		r = first_layer(c, d, dk);
 	if (r < 0)
 		return r;
-	r = catalog_save(c, d, dk);
-	if (r < 0) {
-		/* It may be there though it could not be synced. */
-		path_descriptor(DESC_DISK, NULL, d->name, path);
-		try_remove(c->st, path);
-		return r;
-	}
-	pending_clear(c->st, &d->lineage);
-	return 0;
+	r = catalog_add_one(c, d, dk);
+	if (r == 0)
+		pending_clear(c->st, &d->lineage);
+	return r;
 }
 
 int
@@ -203,7 +213,7 @@ catalog_create(struct catalog *c, struct kms *kms, const struct disk_params *p,
 	r = check_params(p);
 	/* Before a key is made for nothing. */
 	if (r == 0)
-		r = check_free(c, DESC_DISK, NULL, p->name);
+		r = names_check_free(c, DESC_DISK, NULL, p->name);
 	if (r == 0)
 		r = new_descriptor(c, p, d);
 	if (r == 0)
@@ -291,7 +301,7 @@ catalog_rename(struct catalog *c, struct descriptor *d, const struct key *dk,
 	if (r == 0)
 		r = catalog_lock_names(c, &lock);
 	if (r == 0)
-		r = check_free(c, d->type, d->of, to);
+		r = names_check_free(c, d->type, d->of, to);
 	if (r < 0)
 		return r;
 	memcpy(renamed, d, sizeof(*renamed));

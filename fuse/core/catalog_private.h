@@ -52,6 +52,21 @@ int catalog_lock_lineage(struct catalog *c, const struct uuid *lineage,
 #define PENDING "pending"
 int pending_mark(struct store *st, const struct uuid *lineage) NONNULL CHECKED;
 
+/* catalog_change.c.  -EEXIST: a disk of that name, or snapshots of one that is
+ * gone. */
+int names_check_free(struct catalog *c, enum desc_type type, const char *of,
+		     const char *name) __attribute__((__nonnull__(1, 4)))
+CHECKED;
+/* A new descriptor; after an error it is not there, as far as that goes. */
+int catalog_add_one(struct catalog *c, const struct descriptor *d,
+		    const struct key *dk) NONNULL CHECKED;
+/* After an error, and as far as it goes. */
+void try_remove(struct store *st, const char *path) NONNULL;
+
+/* Sets of snapshots that are being made: an empty file each, named by its uuid.
+ */
+#define SETS "sets"
+
 /* Every descriptor of a store, as far as recovery and sweeping ask. */
 struct seen {
 	enum desc_type type;
@@ -60,6 +75,7 @@ struct seen {
 	struct layer_ref layer;
 	int64_t created;
 	uint64_t session;
+	struct uuid set;
 };
 struct census {
 	struct seen *seen;
@@ -73,5 +89,20 @@ int census_take(struct catalog *c, struct census *ret) NONNULL CHECKED;
 void census_done(struct census *s);
 bool census_has_lineage(const struct census *s, const struct uuid *lineage)
     NONNULL;
+
+/* catalog_layers.c: layers, by uuid. */
+struct layer_set {
+	struct uuid *v;
+	size_t n, cap;
+};
+void layers_done(struct layer_set *s);
+/* All that the descriptors reach, in whatever lineage. */
+int layers_reached(struct store *st, const struct census *census,
+		   struct layer_set *ret) NONNULL CHECKED;
+/* Remove the others of a lineage, whose lock the caller has for itself.  0, or
+ * 1 where ${budget}, which counts files, has run out. */
+int layers_remove_dead(struct store *st, const struct uuid *lineage,
+		       const struct layer_set *live, unsigned *budget)
+    NONNULL CHECKED;
 
 #endif

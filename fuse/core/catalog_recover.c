@@ -11,6 +11,7 @@
  * removed can remove that itself.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <sealdisk/log.h>
@@ -101,6 +102,7 @@ add_seen(struct census *s, const char *name, const struct descriptor *d)
 		.layer = d->layer,
 		.created = d->created,
 		.session = d->session,
+		.set = d->set,
 	};
 	if (!v->name)
 		return -ENOMEM;
@@ -236,8 +238,8 @@ finish_renames(struct catalog *c, struct census *s)
 
 /* Lineages. */
 
-/* A mark on what a descriptor names says nothing; a folder with nothing in it
- * is what a sweep or a create had not come to the end of. */
+/* A folder with nothing in it is what a sweep or a create had not come to the
+ * end of.  A mark on a lineage that is in use is the sweep's. */
 static int
 look_at_lineage(struct catalog *c, const struct census *s,
 		const struct uuid *lineage)
@@ -245,18 +247,13 @@ look_at_lineage(struct catalog *c, const struct census *s,
 	char path[STORE_PATH_LEN];
 	int r;
 
-	if (!census_has_lineage(s, lineage)) {
-		path_lineage(lineage, NULL, path);
-		r = c->st->ops->remove(c->st, path);
-		if (r == 0)
-			log_note("removed %s, which was empty", path);
-		return r == -ENOTEMPTY || r == -ENOENT ? 0 : r;
-	}
-	path_lineage(lineage, PENDING, path);
+	if (census_has_lineage(s, lineage))
+		return 0;
+	path_lineage(lineage, NULL, path);
 	r = c->st->ops->remove(c->st, path);
 	if (r == 0)
-		log_note("removed %s: it is in use", path);
-	return r == -ENOENT ? 0 : r;
+		log_note("removed %s, which was empty", path);
+	return r == -ENOTEMPTY || r == -ENOENT ? 0 : r;
 }
 
 static int
@@ -274,6 +271,62 @@ look_at_lineages(struct catalog *c, const struct census *s)
 	return r;
 }
 
+/* Sets. */
+
+static int
+drop_member(struct catalog *c, const struct seen *seen)
+{
+	char path[STORE_PATH_LEN], folder[STORE_PATH_LEN];
+	int r;
+
+	r = catalog_path(seen->type, seen->name, path);
+	if (r == 0)
+		r = c->st->ops->remove(c->st, path);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	path_folder(path, folder);
+	r = c->st->ops->sync_dir(c->st, folder);
+	if (r == 0)
+		r = pending_mark(c->st, &seen->layer.lineage);
+	if (r == 0)
+		log_note("\"%s\" is one of several snapshots that were not "
+			 "finished: it goes",
+			 seen->name);
+	return r;
+}
+
+static int
+drop_set(struct catalog *c, const struct census *s, const char *name)
+{
+	char path[STORE_PATH_LEN];
+	struct uuid set;
+	int r = 0;
+
+	if (uuid_parse(name, &set) < 0)
+		return 0;
+	for (size_t i = 0; i < s->n && r == 0; i++)
+		if (s->seen[i].type != DESC_DISK &&
+		    uuid_equal(&s->seen[i].set, &set))
+			r = drop_member(c, &s->seen[i]);
+	if (r < 0)
+		return r;
+	(void)snprintf(path, sizeof(path), SETS "/%s", name);
+	r = c->st->ops->remove(c->st, path);
+	return r == -ENOENT ? 0 : r;
+}
+
+static int
+drop_sets(struct catalog *c, const struct census *s)
+{
+	CLEANUP(names_done) struct names n = { 0 };
+	int r;
+
+	r = names_list(c->st, SETS, &n);
+	for (size_t i = 0; i < n.n && r == 0; i++)
+		r = drop_set(c, s, n.v[i]);
+	return r;
+}
+
 int
 catalog_recover(struct catalog *c, unsigned *ret_bad)
 {
@@ -284,6 +337,8 @@ catalog_recover(struct catalog *c, unsigned *ret_bad)
 	r = catalog_lock_names(c, &lock);
 	if (r == 0)
 		r = census_take(c, &s);
+	if (r == 0)
+		r = drop_sets(c, &s);
 	if (r == 0)
 		r = finish_renames(c, &s);
 	if (r == 0)

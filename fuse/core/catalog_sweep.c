@@ -1,11 +1,15 @@
 /*
- * catalog_sweep.c - the files of lineages that no descriptor names any more.
+ * catalog_sweep.c - the files of what no descriptor reaches any more: whole
+ * lineages, and layers of lineages of which something is left.
  *
- * That a lineage may go is decided under locks/catalog: it bears the mark,
- * every descriptor of the store can be read, and none names it.  After that
- * nothing can name it again, and its files are removed under its own lock
- * alone: first what it holds, durably, then the mark, then its folder. Wherever
- * this stops, the mark is still there, or the folder is empty.
+ * Both are looked for where the lineage bears the mark, under locks/catalog and
+ * with the lineage's lock for ourselves: so nobody is just making a layer that
+ * has no name yet.  Every descriptor of the store must be readable.  After that
+ * nothing can name again what is dead, and its files are removed under the
+ * lineage's lock alone, a piece at a time.
+ *
+ * Of a lineage first goes what it holds, durably, then the mark, then its
+ * folder. Wherever this stops, the mark is still there, or the folder is empty.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -61,47 +65,6 @@ find_marked(struct store *st, struct uuids *ret)
 	return r < 0 ? r : 0;
 }
 
-/* Of those that bear the mark, leave the ones that may go in ${u}; the others
- * lose it. */
-static int
-decide(struct catalog *c, struct uuids *u)
-{
-	CLEANUP(census_done) struct census s = { 0 };
-	char path[STORE_PATH_LEN];
-	size_t i, n = u->n;
-	int r;
-
-	r = census_take(c, &s);
-	if (r < 0)
-		return r;
-	u->n = 0;
-	if (s.bad) /* who knows what it names */
-		return 0;
-	for (i = 0; i < n; i++) {
-		if (!census_has_lineage(&s, &u->v[i])) {
-			u->v[u->n++] = u->v[i];
-			continue;
-		}
-		path_lineage(&u->v[i], PENDING, path);
-		r = c->st->ops->remove(c->st, path);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-static int
-find_dead(struct catalog *c, struct uuids *ret)
-{
-	CLEANUP(store_unlockp) struct store_lock *lock = NULL;
-	int r;
-
-	r = catalog_lock_names(c, &lock);
-	if (r == 0)
-		r = find_marked(c->st, ret);
-	return r < 0 || ret->n == 0 ? r : decide(c, ret);
-}
-
 /*
  * Remove what is in folder ${path}, but the mark.  ${budget} counts down; 1
  * when it has run out, 0 when the folder is empty.
@@ -137,19 +100,29 @@ empty_folder(struct store *st, const char *path, unsigned depth,
 }
 
 static int
+clear_mark(struct store *st, const struct uuid *lineage)
+{
+	char mark[STORE_PATH_LEN];
+	int r;
+
+	path_lineage(lineage, PENDING, mark);
+	r = st->ops->remove(st, mark);
+	return r == -ENOENT ? 0 : r;
+}
+
+static int
 sweep_lineage(struct store *st, const struct uuid *lineage, unsigned *budget)
 {
-	char folder[STORE_PATH_LEN], mark[STORE_PATH_LEN];
+	char folder[STORE_PATH_LEN];
 	int r;
 
 	path_lineage(lineage, NULL, folder);
-	path_lineage(lineage, PENDING, mark);
 	r = empty_folder(st, folder, 0, budget);
 	if (r)
 		return r;
 	r = st->ops->sync_dir(st, folder);
 	if (r == 0)
-		r = st->ops->remove(st, mark);
+		r = clear_mark(st, lineage);
 	if (r == 0)
 		r = st->ops->remove(st, folder);
 	if (r == 0)
@@ -157,32 +130,91 @@ sweep_lineage(struct store *st, const struct uuid *lineage, unsigned *budget)
 	return r;
 }
 
+/* What is known of the store when it is decided what is dead. */
+struct verdict {
+	bool alive; /* some descriptor names the lineage */
+	struct layer_set live;
+};
+
+static void
+verdict_done(struct verdict *v)
+{
+	layers_done(&v->live);
+}
+
+static int
+decide(struct catalog *c, const struct uuid *lineage, struct verdict *ret)
+{
+	CLEANUP(census_done) struct census s = { 0 };
+	int r;
+
+	r = census_take(c, &s);
+	if (r == 0 && s.bad) /* who knows what it names */
+		r = -EUCLEAN;
+	if (r < 0)
+		return r;
+	ret->alive = census_has_lineage(&s, lineage);
+	return ret->alive ? layers_reached(c->st, &s, &ret->live) : 0;
+}
+
+/* Take the lineage's lock for ourselves, and decide. */
+static int
+judge(struct catalog *c, const struct uuid *lineage, struct store_lock **ret,
+      struct verdict *v)
+{
+	CLEANUP(store_unlockp) struct store_lock *names = NULL;
+	struct store_lock *lock;
+	int r;
+
+	r = catalog_lock_names(c, &names);
+	if (r == 0)
+		r = catalog_lock_lineage(c, lineage, &lock);
+	if (r < 0)
+		return r;
+	r = decide(c, lineage, v);
+	if (r < 0)
+		store_unlock(lock);
+	else
+		*ret = lock;
+	return r;
+}
+
 /* 0, 1 where there is more to do, or an error. */
 static int
 visit(struct catalog *c, const struct uuid *lineage, unsigned *budget)
 {
-	struct store_lock *lock;
+	CLEANUP(verdict_done) struct verdict v = { 0 };
+	struct store_lock *lock = NULL;
 	int r;
 
-	r = catalog_lock_lineage(c, lineage, &lock);
+	r = judge(c, lineage, &lock, &v);
+	if (r == -EBUSY || r == -EUCLEAN)
+		return 0; /* somebody makes a layer, or sweeps; another time */
 	if (r < 0)
-		return r == -EBUSY ? 0 : r; /* being read, or swept */
-	r = sweep_lineage(c->st, lineage, budget);
-	c->st->ops->unlock(lock, true);
+		return r;
+	if (v.alive) {
+		r = layers_remove_dead(c->st, lineage, &v.live, budget);
+		if (r == 0)
+			r = clear_mark(c->st, lineage);
+	} else {
+		r = sweep_lineage(c->st, lineage, budget);
+	}
+	/* Its file stays while the lineage does: others may be waiting. */
+	c->st->ops->unlock(lock, !v.alive && r == 0);
 	return r == -ENOENT ? 0 : r; /* somebody else was first */
 }
 
 int
 catalog_sweep(struct catalog *c, unsigned max_files, bool *ret_more)
 {
-	CLEANUP(uuids_done) struct uuids dead = { 0 };
+	CLEANUP(uuids_done) struct uuids marked = { 0 };
 	unsigned budget = max_files;
 	size_t i;
 	int r;
 
-	r = find_dead(c, &dead);
-	for (i = 0; i < dead.n && r == 0; i++)
-		r = visit(c, &dead.v[i], &budget);
+	r = find_marked(c->st, &marked);
+	for (i = 0; i < marked.n && r == 0; i++)
+		r = visit(c, &marked.v[i], &budget);
 	if (r < 0)
 		return r;
 	*ret_more = r == 1;

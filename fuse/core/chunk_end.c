@@ -43,26 +43,6 @@ chunk_die(struct chunk *c, bool count)
 	chunk_unhash(c);
 }
 
-/* What the map says, without opening the chunk. */
-static int
-entry_of(struct layer *l, struct scratch *s, uint64_t index,
-	 enum entry_state *ret_state, uint8_t ret_salt[static 12])
-{
-	const struct entry *e;
-	struct page *p;
-	int r;
-
-	*ret_state = ENTRY_ABSENT;
-	r = map_get(l, index / MAP_CHUNKS, s, false, false, &p);
-	if (r < 0)
-		return r == -ENOENT ? 0 : r;
-	e = &p->body.entry[index % MAP_CHUNKS];
-	*ret_state = e->state;
-	memcpy(ret_salt, e->unique, 12);
-	page_release(p);
-	return 0;
-}
-
 /*
  * A discard can span thousands of chunks, so one that is not in use is not even
  * opened: an object that was never in the table is all that its burial needs.
@@ -109,7 +89,7 @@ discard_locked(struct layer *l, struct scratch *s, uint64_t index,
 	uint8_t salt[12];
 	int r;
 
-	r = entry_of(l, s, index, &state, salt);
+	r = layer_entry(l, s, index, &state, salt);
 	if (r < 0 || state == want)
 		return r;
 	if (state != ENTRY_DATA)

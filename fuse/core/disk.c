@@ -49,6 +49,8 @@ disk_new(struct engine *e)
 		link_init(lists[i]);
 	link_init(&d->all);
 	pthread_mutex_init(&d->size_lock, NULL);
+	pthread_mutex_init(&d->layers_lock, NULL);
+	cache_lock_init(&d->barrier);
 	pthread_mutex_init(&d->mutex, NULL);
 	cond_init(&d->wake);
 	cond_init(&d->committed);
@@ -69,11 +71,14 @@ disk_free(struct disk *d)
 	commit_drop(d);
 	cache_forget(&e->cache, d);
 	layer_close(d->top);
+	free(d->layers);
 	secret_free(d->dks, d->n_dks * sizeof(*d->dks));
 	scratch_free(d->bg);
 	commit_free(d->commit);
 	store_unlock(d->lock);
 	pthread_mutex_destroy(&d->size_lock);
+	pthread_mutex_destroy(&d->layers_lock);
+	pthread_rwlock_destroy(&d->barrier);
 	pthread_mutex_destroy(&d->mutex);
 	pthread_cond_destroy(&d->wake);
 	pthread_cond_destroy(&d->committed);
@@ -85,8 +90,8 @@ disk_free(struct disk *d)
 /* The descriptor as it is under the lock; ${name} may have passed to another
  * disk while we waited for it. */
 static int
-lock_and_load(struct disk *d, const char *name, char **ret_text,
-	      size_t *ret_len)
+lock_and_load(struct disk *d, enum desc_type type, const char *name,
+	      char **ret_text, size_t *ret_len)
 {
 	struct catalog *cat = d->e->cat;
 	struct descriptor *first = calloc(1, sizeof(*first));
@@ -94,13 +99,14 @@ lock_and_load(struct disk *d, const char *name, char **ret_text,
 
 	if (!first)
 		return -ENOMEM;
-	r = catalog_load(cat, DESC_DISK, name, first, NULL, NULL);
-	if (r == 0)
+	r = catalog_load(cat, type, name, first, NULL, NULL);
+	if (r == 0 && type == DESC_DISK)
 		r = catalog_lock_disk(cat, &first->uuid, d->e->mount_point,
 				      &d->lock);
+	else if (r == 0)
+		r = catalog_share_disk(cat, &first->uuid, &d->lock);
 	if (r == 0)
-		r = catalog_load(cat, DESC_DISK, name, &d->desc, ret_text,
-				 ret_len);
+		r = catalog_load(cat, type, name, &d->desc, ret_text, ret_len);
 	if (r == 0 && !uuid_equal(&first->uuid, &d->desc.uuid))
 		r = -EBUSY;
 	free(first);
@@ -123,8 +129,8 @@ unwrap_dks(struct disk *d)
 	return r;
 }
 
-static const struct key *
-top_dk(const struct disk *d)
+const struct key *
+disk_top_dk(const struct disk *d)
 {
 	for (size_t i = 0; i < d->n_dks; i++)
 		if (uuid_equal(&d->desc.keys[i].uuid, &d->desc.key))
@@ -133,54 +139,23 @@ top_dk(const struct disk *d)
 }
 
 static int
-authenticate(struct disk *d, const char *name)
+authenticate(struct disk *d, enum desc_type type, const char *name)
 {
 	CLEANUP(free_memp) char *text = NULL;
 	size_t len = 0;
 	int r;
 
-	r = lock_and_load(d, name, &text, &len);
+	r = lock_and_load(d, type, name, &text, &len);
 	if (r == 0)
 		r = unwrap_dks(d);
 	if (r < 0)
 		return r;
-	if (!top_dk(d))
+	if (!disk_top_dk(d))
 		return -EUCLEAN;
-	r = descriptor_verify(text, len, &d->desc.uuid, top_dk(d));
+	r = descriptor_verify(text, len, &d->desc.uuid, disk_top_dk(d));
 	if (r == -EBADMSG)
 		fault_log(d, "its descriptor does not verify");
 	return r;
-}
-
-/* A crash between the steps of a snapshot leaves a disk on a layer that is
- * frozen: it gets a new one above it. */
-static int
-open_new_top(struct disk *d, struct scratch *s)
-{
-	struct layer_meta m = { .lineage = d->desc.lineage,
-				.key = d->desc.key,
-				.has_parent = true,
-				.parent = d->top->ref,
-				.parent_limit = d->desc.size,
-				.state = LAYER_OPEN,
-				.size = d->desc.size,
-				.created = time(NULL) };
-	struct layer_ref ref = { .lineage = d->desc.lineage };
-	int r;
-
-	r = uuid_new(&m.uuid);
-	if (r == 0)
-		r = layer_create(d->e->st, &m, top_dk(d));
-	if (r < 0)
-		return r;
-	ref.layer = m.uuid;
-	d->desc.layer = ref;
-	r = catalog_save(d->e->cat, &d->desc, top_dk(d));
-	if (r < 0)
-		return r;
-	layer_close(d->top);
-	d->top = NULL;
-	return layer_open(d, &ref, s, &d->top);
 }
 
 static int
@@ -200,64 +175,107 @@ begin_session(struct disk *d)
 	d->session = d->desc.session;
 	atomic_store(&d->size, d->desc.size);
 	atomic_store(&d->allocated, (int64_t)(d->desc.allocated / BLOCK_SIZE));
-	return catalog_save(d->e->cat, &d->desc, top_dk(d));
+	return catalog_save(d->e->cat, &d->desc, disk_top_dk(d));
 }
 
+/* A crash between the steps of a snapshot leaves a disk on a layer that is
+ * frozen: it gets a new one above it. */
 static int
-open_todo(struct disk *d)
+put_new_top(struct disk *d)
 {
-	struct store *st = d->e->st;
-	char path[STORE_PATH_LEN];
+	CLEANUP(store_unlockp) struct store_lock *lock = NULL;
+	struct layer *l;
 	int r;
 
-	path_layer(&d->top->ref, "todo", path);
-	r = st->ops->open(st, path, true, &d->top->todo);
-	if (r == -ENOENT)
-		r = st->ops->create(st, path, &d->top->todo);
+	r = catalog_share_lineage(d->e->cat, &d->desc.lineage, &lock);
 	if (r == 0)
-		r = st->ops->size(d->top->todo, &d->top->todo_len);
+		r = snapshot_new_top(d, &l);
+	if (r < 0)
+		return r;
+	d->desc.layer = l->ref;
+	d->top = l;
+	return catalog_save(d->e->cat, &d->desc, disk_top_dk(d));
+}
+
+/* A layer that is no longer on top was, in the session that was cut off. */
+static int
+clean_todos(struct disk *d)
+{
+	struct layer *l = d->top;
+	int r;
+
+	r = layer_clean_todo(l, d->bg);
+	while (r == 0 && d->drop_cache && l->meta.has_parent) {
+		r = layer_parent(l, d->bg, &l);
+		if (r == 0)
+			r = layer_open_todo(l);
+		if (r < 0 || l->todo_len == 0)
+			break;
+		r = layer_clean_todo(l, d->bg);
+	}
 	return r;
 }
 
 static int
 open_layers(struct disk *d)
 {
+	struct layer *l;
 	int r;
 
-	r = layer_open(d, &d->desc.layer, d->bg, &d->top);
-	if (r == 0 && d->top->meta.state != LAYER_OPEN)
-		r = open_new_top(d, d->bg);
+	r = layer_open(d, &d->desc.layer, &l);
+	if (r < 0)
+		return r;
+	d->top = l;
+	if (d->desc.type != DESC_DISK) {
+		if (layer_is_frozen(l))
+			return layer_load_roots(l, d->bg);
+		fault_log(d, "its layer is not frozen");
+		return -EUCLEAN;
+	}
+	if (layer_is_frozen(l))
+		r = put_new_top(d);
 	if (r == 0)
-		r = open_todo(d);
+		r = layer_load_roots(d->top, d->bg);
 	if (r == 0)
-		r = layer_clean_todo(d->top, d->bg);
-	return r;
+		r = layer_open_todo(d->top);
+	return r == 0 ? clean_todos(d) : r;
+}
+
+/* Nobody writes to it, so that there is no session. */
+static int
+begin_reading(struct disk *d)
+{
+	d->session = d->desc.session;
+	atomic_store(&d->size, d->desc.size);
+	atomic_store(&d->allocated, (int64_t)(d->desc.allocated / BLOCK_SIZE));
+	return 0;
 }
 
 static int
-attach(struct disk *d, const char *name)
+attach(struct disk *d, enum desc_type type, const char *name)
 {
 	int r;
 
-	r = authenticate(d, name);
+	r = authenticate(d, type, name);
 	if (r == 0)
 		r = scratch_new(&d->bg);
 	if (r == 0)
 		r = commit_new(&d->commit);
 	if (r == 0)
-		r = begin_session(d);
+		r = type == DESC_DISK ? begin_session(d) : begin_reading(d);
 	if (r == 0)
 		r = open_layers(d);
 	/* Loading pages must not keep plaintext of settled blocks. */
 	if (r == 0)
 		scratch_wipe(d->bg);
-	if (r == 0 && !d->e->manual)
+	if (r == 0 && type == DESC_DISK && !d->e->manual)
 		r = quiet_start(d);
 	return r;
 }
 
 int
-disk_attach(struct engine *e, const char *name, int flags, struct disk **ret)
+disk_attach(struct engine *e, enum desc_type type, const char *name, int flags,
+	    struct disk **ret)
 {
 	struct disk *d = disk_new(e);
 	int r;
@@ -267,12 +285,13 @@ disk_attach(struct engine *e, const char *name, int flags, struct disk **ret)
 	pthread_mutex_lock(&e->mutex);
 	link_append(&e->disks, &d->all);
 	pthread_mutex_unlock(&e->mutex);
-	r = attach(d, name);
+	r = attach(d, type, name);
 	if (r < 0) {
 		disk_free(d);
 		return r;
 	}
-	d->read_only = (flags & DISK_READ_ONLY) || d->desc.read_only;
+	d->read_only = (flags & DISK_READ_ONLY) || d->desc.read_only ||
+		       type != DESC_DISK;
 	*ret = d;
 	return 0;
 }
@@ -286,7 +305,7 @@ mark_clean(struct disk *d)
 
 	d->desc.clean = true;
 	d->desc.allocated = blocks > 0 ? (uint64_t)blocks * BLOCK_SIZE : 0;
-	return catalog_save(d->e->cat, &d->desc, top_dk(d));
+	return catalog_save(d->e->cat, &d->desc, disk_top_dk(d));
 }
 
 /* A chunk that died while a commit ran waits for the next. */
@@ -326,8 +345,10 @@ detach(struct disk *d)
 		r = bury_all(d);
 	if (r == 0)
 		r = sync_mirrors(d);
-	if (r == 0 && link_empty(&d->dead))
-		r = d->top->todo->st->ops->truncate(d->top->todo, 0);
+	/* Layers that have been on top in this session. */
+	for (struct layer *l = d->top; r == 0 && l && l->todo; l = l->parent)
+		if (link_empty(&d->dead))
+			r = l->todo->st->ops->truncate(l->todo, 0);
 	if (r == 0)
 		r = mark_clean(d);
 	return r;
@@ -339,7 +360,7 @@ disk_detach(struct disk *d)
 	int r;
 
 	quiet_stop(d);
-	r = detach(d);
+	r = d->desc.type == DESC_DISK ? detach(d) : 0;
 	if (r < 0)
 		log_error("disk %s: detached without a clean end: %s",
 			  d->desc.name, err_text(r));

@@ -65,16 +65,18 @@ void engine_sweep(struct engine *e, const volatile bool *stop) NONNULL;
 enum { DISK_READ_ONLY = 1 };
 
 /**
- * disk_attach(e, name, flags, ret):
+ * disk_attach(e, type, name, flags, ret):
  * Lock, one KMS Decrypt, verify, recover.  With DISK_READ_ONLY nothing is
- * written but what recovery must.
+ * written but what recovery must.  A snapshot (DISK@NAME) or image is
+ * read-only, any number of processes may have it, and nothing at all is
+ * written.
  *
  * -ENOENT; -EBUSY attached by somebody else (catalog_disk_owner tells); the
  * errors of kms.h; -EUCLEAN, -EBADMSG; -EPROTONOSUPPORT a newer format; -EROFS
  * never
  */
-int disk_attach(struct engine *e, const char *name, int flags,
-		struct disk **ret) NONNULL CHECKED;
+int disk_attach(struct engine *e, enum desc_type type, const char *name,
+		int flags, struct disk **ret) NONNULL CHECKED;
 
 /**
  * disk_detach(d):

@@ -66,7 +66,7 @@ lower_parent_limit(struct disk *d, uint64_t size)
 	char path[STORE_PATH_LEN];
 	int r;
 
-	if (!l->parent || size >= l->parent_limit)
+	if (!l->meta.has_parent || size >= l->parent_limit)
 		return 0;
 	l->meta.parent_limit = l->parent_limit = size;
 	r = layer_meta_format(&l->meta, l->dk, &text);

@@ -18,7 +18,7 @@
 /* A chunk has eight groups, and 2^32 seals under one key are its limit: an
  * eighth for each, less what a crash may have left uncounted. */
 #define SEAL_LIMIT ((1u << 29) - (1u << 24))
-#define SWEEP_FILES 64
+#define SWEEP_FILES 256
 
 void
 fault_log_at(struct disk *d, const char *file, int line, const char *fmt, ...)
@@ -112,6 +112,7 @@ engine_open(struct store *st, struct kms *kms, const struct engine_options *opt,
 	e->seal_limit = opt->seal_limit ? opt->seal_limit : SEAL_LIMIT;
 	e->manual = opt->manual;
 	pthread_mutex_init(&e->mutex, NULL);
+	pthread_mutex_init(&e->snapshots, NULL);
 	link_init(&e->disks);
 	e->mount_point = strdup(opt->mount_point ? opt->mount_point : "");
 	if (!e->mount_point)

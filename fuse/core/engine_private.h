@@ -7,11 +7,13 @@
  *
  * Locks, in the order in which they are taken:
  *
+ *   disk->barrier   shared around a change; exclusive to freeze the top layer
  *   layer->creating one of 64, by chunk index: a chunk is made or discarded
  *   chunk->lock     shared by whatever uses the chunk's file; exclusive to let
  *                   the chunk die or to close its file
  *   page->lock      a child's page before its parent's; a group's before a
- *                   map's, a map's before a root's
+ *                   chain page, that before a map's, a map's before a root's
+ *   layer->open_lock   while a root page or the parent is opened
  *   disk->mutex     lists and counters of a disk
  *   shard->mutex    a bucket of the cache; nothing is taken under it
  *
@@ -36,6 +38,7 @@
 #define GROUP_SLOTS 256
 #define MAP_CHUNKS PAGE_ENTRIES /* chunks that one map page covers */
 #define ROOTS 8
+#define LAYERS_MAX 65536 /* that a disk's chain may have, and one */
 
 /* Where things lie in a chunk file and in a map (format.md, "Chunk file"). */
 #define SLOTS_OFFSET 69632
@@ -231,8 +234,14 @@ cache_crowded(const struct cache *c, unsigned part)
 	return atomic_load(&c->pinned) > c->n_pages / part;
 }
 
+/*
+ * A layer of one disk's chain.  All but the top one are opened when they are
+ * first asked: an attach costs the same however many snapshots there are.
+ */
 struct layer {
 	struct disk *disk;
+	unsigned number;    /* in disk->layers, from 1 on */
+	atomic_bool frozen; /* nobody writes to it any more */
 	struct layer_ref ref;
 	struct layer_meta meta;
 	struct key *dk;      /* one of disk->dks */
@@ -240,9 +249,11 @@ struct layer {
 	struct store_file *map;
 	struct store_file *todo; /* of the top layer */
 	uint64_t todo_len;
-	struct page *roots; /* ROOTS of them, not in the cache */
+	pthread_mutex_t open_lock; /* what follows is opened as needed */
+	struct page *_Atomic roots[ROOTS]; /* not in the cache */
+	struct layer
+	    *_Atomic parent; /* meta.has_parent: whether there is one */
 	pthread_mutex_t creating[64];
-	struct layer *parent;
 	uint64_t parent_limit;
 };
 
@@ -261,7 +272,13 @@ struct disk {
 	struct key *dks; /* secret memory: n_keys, as desc.keys */
 	size_t n_dks;
 	struct store_lock *lock;
-	struct layer *top;
+	struct layer *_Atomic top;
+	/* Shared by whoever changes the top layer; exclusive to freeze it. */
+	pthread_rwlock_t barrier;
+	struct layer *_Atomic
+	    *layers;       /* LAYERS_MAX, by number; NULL: no chain */
+	unsigned n_layers; /* under layers_lock */
+	pthread_mutex_t layers_lock;
 	uint64_t session;
 	bool read_only;
 	bool drop_cache; /* after an unclean stop: see format.md, "Attach" */
@@ -313,10 +330,18 @@ struct engine {
 	uint32_t seal_limit; /* of a group; then its chunk is rewritten */
 	bool manual;
 	pthread_mutex_t mutex;
+	pthread_mutex_t snapshots; /* one at a time; before any other lock */
 	struct link disks;
 };
 
 int64_t now_ms(void);
+
+/* disk.c: the DK of the top layer; NULL: the descriptor does not hold it. */
+const struct key *disk_top_dk(const struct disk *d) NONNULL;
+
+/* snapshot.c: a new layer above the top one, durable and open, that nothing
+ * names yet.  The caller shares the lineage's lock. */
+int snapshot_new_top(struct disk *d, struct layer **ret) NONNULL CHECKED;
 
 static inline struct cache *
 cache_of(const struct layer *l)
@@ -410,9 +435,17 @@ slot_offset(uint64_t group, unsigned slot)
 
 /* ---- layer.c: the map ---- */
 
-int layer_open(struct disk *d, const struct layer_ref *ref, struct scratch *s,
-	       struct layer **ret) NONNULL CHECKED;
+int layer_open(struct disk *d, const struct layer_ref *ref, struct layer **ret)
+    NONNULL CHECKED;
+/* With all of its parents that are open. */
 void layer_close(struct layer *l);
+/* Load all root pages, as of a top layer: what is wrong is known at once. */
+int layer_load_roots(struct layer *l, struct scratch *s) NONNULL CHECKED;
+/* A root page, loaded. */
+int root_get(struct layer *l, uint64_t n, struct scratch *s, struct page **ret)
+    NONNULL CHECKED;
+/* Open files of `todo`, of a layer that is on top. */
+int layer_open_todo(struct layer *l) NONNULL CHECKED;
 
 /**
  * layer_lookup(l, s, index, ret_state, ret):
@@ -421,6 +454,10 @@ void layer_close(struct layer *l);
  */
 int layer_lookup(struct layer *l, struct scratch *s, uint64_t index,
 		 enum entry_state *ret_state, struct chunk **ret)
+    NONNULL CHECKED;
+/* The same without opening the chunk; ${ret_salt} is that of ENTRY_DATA. */
+int layer_entry(struct layer *l, struct scratch *s, uint64_t index,
+		enum entry_state *ret_state, uint8_t ret_salt[static 12])
     NONNULL CHECKED;
 /* The first chunk at or after ${index} that the map may have; UINT64_MAX. */
 int layer_next(struct layer *l, struct scratch *s, uint64_t index,
@@ -434,6 +471,25 @@ int layer_parent_has(struct layer *l, struct scratch *s, uint64_t index,
 		     bool *ret) NONNULL CHECKED;
 /* Remove chunk files that an unclean stop left unnamed (`todo`). */
 int layer_clean_todo(struct layer *l, struct scratch *s) NONNULL CHECKED;
+
+static inline bool
+layer_is_frozen(const struct layer *l)
+{
+	return atomic_load(&l->frozen);
+}
+
+/* ---- chain.c: the parents of a layer ---- */
+
+/* The parent, opened; ${l} has one. */
+int layer_parent(struct layer *l, struct scratch *s, struct layer **ret)
+    NONNULL CHECKED;
+/* Where the parents of ${l} have the blocks of a group: the numbers of layers,
+ * or 0 for zeros.  The page is locked, shared. */
+int chain_get(struct layer *l, uint64_t group, struct scratch *s,
+	      struct page **ret) NONNULL CHECKED;
+/* What ${l} does not have: its parents' content, or zeros.  Within a group. */
+int parent_read(struct layer *l, struct scratch *s, void *buf, size_t len,
+		uint64_t off) NONNULL CHECKED;
 
 /* ---- chunk.c: a chunk's file ---- */
 
@@ -539,9 +595,9 @@ bool page_try_ref(struct page *p) NONNULL;
  */
 int group_read(struct layer *l, struct scratch *s, void *buf, size_t len,
 	       uint64_t off) NONNULL CHECKED;
-/* What ${l} does not have: its parents' content, or zeros. */
-int parent_read(struct layer *l, struct scratch *s, void *buf, size_t len,
-		uint64_t off) NONNULL CHECKED;
+/* The states of what ${l} itself has. */
+int own_states(struct layer *l, struct scratch *s, uint64_t group,
+	       uint8_t ret[static GROUP_BLOCKS]) NONNULL CHECKED;
 /* The 128 states of a group, absent ones filled in from the parents. */
 int group_states(struct layer *l, struct scratch *s, uint64_t group,
 		 uint8_t ret[static GROUP_BLOCKS]) NONNULL CHECKED;

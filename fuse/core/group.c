@@ -93,7 +93,8 @@ group_read_piece(struct scratch *s, struct chunk *c, const struct page *p,
 		}
 		r = parent_read(c->layer, s, buf, *ret_n, off);
 		/* The parent's chunk has another key. */
-		return r < 0 || !c->layer->parent ? r : block_key(s, c);
+		return r < 0 || !c->layer->meta.has_parent ? r
+							   : block_key(s, c);
 	}
 	if (in == 0 && len >= BLOCK_SIZE) {
 		n = run_length(p, off, len);
@@ -152,23 +153,6 @@ group_read(struct layer *l, struct scratch *s, void *buf, size_t len,
 	return r;
 }
 
-int
-parent_read(struct layer *l, struct scratch *s, void *buf, size_t len,
-	    uint64_t off)
-{
-	size_t n = 0;
-	int r = 0;
-
-	if (l->parent && off < l->parent_limit) {
-		n = len;
-		if (n > l->parent_limit - off)
-			n = l->parent_limit - off;
-		r = group_read(l->parent, s, buf, n, off);
-	}
-	memset((uint8_t *)buf + n, 0, len - n);
-	return r;
-}
-
 /* ---- states ---- */
 
 static int
@@ -189,7 +173,7 @@ states_locked(struct chunk *c, struct scratch *s, uint64_t group,
 	return 0;
 }
 
-static int
+int
 own_states(struct layer *l, struct scratch *s, uint64_t group,
 	   uint8_t ret[static GROUP_BLOCKS])
 {
@@ -214,23 +198,18 @@ int
 group_states(struct layer *l, struct scratch *s, uint64_t group,
 	     uint8_t ret[static GROUP_BLOCKS])
 {
-	uint64_t limit = UINT64_MAX;
-	uint8_t more[GROUP_BLOCKS];
+	struct page *p;
 	int r;
 
 	r = own_states(l, s, group, ret);
-	for (; r == 0 && l->parent; l = l->parent) {
-		uint64_t at = group * GROUP_LEN;
-
-		if (l->parent_limit < limit)
-			limit = l->parent_limit;
-		if (at >= limit)
-			break;
-		r = own_states(l->parent, s, group, more);
-		for (unsigned i = 0; r == 0 && i < GROUP_BLOCKS; i++)
-			if (ret[i] == ENTRY_ABSENT &&
-			    at + (uint64_t)i * BLOCK_SIZE < limit)
-				ret[i] = more[i];
-	}
-	return r;
+	if (r < 0 || !l->meta.has_parent)
+		return r;
+	r = chain_get(l, group, s, &p);
+	if (r < 0)
+		return r;
+	for (unsigned i = 0; i < GROUP_BLOCKS; i++)
+		if (ret[i] == ENTRY_ABSENT && p->body.from[i])
+			ret[i] = ENTRY_DATA;
+	page_release(p);
+	return 0;
 }

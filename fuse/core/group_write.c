@@ -131,7 +131,7 @@ plan_sources(struct plan *pl, struct scratch *s, struct chunk *c,
 static unsigned
 plan_states(struct plan *pl, const struct layer *l)
 {
-	uint8_t zero = l->parent ? ENTRY_ZERO : ENTRY_ABSENT;
+	uint8_t zero = l->meta.has_parent ? ENTRY_ZERO : ENTRY_ABSENT;
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < pl->n; i++) {
@@ -318,7 +318,8 @@ all_zero(const uint8_t *buf, size_t len)
 static bool
 zero_already(struct layer *l, enum entry_state state)
 {
-	return state == ENTRY_ZERO || (state == ENTRY_ABSENT && !l->parent);
+	return state == ENTRY_ZERO ||
+	       (state == ENTRY_ABSENT && !l->meta.has_parent);
 }
 
 int
@@ -390,7 +391,7 @@ zero_locked(struct scratch *s, struct chunk *c, uint64_t off, size_t len)
 	if (r < 0)
 		return r;
 	zero_entries(p, block_of(off), (unsigned)(len / BLOCK_SIZE),
-		     c->layer->parent ? ENTRY_ZERO : ENTRY_ABSENT);
+		     c->layer->meta.has_parent ? ENTRY_ZERO : ENTRY_ABSENT);
 	page_release(p);
 	return 0;
 }

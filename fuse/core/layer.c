@@ -161,30 +161,53 @@ open_map(struct layer *l)
 	return r;
 }
 
-static int
-load_roots(struct layer *l, struct scratch *s)
+int
+root_get(struct layer *l, uint64_t n, struct scratch *s, struct page **ret)
 {
+	struct page *p = atomic_load(&l->roots[n]);
 	int r = 0;
 
-	l->roots = calloc(ROOTS, sizeof(*l->roots));
-	if (!l->roots)
-		return -ENOMEM;
-	for (unsigned i = 0; i < ROOTS; i++) {
-		struct page *p = &l->roots[i];
-
+	if (p) {
+		*ret = p;
+		return 0;
+	}
+	pthread_mutex_lock(&l->open_lock);
+	p = atomic_load(&l->roots[n]);
+	if (!p) {
+		p = malloc(sizeof(*p));
+		r = p ? 0 : -ENOMEM;
+	}
+	if (r == 0 && !atomic_load(&l->roots[n])) {
 		page_init(p);
 		p->disk = l->disk;
 		p->layer = l;
 		p->kind = PAGE_ROOT;
-		p->index = i;
+		p->index = n;
+		r = page_load(p, s);
+		if (r == 0)
+			atomic_store(&l->roots[n], p);
+		else
+			free(p);
 	}
+	pthread_mutex_unlock(&l->open_lock);
+	if (r == 0)
+		*ret = p;
+	return r;
+}
+
+int
+layer_load_roots(struct layer *l, struct scratch *s)
+{
+	struct page *p;
+	int r = 0;
+
 	for (unsigned i = 0; r == 0 && i < ROOTS; i++)
-		r = page_load(&l->roots[i], s);
+		r = root_get(l, i, s, &p);
 	return r;
 }
 
 static int
-open_layer(struct layer *l, struct scratch *s)
+open_layer(struct layer *l)
 {
 	int r;
 
@@ -192,22 +215,38 @@ open_layer(struct layer *l, struct scratch *s)
 	if (r < 0)
 		return r;
 	l->parent_limit = l->meta.has_parent ? l->meta.parent_limit : 0;
+	atomic_store(&l->frozen, l->meta.state != LAYER_OPEN);
 	l->map_key = secret_alloc(sizeof(*l->map_key));
 	if (!l->map_key)
 		return -ENOMEM;
 	r = map_key(l->dk, &l->ref.layer, l->map_key);
+	return r == 0 ? open_map(l) : r;
+}
+
+/* Its number, by which chain pages name it. */
+static int
+number_layer(struct layer *l)
+{
+	struct disk *d = l->disk;
+	int r = 0;
+
+	pthread_mutex_lock(&d->layers_lock);
+	if (!d->layers)
+		d->layers = calloc(LAYERS_MAX, sizeof(*d->layers));
+	if (!d->layers)
+		r = -ENOMEM;
+	else if (d->n_layers + 1 == LAYERS_MAX)
+		r = -E2BIG;
+	else
+		l->number = ++d->n_layers;
 	if (r == 0)
-		r = open_map(l);
-	if (r == 0)
-		r = load_roots(l, s);
-	if (r == 0 && l->meta.has_parent)
-		r = layer_open(l->disk, &l->meta.parent, s, &l->parent);
+		atomic_store(&d->layers[l->number], l);
+	pthread_mutex_unlock(&d->layers_lock);
 	return r;
 }
 
 int
-layer_open(struct disk *d, const struct layer_ref *ref, struct scratch *s,
-	   struct layer **ret)
+layer_open(struct disk *d, const struct layer_ref *ref, struct layer **ret)
 {
 	struct layer *l = calloc(1, sizeof(*l));
 	int r;
@@ -216,9 +255,12 @@ layer_open(struct disk *d, const struct layer_ref *ref, struct scratch *s,
 		return -ENOMEM;
 	l->disk = d;
 	l->ref = *ref;
+	pthread_mutex_init(&l->open_lock, NULL);
 	for (unsigned i = 0; i < 64; i++)
 		pthread_mutex_init(&l->creating[i], NULL);
-	r = open_layer(l, s);
+	r = open_layer(l);
+	if (r == 0)
+		r = number_layer(l);
 	if (r < 0)
 		layer_close(l);
 	else
@@ -235,10 +277,28 @@ layer_close(struct layer *l)
 		store_close(l->map);
 		store_close(l->todo);
 		secret_free(l->map_key, sizeof(*l->map_key));
-		free(l->roots);
+		for (unsigned i = 0; i < ROOTS; i++)
+			free(l->roots[i]);
+		pthread_mutex_destroy(&l->open_lock);
 		free(l);
 		l = parent;
 	}
+}
+
+int
+layer_open_todo(struct layer *l)
+{
+	struct store *st = l->disk->e->st;
+	char path[STORE_PATH_LEN];
+	int r;
+
+	path_layer(&l->ref, "todo", path);
+	r = st->ops->open(st, path, true, &l->todo);
+	if (r == -ENOENT)
+		r = st->ops->create(st, path, &l->todo);
+	if (r == 0)
+		r = st->ops->size(l->todo, &l->todo_len);
+	return r;
 }
 
 /* ---- asking and changing ---- */
@@ -289,10 +349,30 @@ layer_lookup(struct layer *l, struct scratch *s, uint64_t index,
 	return r;
 }
 
+int
+layer_entry(struct layer *l, struct scratch *s, uint64_t index,
+	    enum entry_state *ret_state, uint8_t ret_salt[static 12])
+{
+	const struct entry *e;
+	struct page *p;
+	int r;
+
+	*ret_state = ENTRY_ABSENT;
+	r = map_get(l, index / MAP_CHUNKS, s, false, false, &p);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	e = &p->body.entry[index % MAP_CHUNKS];
+	*ret_state = e->state;
+	memcpy(ret_salt, e->unique, 12);
+	page_release(p);
+	return 0;
+}
+
+/* Of the top layer, whose root pages are all loaded. */
 static void
 root_set(struct layer *l, uint64_t n)
 {
-	struct page *root = &l->roots[n / ROOT_BITS];
+	struct page *root = l->roots[n / ROOT_BITS];
 	unsigned bit = n % ROOT_BITS;
 	uint8_t mask = (uint8_t)(1u << (bit % 8));
 
@@ -335,25 +415,30 @@ layer_set(struct layer *l, struct scratch *s, uint64_t index,
 }
 
 /* The first map page from ${n} on that a root page knows; UINT64_MAX. */
-static uint64_t
-next_map(struct layer *l, uint64_t n)
+static int
+next_map(struct layer *l, struct scratch *s, uint64_t n, uint64_t *ret)
 {
-	uint64_t end = (uint64_t)ROOTS * ROOT_BITS, found = UINT64_MAX;
+	uint64_t end = (uint64_t)ROOTS * ROOT_BITS;
+	int r = 0;
 
-	while (n < end && found == UINT64_MAX) {
-		struct page *root = &l->roots[n / ROOT_BITS];
+	*ret = UINT64_MAX;
+	while (r == 0 && n < end && *ret == UINT64_MAX) {
+		struct page *root;
 		unsigned bit = n % ROOT_BITS;
 
+		r = root_get(l, n / ROOT_BITS, s, &root);
+		if (r < 0)
+			break;
 		pthread_rwlock_rdlock(&root->lock);
-		for (; bit < ROOT_BITS && found == UINT64_MAX; bit++)
+		for (; bit < ROOT_BITS && *ret == UINT64_MAX; bit++)
 			if (!root->body.bitmap[bit / 8])
 				bit |= 7;
 			else if (root->body.bitmap[bit / 8] >> (bit % 8) & 1)
-				found = n / ROOT_BITS * ROOT_BITS + bit;
+				*ret = n / ROOT_BITS * ROOT_BITS + bit;
 		pthread_rwlock_unlock(&root->lock);
 		n = (n / ROOT_BITS + 1) * ROOT_BITS;
 	}
-	return found;
+	return r;
 }
 
 /* The first chunk from ${index} on, in its map page, that is not absent. */
@@ -382,9 +467,10 @@ layer_next(struct layer *l, struct scratch *s, uint64_t index, uint64_t *ret)
 
 	*ret = UINT64_MAX;
 	while (r == 0 && *ret == UINT64_MAX) {
-		uint64_t n = next_map(l, index / MAP_CHUNKS);
+		uint64_t n;
 
-		if (n == UINT64_MAX)
+		r = next_map(l, s, index / MAP_CHUNKS, &n);
+		if (r < 0 || n == UINT64_MAX)
 			break;
 		if (n > index / MAP_CHUNKS)
 			index = n * MAP_CHUNKS;
@@ -401,16 +487,15 @@ layer_parent_has(struct layer *l, struct scratch *s, uint64_t index, bool *ret)
 	int r = 0;
 
 	*ret = false;
-	for (l = l->parent; l && !*ret && index * CHUNK_LEN < limit;
-	     l = l->parent) {
+	while (l->meta.has_parent && !*ret && index * CHUNK_LEN < limit) {
 		enum entry_state state;
-		struct chunk *c = NULL;
+		uint8_t salt[12];
 
-		r = layer_lookup(l, s, index, &state, &c);
+		r = layer_parent(l, s, &l);
+		if (r == 0)
+			r = layer_entry(l, s, index, &state, salt);
 		if (r < 0)
 			return r;
-		if (c)
-			chunk_put(c);
 		*ret = state == ENTRY_DATA;
 		if (state == ENTRY_ZERO)
 			break;

@@ -173,7 +173,7 @@ take_single(struct page *p, const struct copies *c, unsigned which)
 	page_name(p, name);
 	log_warn("disk %s: %s: one copy does not verify, the other serves",
 		 p->disk->desc.name, name);
-	if (which == home)
+	if (which == home || layer_is_frozen(p->layer))
 		return 0;
 	/* A mirror's place is where the next commit goes: first home. */
 	r = page_write_copy(p, home, c->raw[which], true);
@@ -268,6 +268,10 @@ settle(struct page *p, struct scratch *s, const struct copies *c)
 	/* Until the next durable commit a crash can bring back either. */
 	slots_of(&c->body[!nw], &p->prot);
 	p->drop_older = true;
+	/* Nothing is committed over either any more, so there is nothing that
+	 * a second crash could mix up. */
+	if (layer_is_frozen(p->layer))
+		return 0;
 	/* We never leave the newer copy away from its home, but somebody may
 	 * have put an old page there: the next commit would go over it. */
 	if (older == 0 && nw != page_home(p->generation)) {
@@ -320,6 +324,9 @@ page_load(struct page *p, struct scratch *s)
 	int r;
 
 	r = load(p, s, &c);
+	/* What is frozen others may have open, too: nobody writes to it. */
+	if (r == 0 && layer_is_frozen(p->layer))
+		p->same = true;
 	if (r == 0 && p->kind == PAGE_GROUP) {
 		slots_of(&p->body, &p->used);
 		slots_or(&p->prot, &p->used);
@@ -404,36 +411,42 @@ map_begin(struct page *p)
 }
 
 /* Whether the root pages say that there is such a map page. */
-static bool
-map_known(struct layer *l, uint64_t n)
+static int
+map_known(struct layer *l, uint64_t n, struct scratch *s, bool *ret)
 {
-	struct page *root = &l->roots[n / ROOT_BITS];
 	unsigned bit = n % ROOT_BITS;
-	bool known;
+	struct page *root;
+	int r;
 
+	r = root_get(l, n / ROOT_BITS, s, &root);
+	if (r < 0)
+		return r;
 	pthread_rwlock_rdlock(&root->lock);
-	known = root->body.bitmap[bit / 8] >> (bit % 8) & 1;
+	*ret = root->body.bitmap[bit / 8] >> (bit % 8) & 1;
 	pthread_rwlock_unlock(&root->lock);
-	return known;
+	return 0;
 }
 
 int
 map_get(struct layer *l, uint64_t n, struct scratch *s, bool exclusive,
 	bool make, struct page **ret)
 {
+	bool is_new, known;
 	struct page *p;
-	bool is_new;
 	int r;
 
 	if (n / ROOT_BITS >= ROOTS)
 		return -EFBIG;
-	if (!make && !map_known(l, n))
-		return -ENOENT;
-	r = page_get(l, PAGE_MAP, n, &p, &is_new);
+	r = map_known(l, n, s, &known);
+	if (r == 0 && !make && !known)
+		r = -ENOENT;
+	if (r == 0)
+		r = page_get(l, PAGE_MAP, n, &p, &is_new);
 	if (r < 0)
 		return r;
-	/* Asked again: the page may have come, been committed and gone. */
-	if (is_new && !map_known(l, n)) {
+	/* Asked again: the page may have come, been committed and gone.  That
+	 * root page is there, so that this cannot fail. */
+	if (is_new && map_known(l, n, s, &known) == 0 && !known) {
 		map_begin(p);
 		if (!exclusive) {
 			pthread_rwlock_unlock(&p->lock);

@@ -106,6 +106,26 @@ catalog_lock_lineage(struct catalog *c, const struct uuid *lineage,
 	return lock(c, path, false, "", ret);
 }
 
+int
+catalog_share_disk(struct catalog *c, const struct uuid *uuid,
+		   struct store_lock **ret)
+{
+	char path[STORE_PATH_LEN];
+
+	lock_path("disk", uuid, path);
+	return c->st->ops->lock(c->st, path, STORE_LOCK_SH, false, NULL, ret);
+}
+
+int
+catalog_share_lineage(struct catalog *c, const struct uuid *lineage,
+		      struct store_lock **ret)
+{
+	char path[STORE_PATH_LEN];
+
+	lock_path("lineage", lineage, path);
+	return c->st->ops->lock(c->st, path, STORE_LOCK_SH, true, NULL, ret);
+}
+
 /* What does not decode is left empty: words do not make an owner. */
 static void
 take_line(const char *key, const char *value, struct lock_owner *o)

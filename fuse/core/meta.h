@@ -145,6 +145,9 @@ const struct desc_key *descriptor_key(const struct descriptor *d,
 int layer_meta_format(const struct layer_meta *m, const struct key *dk,
 		      char **ret) NONNULL CHECKED;
 /* Parses and authenticates. */
+/* Not authenticated. */
+int layer_meta_peek(const char *text, size_t len, struct layer_meta *ret)
+    NONNULL CHECKED;
 int layer_meta_parse(const char *text, size_t len, const struct key *dk,
 		     struct layer_meta *ret) NONNULL CHECKED;
 

@@ -71,32 +71,51 @@ layer_meta_format(const struct layer_meta *m, const struct key *dk, char **ret)
 	return r < 0 ? r : canon_finish(&t, ret);
 }
 
-int
-layer_meta_parse(const char *text, size_t len, const struct key *dk,
-		 struct layer_meta *ret)
+static int
+parse(const char *text, size_t len, struct layer_meta *m)
 {
 	CLEANUP(canon_text_done) struct canon_text t = { 0 };
 	CLEANUP(canon_freep) struct canon *c = NULL;
-	struct layer_meta m = { 0 };
 	uint8_t mac[MAC_LEN];
 	int r;
 
+	memset(m, 0, sizeof(*m));
 	r = meta_ini(text, len, "layer", &c);
 	if (r == 0)
-		r = fields_get(c, "layer", layer_fields, N_FIELDS, &m);
+		r = fields_get(c, "layer", layer_fields, N_FIELDS, m);
 	if (r == 0)
 		r = meta_get_mac(c, mac);
 	if (r < 0)
 		return r;
-	m.has_parent = !uuid_is_nil(&m.parent.layer);
-	m.read_only = m.ro_compat & ~(uint64_t)META_KNOWN_RO_COMPAT;
+	m->has_parent = !uuid_is_nil(&m->parent.layer);
+	m->read_only = m->ro_compat & ~(uint64_t)META_KNOWN_RO_COMPAT;
 
-	r = put(&t, &m);
+	r = put(&t, m);
 	if (r < 0)
 		return r == -EINVAL ? -EUCLEAN : r;
 	canon_blank(&t);
 	meta_put_mac(&t, mac);
-	r = meta_same(&t, text, len);
+	return meta_same(&t, text, len);
+}
+
+int
+layer_meta_peek(const char *text, size_t len, struct layer_meta *ret)
+{
+	struct layer_meta m;
+	int r = parse(text, len, &m);
+
+	if (r == 0)
+		*ret = m;
+	return r;
+}
+
+int
+layer_meta_parse(const char *text, size_t len, const struct key *dk,
+		 struct layer_meta *ret)
+{
+	struct layer_meta m;
+	int r = parse(text, len, &m);
+
 	if (r == 0)
 		r = meta_check_mac(dk, PURPOSE_LAYER, &m.uuid, text, len);
 	if (r == 0)

@@ -112,35 +112,35 @@ check_head(const struct page_head *h, enum page_kind kind, uint64_t index)
 	return 0;
 }
 
-int
-page_decode(const uint8_t in[static PAGE_LEN],
-	    const uint8_t mac_key[static KEY_LEN], enum page_kind kind,
-	    uint64_t index, struct page_head *ret_head,
-	    union page_body *ret_body)
+static void
+get_head(const uint8_t in[static PAGE_LEN], struct page_head *ret,
+	 uint32_t *ret_magic, uint16_t *ret_version, uint32_t *ret_crc)
 {
 	struct reader r = reader_over(in, PAGE_LEN);
+
+	*ret_magic = get_u32(&r);
+	*ret_version = get_u16(&r);
+	ret->kind = get_u16(&r);
+	ret->index = get_u64(&r);
+	ret->generation = get_u64(&r);
+	ret->session = get_u64(&r);
+	ret->cipher = get_u8(&r);
+	get_skip(&r, 3);
+	ret->seals = get_u32(&r);
+	*ret_crc = get_u32(&r);
+}
+
+int
+page_decode_open(const uint8_t in[static PAGE_LEN], enum page_kind kind,
+		 uint64_t index, struct page_head *ret_head,
+		 union page_body *ret_body)
+{
 	struct page_head h;
-	uint8_t mac[MAC_LEN];
 	uint32_t magic, crc;
 	uint16_t version;
 	int e;
 
-	magic = get_u32(&r);
-	version = get_u16(&r);
-	h.kind = get_u16(&r);
-	h.index = get_u64(&r);
-	h.generation = get_u64(&r);
-	h.session = get_u64(&r);
-	h.cipher = get_u8(&r);
-	get_skip(&r, 3);
-	h.seals = get_u32(&r);
-	crc = get_u32(&r);
-
-	e = page_mac(in, mac_key, mac);
-	if (e < 0)
-		return e;
-	if (!crypto_equal(mac, in + MAC_OFFSET, MAC_LEN))
-		return -EBADMSG;
+	get_head(in, &h, &magic, &version, &crc);
 	/* The CRC is outside the MAC: a wrong one alone says that the page
 	 * was touched, and a scrub without keys would call it damaged. */
 	if (crc != page_crc(in))
@@ -155,4 +155,21 @@ page_decode(const uint8_t in[static PAGE_LEN],
 	*ret_head = h;
 	memcpy(ret_body, in + PAGE_HEADER, sizeof(*ret_body));
 	return 0;
+}
+
+int
+page_decode(const uint8_t in[static PAGE_LEN],
+	    const uint8_t mac_key[static KEY_LEN], enum page_kind kind,
+	    uint64_t index, struct page_head *ret_head,
+	    union page_body *ret_body)
+{
+	uint8_t mac[MAC_LEN];
+	int r;
+
+	r = page_mac(in, mac_key, mac);
+	if (r < 0)
+		return r;
+	if (!crypto_equal(mac, in + MAC_OFFSET, MAC_LEN))
+		return -EBADMSG;
+	return page_decode_open(in, kind, index, ret_head, ret_body);
 }

@@ -18,7 +18,10 @@
 #define PAGE_HEADER 256
 #define ROOT_BITS 30720 /* map pages that one root page covers */
 
-enum page_kind { PAGE_GROUP = 1, PAGE_MAP = 2, PAGE_ROOT = 3 };
+/* PAGE_CHAIN is in memory alone: where a layer's parents have a group
+ * (chain.c).
+ */
+enum page_kind { PAGE_GROUP = 1, PAGE_MAP = 2, PAGE_ROOT = 3, PAGE_CHAIN = 4 };
 enum entry_state { ENTRY_ABSENT = 0, ENTRY_DATA = 1, ENTRY_ZERO = 2 };
 
 struct entry {
@@ -38,10 +41,11 @@ struct page_head {
 	uint32_t seals;
 };
 
-/* Entries of a group or map page; a root page's bitmap. */
+/* Entries of a group or map page; a root page's bitmap; layers' numbers. */
 union page_body {
 	struct entry entry[PAGE_ENTRIES];
 	uint8_t bitmap[ROOT_BITS / 8];
+	uint16_t from[PAGE_ENTRIES];
 };
 
 /* Where copy ${copy} of page ${n} of a run of pages lies: eight first copies,
@@ -75,6 +79,11 @@ int page_decode(const uint8_t in[static PAGE_LEN],
 		const uint8_t mac_key[static KEY_LEN], enum page_kind kind,
 		uint64_t index, struct page_head *ret_head,
 		union page_body *ret_body) NONNULL CHECKED;
+
+/* The same without a key: -EBADMSG by the CRC, which anybody can make right. */
+int page_decode_open(const uint8_t in[static PAGE_LEN], enum page_kind kind,
+		     uint64_t index, struct page_head *ret_head,
+		     union page_body *ret_body) NONNULL CHECKED;
 
 /* The CRC-32C that belongs into the page; needs no key. */
 uint32_t page_crc(const uint8_t in[static PAGE_LEN]) NONNULL;

@@ -248,7 +248,8 @@ bury(struct disk *d, struct chunk *c)
 
 	/* Whoever still reads it finishes first. */
 	pthread_rwlock_wrlock(&c->lock);
-	if (c->uncounted)
+	/* What is on top now never counted it. */
+	if (c->uncounted && c->layer == atomic_load(&d->top))
 		atomic_fetch_sub(&d->allocated,
 				 chunk_count(c, d->bg, c->uncounted));
 	chunk_name(c, path);

@@ -96,7 +96,9 @@ disk_write(struct disk *d, struct scratch *s, const void *buf, size_t len,
 	while (r == 0 && len > 0) {
 		size_t n = piece(off, len);
 
+		pthread_rwlock_rdlock(&d->barrier);
 		r = group_write(d, s, p, n, off);
+		pthread_rwlock_unlock(&d->barrier);
 		if (r < 0) {
 			r = again(d, r);
 			continue;
@@ -110,16 +112,36 @@ disk_write(struct disk *d, struct scratch *s, const void *buf, size_t len,
 
 /* ---- zeros ---- */
 
-/* Whether nothing but what the map has is to be cleared: jump there. */
+/* The first chunk from ${index} on that any layer may have; UINT64_MAX. */
+static int
+next_chunk(struct disk *d, struct scratch *s, uint64_t index, uint64_t *ret)
+{
+	uint64_t best = UINT64_MAX, next;
+	struct layer *l = d->top;
+	int r;
+
+	r = layer_next(l, s, index, &best);
+	while (r == 0 && best > index && l->meta.has_parent) {
+		r = layer_parent(l, s, &l);
+		if (r == 0)
+			r = layer_next(l, s, index, &next);
+		if (r == 0 && next < best)
+			best = next;
+	}
+	*ret = best;
+	return r;
+}
+
+/* Nothing but what some map has is to be cleared: jump there. */
 static int
 skip_absent(struct disk *d, struct scratch *s, uint64_t *off)
 {
 	uint64_t next;
 	int r;
 
-	if (d->top->parent || *off % CHUNK_LEN)
+	if (*off % CHUNK_LEN)
 		return 0;
-	r = layer_next(d->top, s, *off / CHUNK_LEN, &next);
+	r = next_chunk(d, s, *off / CHUNK_LEN, &next);
 	if (r == 0)
 		*off = next > DISK_SIZE_MAX / CHUNK_LEN ? DISK_SIZE_MAX
 							: next * CHUNK_LEN;
@@ -182,9 +204,11 @@ disk_zero(struct disk *d, struct scratch *s, uint64_t off, uint64_t len)
 	while (r == 0 && off < end) {
 		size_t n = 0;
 
+		pthread_rwlock_rdlock(&d->barrier);
 		r = skip_absent(d, s, &off);
 		if (r == 0 && off < end)
 			r = zero_piece(d, s, off, end - off, &n);
+		pthread_rwlock_unlock(&d->barrier);
 		if (r < 0)
 			r = again(d, r);
 		else
@@ -201,22 +225,6 @@ disk_flush(struct disk *d)
 }
 
 /* ---- where data is ---- */
-
-/* The first chunk from ${index} on that any layer may have. */
-static int
-next_chunk(struct disk *d, struct scratch *s, uint64_t index, uint64_t *ret)
-{
-	uint64_t best = UINT64_MAX, next;
-	int r = 0;
-
-	for (struct layer *l = d->top; r == 0 && l; l = l->parent) {
-		r = layer_next(l, s, index, &next);
-		if (r == 0 && next < best)
-			best = next;
-	}
-	*ret = best;
-	return r;
-}
 
 /* The first offset in this group, from ${off} on, that is data or is not. */
 static int

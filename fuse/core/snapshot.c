@@ -1,0 +1,332 @@
+/*
+ * snapshot.c - disks are frozen (format.md, "Snapshot, image, clone").
+ *
+ * For a disk with top layer L:
+ *
+ * 1. a new layer M with parent L, durable; nothing names it yet
+ * 2. all that was written until now is committed, while writers go on
+ * 3. the barrier: no writer is in L any more.  Commit again, which is little;
+ *    L is frozen; the descriptor's top is M
+ * 4. the descriptor of the snapshot, which names L
+ *
+ * Several disks go through each step together.  A crash or an error between any
+ * two leaves a disk that works: L frozen under a descriptor that still names it
+ * gets a layer on top when it is attached (disk.c); M with nothing in it reads
+ * as L does, whether the descriptor names it or not.
+ */
+#include "snapshot.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "engine_private.h"
+
+struct frozen {
+	struct disk *d;
+	const struct snapshot_request *req;
+	struct layer *old, *new;
+	struct store_lock *lineage;
+	uint64_t allocated; /* of the old layer, bytes */
+	bool done;          /* the new layer is on top */
+};
+
+/* ---- layers ---- */
+
+int
+snapshot_new_top(struct disk *d, struct layer **ret)
+{
+	struct layer *top = d->top, *l;
+	struct layer_meta m = { .lineage = d->desc.lineage,
+				.key = d->desc.key,
+				.has_parent = true,
+				.parent = top->ref,
+				.parent_limit = atomic_load(&d->size),
+				.state = LAYER_OPEN,
+				.size = atomic_load(&d->size),
+				.created = time(NULL) };
+	struct layer_ref ref = { .lineage = d->desc.lineage };
+	int r;
+
+	r = uuid_new(&m.uuid);
+	if (r == 0)
+		r = layer_create(d->e->st, &m, disk_top_dk(d));
+	if (r < 0)
+		return r;
+	ref.layer = m.uuid;
+	r = layer_open(d, &ref, &l);
+	if (r < 0)
+		return r;
+	atomic_store(&l->parent, top);
+	*ret = l;
+	return 0;
+}
+
+/* One that nothing came to name: what is left of it is the sweep's. */
+static void
+give_up(struct frozen *f)
+{
+	struct catalog *c = f->d->e->cat;
+
+	if (!f->new || f->done)
+		return;
+	atomic_store(&f->d->layers[f->new->number], NULL);
+	atomic_store(&f->new->parent, NULL); /* it is the old one's */
+	catalog_drop_layer(c, &f->new->ref);
+	layer_close(f->new);
+	f->new = NULL;
+}
+
+/* ---- before the barrier ---- */
+
+static int
+prepare(struct frozen *f, struct scratch *s)
+{
+	struct disk *d = f->d;
+	int r;
+
+	if (d->read_only || atomic_load(&d->failed))
+		return -EROFS;
+	r = commit_wait(d);
+	if (r == 0)
+		r = catalog_share_lineage(d->e->cat, &d->desc.lineage,
+					  &f->lineage);
+	if (r == 0)
+		r = snapshot_new_top(d, &f->new);
+	if (r == 0)
+		r = layer_load_roots(f->new, s);
+	if (r == 0)
+		r = layer_open_todo(f->new);
+	/* What was written meanwhile: so that little is left for later. */
+	return r == 0 ? commit_wait(d) : r;
+}
+
+/* ---- at the barrier ---- */
+
+static int
+save_meta(struct layer *l, const struct layer_meta *m)
+{
+	struct store *st = l->disk->e->st;
+	CLEANUP(free_memp) char *text = NULL;
+	char path[STORE_PATH_LEN];
+	int r;
+
+	r = layer_meta_format(m, l->dk, &text);
+	path_layer(&l->ref, "layer.ini", path);
+	if (r == 0)
+		r = st->ops->replace(st, path, text, strlen(text));
+	if (r == 0)
+		l->meta = *m;
+	return r;
+}
+
+/* The size may be another than it was when the new layer was made. */
+static int
+freeze(struct frozen *f)
+{
+	uint64_t size = atomic_load(&f->d->size);
+	struct layer_meta m = f->new->meta;
+	int r = 0;
+
+	if (m.parent_limit != size) {
+		m.parent_limit = m.size = size;
+		r = save_meta(f->new, &m);
+		f->new->parent_limit = size;
+	}
+	m = f->old->meta;
+	m.state = LAYER_FROZEN;
+	m.size = size;
+	if (r == 0)
+		r = save_meta(f->old, &m);
+	if (r == 0)
+		atomic_store(&f->old->frozen, true);
+	return r;
+}
+
+static int
+put_on_top(struct frozen *f)
+{
+	struct disk *d = f->d;
+	struct layer_ref was = d->desc.layer;
+	int r;
+
+	pthread_mutex_lock(&d->size_lock);
+	d->desc.layer = f->new->ref;
+	r = catalog_save(d->e->cat, &d->desc, disk_top_dk(d));
+	if (r == 0) {
+		int64_t blocks = atomic_exchange(&d->allocated, 0);
+
+		f->allocated = blocks > 0 ? (uint64_t)blocks * BLOCK_SIZE : 0;
+		atomic_store(&d->top, f->new);
+		f->done = true;
+	} else {
+		/* Either may stand there now, and either is right: the next
+		 * commit makes it the old one. */
+		d->desc.layer = was;
+		atomic_store(&d->size_dirty, true);
+	}
+	pthread_mutex_unlock(&d->size_lock);
+	return r;
+}
+
+/* Writers have left; each step for all disks before the next one. */
+static int
+at_barrier(struct frozen *f, size_t n)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = commit_wait(f[i].d);
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = freeze(&f[i]);
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = put_on_top(&f[i]);
+	return r;
+}
+
+/* A layer that was frozen in vain goes on being written to: nothing but itself
+ * may say that it is not. */
+static void
+thaw(struct frozen *f)
+{
+	struct layer_meta m = f->old->meta;
+
+	if (f->done || m.state == LAYER_OPEN)
+		return;
+	m.state = LAYER_OPEN;
+	if (save_meta(f->old, &m) < 0)
+		f->old->meta = m;
+	atomic_store(&f->old->frozen, false);
+}
+
+static int
+pass_barrier(struct frozen *f, size_t n)
+{
+	int r;
+
+	for (size_t i = 0; i < n; i++)
+		pthread_rwlock_wrlock(&f[i].d->barrier);
+	r = at_barrier(f, n);
+	for (size_t i = 0; r < 0 && i < n; i++)
+		thaw(&f[i]);
+	for (size_t i = n; i > 0; i--)
+		pthread_rwlock_unlock(&f[i - 1].d->barrier);
+	return r;
+}
+
+/* ---- names ---- */
+
+static int
+describe(const struct frozen *f, const struct uuid *set, uint32_t members,
+	 struct descriptor *n)
+{
+	int r;
+
+	pthread_mutex_lock(&f->d->size_lock);
+	*n = f->d->desc;
+	pthread_mutex_unlock(&f->d->size_lock);
+	r = uuid_new(&n->uuid);
+	if (r < 0)
+		return r;
+	strcpy(n->of, f->req->type == DESC_SNAPSHOT ? n->name : "");
+	strcpy(n->name, f->req->name);
+	n->type = f->req->type;
+	n->size = f->old->meta.size;
+	n->layer = f->old->ref;
+	n->set = *set;
+	n->members = members;
+	n->created = time(NULL);
+	n->clean = true;
+	n->allocated = f->allocated;
+	memset(n->digest, 0, sizeof(n->digest));
+	n->digest_session = 0;
+	return 0;
+}
+
+/* Of a copy of the disk, the frozen layer is the parent of its own one. */
+static int
+name_copy(const struct frozen *f, const struct descriptor *n)
+{
+	return catalog_put_clone(f->d->e->cat, n, disk_top_dk(f->d), NULL,
+				 NULL);
+}
+
+static int
+name_all(struct engine *e, struct frozen *f, size_t n)
+{
+	CLEANUP(free_memp) struct descriptor *d = calloc(n, sizeof(*d));
+	CLEANUP(free_memp) const struct key **dks = calloc(n, sizeof(*dks));
+	struct uuid set = { { 0 } };
+	int r = d && dks ? 0 : -ENOMEM;
+
+	if (r == 0 && n > 1)
+		r = uuid_new(&set);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		dks[i] = disk_top_dk(f[i].d);
+		r = describe(&f[i], &set, n > 1 ? (uint32_t)n : 0, &d[i]);
+	}
+	if (r == 0 && f->req->type == DESC_DISK)
+		return name_copy(f, d);
+	return r == 0 ? catalog_add(e->cat, d, dks, n) : r;
+}
+
+/* ---- the whole ---- */
+
+static int
+by_disk(const void *a, const void *b)
+{
+	const struct frozen *x = a, *y = b;
+
+	return x->d < y->d ? -1 : x->d > y->d;
+}
+
+/* What can be known to be wrong before anything is done.  Sorted, so that the
+ * barriers are always taken in one order. */
+static int
+begin(struct engine *e, const struct snapshot_request *reqs, struct frozen *f,
+      size_t n)
+{
+	struct descriptor desc;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		f[i].d = reqs[i].disk;
+		f[i].req = &reqs[i];
+		f[i].old = f[i].d->top;
+		disk_descriptor(f[i].d, &desc);
+		r = catalog_check_free(e->cat, reqs[i].type, desc.name,
+				       reqs[i].name);
+		if (reqs[i].type == DESC_DISK && n > 1)
+			r = -EINVAL;
+	}
+	qsort(f, n, sizeof(*f), by_disk);
+	for (size_t i = 1; r == 0 && i < n; i++)
+		if (f[i].d == f[i - 1].d)
+			r = -EINVAL;
+	return r;
+}
+
+int
+disks_snapshot(struct engine *e, struct scratch *s,
+	       const struct snapshot_request *reqs, size_t n)
+{
+	CLEANUP(free_memp) struct frozen *f = calloc(n, sizeof(*f));
+	int r = f && n > 0 ? 0 : -EINVAL;
+
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&e->snapshots);
+	r = begin(e, reqs, f, n);
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = prepare(&f[i], s);
+	if (r == 0)
+		r = pass_barrier(f, n);
+	if (r == 0)
+		r = name_all(e, f, n);
+	for (size_t i = 0; i < n; i++) {
+		give_up(&f[i]);
+		store_unlock(f[i].lineage);
+	}
+	pthread_mutex_unlock(&e->snapshots);
+	return r;
+}
