@@ -64,6 +64,21 @@ struct sd_ioc_rewrap {
 };
 #define SD_IOC_REWRAP _IOWR(SD_IOC_TYPE, 5, struct sd_ioc_rewrap)
 
+/*
+ * On the mount's own folder: a snapshot of each of several disks, all at one
+ * instant, DISK@${name}.  Names end with a NUL.  One alone is a link(2).
+ */
+#define SD_IOC_NAME 208
+#define SD_IOC_DISKS 32
+struct sd_ioc_snapshot {
+	uint32_t n; /* 1 to SD_IOC_DISKS */
+	uint32_t pad;
+	uint64_t reserved[4];
+	char name[SD_IOC_NAME];
+	char disks[SD_IOC_DISKS][SD_IOC_NAME];
+};
+#define SD_IOC_SNAPSHOT _IOW(SD_IOC_TYPE, 6, struct sd_ioc_snapshot)
+
 /* On the mount's own folder: who serves it. */
 struct sd_ioc_daemon {
 	uint32_t version;  /* 1 */
