@@ -17,6 +17,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include <sealdisk/log.h>
+
 #include "group_private.h"
 
 int
@@ -33,7 +35,6 @@ layer_parent(struct layer *l, struct scratch *s, struct layer **ret)
 			r = layer_open(l->disk, &l->meta.parent, &p);
 		if (r == 0 && !layer_is_frozen(p)) {
 			fault_log(l->disk, "a parent layer is not frozen");
-			layer_close(p);
 			r = -EUCLEAN;
 		}
 		if (r == 0)
@@ -204,4 +205,22 @@ parent_read(struct layer *l, struct scratch *s, void *buf, size_t len,
 	}
 	memset((uint8_t *)buf + n, 0, len - n);
 	return r;
+}
+
+/* ---- a chain that has changed ---- */
+
+static int
+forget_chain_page(struct page *p, void *arg)
+{
+	(void)arg;
+	if (p->kind == PAGE_CHAIN)
+		page_unhash(p);
+	return 0;
+}
+
+void
+chain_forget(struct disk *d)
+{
+	(void)!cache_each(&d->e->cache, d, forget_chain_page, NULL);
+	atomic_store(&d->top->parent, NULL);
 }

@@ -75,8 +75,8 @@ same_but_layer(const char *name, bool is_dir, void *arg)
 }
 
 /* A chunk that passed to this layer from another keeps its name. */
-static int
-find_passed(struct chunk *c, char path[static STORE_PATH_LEN])
+int
+chunk_find_passed(struct chunk *c, char path[static STORE_PATH_LEN])
 {
 	struct store *st = c->layer->disk->e->st;
 	struct search se = { .c = c };
@@ -106,7 +106,7 @@ open_file(struct chunk *c, struct store_file **ret)
 
 	chunk_name(c, path);
 	r = st->ops->open(st, path, true, ret);
-	if (r == -ENOENT && find_passed(c, path) == 0)
+	if (r == -ENOENT && chunk_find_passed(c, path) == 0)
 		r = st->ops->open(st, path, true, ret);
 	if (r == -ENOENT) {
 		chunk_name(c, path);

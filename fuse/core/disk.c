@@ -70,7 +70,8 @@ disk_free(struct disk *d)
 	pthread_mutex_unlock(&e->mutex);
 	commit_drop(d);
 	cache_forget(&e->cache, d);
-	layer_close(d->top);
+	for (unsigned i = 1; i <= d->n_layers; i++)
+		layer_close(d->layers[i]);
 	free(d->layers);
 	secret_free(d->dks, d->n_dks * sizeof(*d->dks));
 	scratch_free(d->bg);
@@ -346,9 +347,12 @@ detach(struct disk *d)
 	if (r == 0)
 		r = sync_mirrors(d);
 	/* Layers that have been on top in this session. */
-	for (struct layer *l = d->top; r == 0 && l && l->todo; l = l->parent)
-		if (link_empty(&d->dead))
+	for (unsigned i = 1; r == 0 && i <= d->n_layers; i++) {
+		struct layer *l = d->layers[i];
+
+		if (l && l->todo && link_empty(&d->dead))
 			r = l->todo->st->ops->truncate(l->todo, 0);
+	}
 	if (r == 0)
 		r = mark_clean(d);
 	return r;

@@ -437,7 +437,6 @@ slot_offset(uint64_t group, unsigned slot)
 
 int layer_open(struct disk *d, const struct layer_ref *ref, struct layer **ret)
     NONNULL CHECKED;
-/* With all of its parents that are open. */
 void layer_close(struct layer *l);
 /* Load all root pages, as of a top layer: what is wrong is known at once. */
 int layer_load_roots(struct layer *l, struct scratch *s) NONNULL CHECKED;
@@ -487,6 +486,10 @@ int layer_parent(struct layer *l, struct scratch *s, struct layer **ret)
  * or 0 for zeros.  The page is locked, shared. */
 int chain_get(struct layer *l, uint64_t group, struct scratch *s,
 	      struct page **ret) NONNULL CHECKED;
+/* The parents are others than they were: what comes below the top layer is
+ * opened anew.  With the barrier held exclusively.  Those that were open stay
+ * so until the disk is detached: pages and chunks of theirs may be in use. */
+void chain_forget(struct disk *d) NONNULL;
 /* What ${l} does not have: its parents' content, or zeros.  Within a group. */
 int parent_read(struct layer *l, struct scratch *s, void *buf, size_t len,
 		uint64_t off) NONNULL CHECKED;
@@ -518,6 +521,9 @@ int chunk_rewrite(struct layer *l, struct scratch *s, uint64_t index)
 /* With chunk->lock held: its file has writes that are not synced. */
 void chunk_touch(struct chunk *c) NONNULL;
 void chunk_name(const struct chunk *c, char out[static STORE_PATH_LEN]) NONNULL;
+/* Its file by another layer's name; ${path} is by its own, and is changed. */
+int chunk_find_passed(struct chunk *c, char path[static STORE_PATH_LEN])
+    NONNULL CHECKED;
 /* Data blocks in the groups of ${mask}, by the pages in the file. */
 unsigned chunk_count(struct chunk *c, struct scratch *s, unsigned mask) NONNULL;
 

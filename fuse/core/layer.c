@@ -271,18 +271,15 @@ layer_open(struct disk *d, const struct layer_ref *ref, struct layer **ret)
 void
 layer_close(struct layer *l)
 {
-	while (l) {
-		struct layer *parent = l->parent;
-
-		store_close(l->map);
-		store_close(l->todo);
-		secret_free(l->map_key, sizeof(*l->map_key));
-		for (unsigned i = 0; i < ROOTS; i++)
-			free(l->roots[i]);
-		pthread_mutex_destroy(&l->open_lock);
-		free(l);
-		l = parent;
-	}
+	if (!l)
+		return;
+	store_close(l->map);
+	store_close(l->todo);
+	secret_free(l->map_key, sizeof(*l->map_key));
+	for (unsigned i = 0; i < ROOTS; i++)
+		free(l->roots[i]);
+	pthread_mutex_destroy(&l->open_lock);
+	free(l);
 }
 
 int

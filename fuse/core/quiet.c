@@ -255,6 +255,9 @@ bury(struct disk *d, struct chunk *c)
 	chunk_name(c, path);
 	pthread_rwlock_unlock(&c->lock);
 	r = d->e->st->ops->remove(d->e->st, path);
+	/* One that passed to this layer has the name of who made it. */
+	if (r == -ENOENT && chunk_find_passed(c, path) == 0)
+		r = d->e->st->ops->remove(d->e->st, path);
 	if (r < 0 && r != -ENOENT)
 		log_debug("%s: cannot be removed: %s", path, err_text(r));
 	chunk_put(c);

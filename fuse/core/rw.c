@@ -43,7 +43,9 @@ disk_read(struct disk *d, struct scratch *s, void *buf, size_t len,
 	while (r == 0 && len > 0) {
 		size_t n = piece(off, len);
 
+		pthread_rwlock_rdlock(&d->barrier);
 		r = group_read(d->top, s, p, n, off);
+		pthread_rwlock_unlock(&d->barrier);
 		if (r < 0) {
 			r = again(d, r);
 			continue;
@@ -249,30 +251,47 @@ seek_group(struct disk *d, struct scratch *s, uint64_t off, bool data,
 	return 1;
 }
 
+/* 0: *${off} is it.  1: on from there. */
+static int
+seek_step(struct disk *d, struct scratch *s, uint64_t size, bool data,
+	  uint64_t *off)
+{
+	uint64_t next;
+	int r;
+
+	r = next_chunk(d, s, *off / CHUNK_LEN, &next);
+	if (r < 0)
+		return r;
+	if (next != *off / CHUNK_LEN) {
+		if (!data)
+			return 0;
+		*off = next > DISK_SIZE_MAX / CHUNK_LEN ? size
+							: next * CHUNK_LEN;
+		if (*off >= size)
+			return 0;
+	}
+	return seek_group(d, s, *off, data, off);
+}
+
 int
 disk_seek(struct disk *d, struct scratch *s, uint64_t off, bool data,
 	  uint64_t *ret_off)
 {
-	uint64_t size = atomic_load(&d->size), next;
+	uint64_t size = atomic_load(&d->size);
 	int r = 1;
 
 	if (off >= size)
 		return -ENXIO;
-	while (off < size) {
-		r = next_chunk(d, s, off / CHUNK_LEN, &next);
-		if (r == 0 && next != off / CHUNK_LEN) {
-			if (!data)
-				break;
-			if (next > DISK_SIZE_MAX / CHUNK_LEN)
-				return -ENXIO;
-			off = next * CHUNK_LEN;
+	while (r != 0 && off < size) {
+		pthread_rwlock_rdlock(&d->barrier);
+		r = seek_step(d, s, size, data, &off);
+		pthread_rwlock_unlock(&d->barrier);
+		if (r < 0) {
+			r = again(d, r);
+			if (r < 0)
+				return r;
+			r = 1;
 		}
-		if (r == 0 && off < size)
-			r = seek_group(d, s, off, data, &off);
-		if (r == 0)
-			break;
-		if (r < 0 && (r = again(d, r)) < 0)
-			return r;
 	}
 	if (off >= size && data)
 		return -ENXIO;

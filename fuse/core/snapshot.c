@@ -71,7 +71,6 @@ give_up(struct frozen *f)
 	if (!f->new || f->done)
 		return;
 	atomic_store(&f->d->layers[f->new->number], NULL);
-	atomic_store(&f->new->parent, NULL); /* it is the old one's */
 	catalog_drop_layer(c, &f->new->ref);
 	layer_close(f->new);
 	f->new = NULL;
