@@ -49,7 +49,7 @@ eenv_keys(struct engine_env *v)
 	memset(v, 0, sizeof(*v));
 	tmpdir_make(v->dir);
 	eenv_kms(v);
-	v->opt.mount_point = "";
+	v->opt.mount_point = "/mnt/test"; /* nothing is there */
 	v->opt.cache_size = 4 << 20;
 	v->opt.manual = true;
 	assert_ok(scratch_new(&v->s));

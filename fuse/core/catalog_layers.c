@@ -7,9 +7,10 @@
  * can remove that himself.  But what cannot be read makes us leave the lineage
  * as it is.
  *
- * A chunk belongs to the layer whose map names it.  One that has passed to a
- * child is named by neither copy of its old layer's page any more, when that
- * layer goes: so a dead layer's chunks are those that either copy names.
+ * A chunk belongs to the layer whose map names it; of a layer that was merged
+ * into its child (merge.c) both do, and it is the child's.  So a dead layer's
+ * chunks are those that either copy of its map names, but for what such a child
+ * has.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -36,20 +37,20 @@ layers_done(struct layer_set *s)
 	*s = (struct layer_set){ 0 };
 }
 
-static bool
-has(const struct layer_set *s, const struct uuid *layer)
+const struct layer_meta *
+layers_find(const struct layer_set *s, const struct uuid *layer)
 {
 	for (size_t i = 0; i < s->n; i++)
-		if (uuid_equal(&s->v[i], layer))
-			return true;
-	return false;
+		if (uuid_equal(&s->v[i].uuid, layer))
+			return &s->v[i];
+	return NULL;
 }
 
 static int
-add(struct layer_set *s, const struct uuid *layer)
+add(struct layer_set *s, const struct layer_meta *m)
 {
 	size_t cap = s->cap ? 2 * s->cap : 64;
-	struct uuid *v;
+	struct layer_meta *v;
 
 	if (s->n == s->cap) {
 		v = reallocarray(s->v, cap, sizeof(*v));
@@ -58,7 +59,7 @@ add(struct layer_set *s, const struct uuid *layer)
 		s->v = v;
 		s->cap = cap;
 	}
-	s->v[s->n++] = *layer;
+	s->v[s->n++] = *m;
 	return 0;
 }
 
@@ -90,10 +91,10 @@ walk(struct store *st, struct layer_set *s, struct layer_ref ref)
 	struct layer_meta m;
 	int r = 0;
 
-	while (r == 0 && !has(s, &ref.layer)) {
+	while (r == 0 && !layers_find(s, &ref.layer)) {
 		r = load_meta(st, &ref, &m);
 		if (r == 0)
-			r = add(s, &ref.layer);
+			r = add(s, &m);
 		if (r < 0 || !m.has_parent)
 			break;
 		ref = m.parent;
@@ -110,6 +111,71 @@ layers_reached(struct store *st, const struct census *census,
 	for (size_t i = 0; r == 0 && i < census->n; i++)
 		r = walk(st, ret, census->seen[i].layer);
 	return r;
+}
+
+/* ---- what can be merged ---- */
+
+static bool
+is_pinned(const struct census *census, const struct uuid *layer)
+{
+	for (size_t i = 0; i < census->n; i++)
+		if (uuid_equal(&census->seen[i].layer.layer, layer))
+			return true;
+	return false;
+}
+
+/* The only child of a layer that needs no descriptor's sake to be there. */
+static const struct layer_meta *
+only_child(const struct census *census, const struct layer_set *live,
+	   const struct layer_meta *x)
+{
+	const struct layer_meta *child = NULL;
+
+	if (x->state == LAYER_OPEN || is_pinned(census, &x->uuid))
+		return NULL;
+	for (size_t i = 0; i < live->n; i++) {
+		const struct layer_meta *m = &live->v[i];
+
+		if (!m->has_parent || !uuid_equal(&m->parent.layer, &x->uuid))
+			continue;
+		if (child || !uuid_equal(&m->lineage, &x->lineage) ||
+		    !uuid_equal(&m->key, &x->key))
+			return NULL;
+		child = m;
+	}
+	return child;
+}
+
+bool
+layers_reach(const struct layer_set *live, const struct layer_ref *from,
+	     const struct uuid *layer)
+{
+	const struct layer_meta *m = layers_find(live, &from->layer);
+
+	while (m && !uuid_equal(&m->uuid, layer))
+		m = m->has_parent ? layers_find(live, &m->parent.layer) : NULL;
+	return m != NULL;
+}
+
+int
+layers_find_merge(const struct census *census, const struct layer_set *live,
+		  const struct uuid *lineage, size_t *at,
+		  const struct layer_meta **ret_x,
+		  const struct layer_meta **ret_y)
+{
+	for (; *at < live->n; (*at)++) {
+		const struct layer_meta *x = &live->v[*at];
+
+		if (!uuid_equal(&x->lineage, lineage))
+			continue;
+		*ret_y = only_child(census, live, x);
+		if (*ret_y) {
+			*ret_x = x;
+			(*at)++;
+			return 0;
+		}
+	}
+	return -ENOENT;
 }
 
 /* ---- a dead one's map ---- */
@@ -173,9 +239,70 @@ parse_chunk(const char *name, uint64_t *ret_index, uint8_t salt[static 4])
 
 /* ---- removing ---- */
 
+/* Whom a layer that was being merged may have given chunks to: layers with its
+ * own parent, of which its child is one. */
+struct heirs {
+	struct dead_map *v;
+	size_t n;
+};
+
+static void
+heirs_done(struct heirs *h)
+{
+	for (size_t i = 0; i < h->n; i++)
+		store_close(h->v[i].f);
+	free(h->v);
+}
+
+static bool
+is_heir(const struct layer_meta *m, const struct layer_meta *dead)
+{
+	return uuid_equal(&m->lineage, &dead->lineage) &&
+	       m->has_parent == dead->has_parent &&
+	       (!m->has_parent ||
+		uuid_equal(&m->parent.layer, &dead->parent.layer));
+}
+
+static int
+find_heirs(struct store *st, const struct layer_ref *ref,
+	   const struct layer_set *live, struct heirs *ret)
+{
+	struct layer_meta dead;
+	char path[STORE_PATH_LEN];
+	int r;
+
+	r = load_meta(st, ref, &dead);
+	if (r < 0 || dead.state != LAYER_MERGING)
+		return r == -ENOENT ? 0 : r;
+	ret->v = calloc(live->n + 1, sizeof(*ret->v));
+	if (!ret->v)
+		return -ENOMEM;
+	for (size_t i = 0; r == 0 && i < live->n; i++) {
+		const struct layer_meta *m = &live->v[i];
+		struct layer_ref heir = { m->lineage, m->uuid };
+
+		if (!is_heir(m, &dead))
+			continue;
+		path_layer(&heir, "map", path);
+		r = st->ops->open(st, path, false, &ret->v[ret->n].f);
+		if (r == 0)
+			ret->v[ret->n++].n = UINT64_MAX;
+	}
+	return r;
+}
+
+static bool
+has_passed(struct heirs *h, uint64_t index, const uint8_t salt[static 4])
+{
+	for (size_t i = 0; i < h->n; i++)
+		if (names_chunk(&h->v[i], index, salt))
+			return true;
+	return false;
+}
+
 static int
 remove_chunks_in(struct store *st, const char *folder, struct dead_map *m,
-		 unsigned *budget)
+		 struct heirs *h, unsigned *budget)
 {
 	CLEANUP(names_done) struct names n = { 0 };
 	char path[STORE_PATH_LEN];
@@ -186,7 +313,7 @@ remove_chunks_in(struct store *st, const char *folder, struct dead_map *m,
 	r = names_list(st, folder, &n);
 	for (size_t i = 0; r == 0 && i < n.n; i++) {
 		if (!parse_chunk(n.v[i], &index, salt) ||
-		    !names_chunk(m, index, salt))
+		    !names_chunk(m, index, salt) || has_passed(h, index, salt))
 			continue;
 		if (*budget == 0)
 			return 1;
@@ -202,9 +329,11 @@ remove_chunks_in(struct store *st, const char *folder, struct dead_map *m,
 }
 
 static int
-remove_chunks(struct store *st, const struct layer_ref *ref, unsigned *budget)
+remove_chunks(struct store *st, const struct layer_ref *ref,
+	      const struct layer_set *live, unsigned *budget)
 {
 	CLEANUP(names_done) struct names n = { 0 };
+	CLEANUP(heirs_done) struct heirs h = { 0 };
 	CLEANUP(free_memp) struct dead_map *m = calloc(1, sizeof(*m));
 	char path[STORE_PATH_LEN], folder[STORE_PATH_LEN];
 	int r;
@@ -216,8 +345,10 @@ remove_chunks(struct store *st, const struct layer_ref *ref, unsigned *budget)
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
 	m->n = UINT64_MAX;
+	r = find_heirs(st, ref, live, &h);
 	path_lineage(&ref->lineage, "chunks", path);
-	r = names_list(st, path, &n);
+	if (r == 0)
+		r = names_list(st, path, &n);
 	for (size_t i = 0; r == 0 && i < n.n; i++) {
 		if (!n.is_dir[i])
 			continue;
@@ -225,7 +356,7 @@ remove_chunks(struct store *st, const struct layer_ref *ref, unsigned *budget)
 		    (int)sizeof(folder))
 			r = -ENAMETOOLONG;
 		else
-			r = remove_chunks_in(st, folder, m, budget);
+			r = remove_chunks_in(st, folder, m, &h, budget);
 	}
 	store_close(m->f);
 	return r;
@@ -234,13 +365,14 @@ remove_chunks(struct store *st, const struct layer_ref *ref, unsigned *budget)
 /* The map goes when what it names has gone, layer.ini after it, durably in this
  * order: so wherever this stops, it can go on. */
 static int
-remove_layer(struct store *st, const struct layer_ref *ref, unsigned *budget)
+remove_layer(struct store *st, const struct layer_ref *ref,
+	     const struct layer_set *live, unsigned *budget)
 {
 	static const char *const files[] = { "todo", "map", "layer.ini" };
 	char path[STORE_PATH_LEN], folder[STORE_PATH_LEN];
 	int r;
 
-	r = remove_chunks(st, ref, budget);
+	r = remove_chunks(st, ref, live, budget);
 	if (r != 0)
 		return r;
 	path_lineage(&ref->lineage, "chunks", path);
@@ -272,7 +404,7 @@ layers_remove_dead(struct store *st, const struct uuid *lineage,
 	r = names_list(st, path, &n);
 	for (size_t i = 0; r == 0 && i < n.n; i++)
 		if (n.is_dir[i] && uuid_parse(n.v[i], &ref.layer) == 0 &&
-		    !has(live, &ref.layer))
-			r = remove_layer(st, &ref, budget);
+		    !layers_find(live, &ref.layer))
+			r = remove_layer(st, &ref, live, budget);
 	return r;
 }

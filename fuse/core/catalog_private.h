@@ -90,19 +90,54 @@ void census_done(struct census *s);
 bool census_has_lineage(const struct census *s, const struct uuid *lineage)
     NONNULL;
 
-/* catalog_layers.c: layers, by uuid. */
+/* catalog_layers.c: layers as their layer.ini says, not authenticated. */
 struct layer_set {
-	struct uuid *v;
+	struct layer_meta *v;
 	size_t n, cap;
 };
 void layers_done(struct layer_set *s);
+const struct layer_meta *layers_find(const struct layer_set *s,
+				     const struct uuid *layer) NONNULL;
 /* All that the descriptors reach, in whatever lineage. */
 int layers_reached(struct store *st, const struct census *census,
 		   struct layer_set *ret) NONNULL CHECKED;
+/* Whether ${layer} is ${from} or one below it. */
+bool layers_reach(const struct layer_set *live, const struct layer_ref *from,
+		  const struct uuid *layer) NONNULL;
+/* The next layer ${x}, from *${at} on, that only its child ${y} needs, under
+ * the same DK.  -ENOENT. */
+int layers_find_merge(const struct census *census, const struct layer_set *live,
+		      const struct uuid *lineage, size_t *at,
+		      const struct layer_meta **ret_x,
+		      const struct layer_meta **ret_y) NONNULL CHECKED;
 /* Remove the others of a lineage, whose lock the caller has for itself.  0, or
  * 1 where ${budget}, which counts files, has run out. */
 int layers_remove_dead(struct store *st, const struct uuid *lineage,
 		       const struct layer_set *live, unsigned *budget)
+    NONNULL CHECKED;
+
+/* catalog_sweep.c: what is known of a store when it is decided what is dead,
+ * and what can be merged. */
+struct verdict {
+	struct census census;
+	struct layer_set live;
+	bool alive; /* some descriptor names the lineage */
+};
+void verdict_done(struct verdict *v) NONNULL;
+/**
+ * catalog_judge(c, lineage, ret, v):
+ * Take the lineage's lock for ourselves, then look.
+ *
+ * -EBUSY    somebody is making a layer of it
+ * -EUCLEAN  some descriptor or layer.ini cannot be read
+ */
+int catalog_judge(struct catalog *c, const struct uuid *lineage,
+		  struct store_lock **ret, struct verdict *v) NONNULL CHECKED;
+/* Lineages that bear the mark; ${ret} is malloc'ed. */
+int catalog_marked(struct catalog *c, struct uuid **ret, size_t *ret_n)
+    NONNULL CHECKED;
+/* Nothing is left to do there. */
+int catalog_clear_mark(struct catalog *c, const struct uuid *lineage)
     NONNULL CHECKED;
 
 #endif

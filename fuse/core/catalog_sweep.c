@@ -130,37 +130,30 @@ sweep_lineage(struct store *st, const struct uuid *lineage, unsigned *budget)
 	return r;
 }
 
-/* What is known of the store when it is decided what is dead. */
-struct verdict {
-	bool alive; /* some descriptor names the lineage */
-	struct layer_set live;
-};
-
-static void
+void
 verdict_done(struct verdict *v)
 {
+	census_done(&v->census);
 	layers_done(&v->live);
 }
 
 static int
 decide(struct catalog *c, const struct uuid *lineage, struct verdict *ret)
 {
-	CLEANUP(census_done) struct census s = { 0 };
 	int r;
 
-	r = census_take(c, &s);
-	if (r == 0 && s.bad) /* who knows what it names */
+	r = census_take(c, &ret->census);
+	if (r == 0 && ret->census.bad) /* who knows what it names */
 		r = -EUCLEAN;
 	if (r < 0)
 		return r;
-	ret->alive = census_has_lineage(&s, lineage);
-	return ret->alive ? layers_reached(c->st, &s, &ret->live) : 0;
+	ret->alive = census_has_lineage(&ret->census, lineage);
+	return ret->alive ? layers_reached(c->st, &ret->census, &ret->live) : 0;
 }
 
-/* Take the lineage's lock for ourselves, and decide. */
-static int
-judge(struct catalog *c, const struct uuid *lineage, struct store_lock **ret,
-      struct verdict *v)
+int
+catalog_judge(struct catalog *c, const struct uuid *lineage,
+	      struct store_lock **ret, struct verdict *v)
 {
 	CLEANUP(store_unlockp) struct store_lock *names = NULL;
 	struct store_lock *lock;
@@ -179,6 +172,44 @@ judge(struct catalog *c, const struct uuid *lineage, struct store_lock **ret,
 	return r;
 }
 
+int
+catalog_marked(struct catalog *c, struct uuid **ret, size_t *ret_n)
+{
+	struct uuids u = { 0 };
+	int r = find_marked(c->st, &u);
+
+	if (r < 0) {
+		uuids_done(&u);
+		return r;
+	}
+	*ret = u.v;
+	*ret_n = u.n;
+	return 0;
+}
+
+int
+catalog_clear_mark(struct catalog *c, const struct uuid *lineage)
+{
+	return clear_mark(c->st, lineage);
+}
+
+/* Of a lineage in which layers could be merged the mark stays: that takes keys,
+ * and is the engine's (merge.c). */
+static int
+sweep_layers(struct catalog *c, const struct uuid *lineage,
+	     const struct verdict *v, unsigned *budget)
+{
+	const struct layer_meta *x, *y;
+	size_t at = 0;
+	int r;
+
+	r = layers_remove_dead(c->st, lineage, &v->live, budget);
+	if (r == 0 && layers_find_merge(&v->census, &v->live, lineage, &at, &x,
+					&y) == -ENOENT)
+		r = clear_mark(c->st, lineage);
+	return r;
+}
+
 /* 0, 1 where there is more to do, or an error. */
 static int
 visit(struct catalog *c, const struct uuid *lineage, unsigned *budget)
@@ -187,18 +218,13 @@ visit(struct catalog *c, const struct uuid *lineage, unsigned *budget)
 	struct store_lock *lock = NULL;
 	int r;
 
-	r = judge(c, lineage, &lock, &v);
+	r = catalog_judge(c, lineage, &lock, &v);
 	if (r == -EBUSY || r == -EUCLEAN)
 		return 0; /* somebody makes a layer, or sweeps; another time */
 	if (r < 0)
 		return r;
-	if (v.alive) {
-		r = layers_remove_dead(c->st, lineage, &v.live, budget);
-		if (r == 0)
-			r = clear_mark(c->st, lineage);
-	} else {
-		r = sweep_lineage(c->st, lineage, budget);
-	}
+	r = v.alive ? sweep_layers(c, lineage, &v, budget)
+		    : sweep_lineage(c->st, lineage, budget);
 	/* Its file stays while the lineage does: others may be waiting. */
 	c->st->ops->unlock(lock, !v.alive && r == 0);
 	return r == -ENOENT ? 0 : r; /* somebody else was first */

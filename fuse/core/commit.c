@@ -182,11 +182,21 @@ commit_ask(struct disk *d)
 
 /* ---- the cut ---- */
 
+/* A page that is frozen may be of a later session than the merger's, which has
+ * none. */
+static uint64_t
+next_session(const struct page *p)
+{
+	uint64_t session = p->disk->session;
+
+	return p->session > session ? p->session : session;
+}
+
 static int
 encode_image(struct page *p, uint8_t raw[static PAGE_LEN])
 {
-	struct page_head h = { p->kind,          p->index,  p->generation + 1,
-			       p->disk->session, p->cipher, p->seals };
+	struct page_head h = { p->kind,         p->index,  p->generation + 1,
+			       next_session(p), p->cipher, p->seals };
 	struct store_file *f;
 	const uint8_t *key;
 	uint64_t base;
@@ -471,7 +481,7 @@ end_page(struct page *p, bool good)
 	pthread_rwlock_wrlock(&p->lock);
 	if (good) {
 		p->generation++;
-		p->session = d->session;
+		p->session = next_session(p);
 		atomic_store(&p->same, p->fresh);
 		p->fresh = false;
 		p->drop_older = false;
@@ -537,7 +547,7 @@ commit_steps(struct disk *d, struct commit *c)
 	struct store_ops const *ops = d->e->st->ops;
 	int r, sync_error;
 
-	r = ops->lock_check(d->lock);
+	r = d->lock ? ops->lock_check(d->lock) : 0;
 	if (r < 0)
 		return disk_fail(d, r, "its lock was lost");
 	r = save_size(d);

@@ -75,6 +75,7 @@ disk_free(struct disk *d)
 	free(d->layers);
 	secret_free(d->dks, d->n_dks * sizeof(*d->dks));
 	scratch_free(d->bg);
+	scratch_free(d->mover);
 	commit_free(d->commit);
 	store_unlock(d->lock);
 	pthread_mutex_destroy(&d->size_lock);
@@ -102,7 +103,8 @@ lock_and_load(struct disk *d, enum desc_type type, const char *name,
 		return -ENOMEM;
 	r = catalog_load(cat, type, name, first, NULL, NULL);
 	if (r == 0 && type == DESC_DISK)
-		r = catalog_lock_disk(cat, &first->uuid, d->e->mount_point,
+		r = catalog_lock_disk(cat, &first->uuid,
+				      d->brief ? "" : d->e->mount_point,
 				      &d->lock);
 	else if (r == 0)
 		r = catalog_share_disk(cat, &first->uuid, &d->lock);
@@ -263,6 +265,8 @@ attach(struct disk *d, enum desc_type type, const char *name)
 	if (r == 0)
 		r = commit_new(&d->commit);
 	if (r == 0)
+		r = scratch_new(&d->mover);
+	if (r == 0)
 		r = type == DESC_DISK ? begin_session(d) : begin_reading(d);
 	if (r == 0)
 		r = open_layers(d);
@@ -274,6 +278,34 @@ attach(struct disk *d, enum desc_type type, const char *name)
 	return r;
 }
 
+static void
+list(struct engine *e, struct disk *d)
+{
+	pthread_mutex_lock(&e->mutex);
+	link_append(&e->disks, &d->all);
+	pthread_mutex_unlock(&e->mutex);
+}
+
+/* From here on the merger may use it, too. */
+static void
+show(struct engine *e, struct disk *d)
+{
+	pthread_mutex_lock(&e->mutex);
+	d->attached = true;
+	pthread_mutex_unlock(&e->mutex);
+}
+
+/* No longer; and whoever does has finished. */
+static void
+hide(struct engine *e, struct disk *d)
+{
+	pthread_mutex_lock(&e->mutex);
+	d->attached = false;
+	while (d->holds > 0)
+		pthread_cond_wait(&e->released, &e->mutex);
+	pthread_mutex_unlock(&e->mutex);
+}
+
 int
 disk_attach(struct engine *e, enum desc_type type, const char *name, int flags,
 	    struct disk **ret)
@@ -283,9 +315,8 @@ disk_attach(struct engine *e, enum desc_type type, const char *name, int flags,
 
 	if (!d)
 		return -ENOMEM;
-	pthread_mutex_lock(&e->mutex);
-	link_append(&e->disks, &d->all);
-	pthread_mutex_unlock(&e->mutex);
+	list(e, d);
+	d->brief = flags & DISK_BRIEF;
 	r = attach(d, type, name);
 	if (r < 0) {
 		disk_free(d);
@@ -293,8 +324,61 @@ disk_attach(struct engine *e, enum desc_type type, const char *name, int flags,
 	}
 	d->read_only = (flags & DISK_READ_ONLY) || d->desc.read_only ||
 		       type != DESC_DISK;
+	show(e, d);
 	*ret = d;
 	return 0;
+}
+
+static int
+open_at(struct disk *d, enum desc_type type, const char *name,
+	const struct layer_ref *ref)
+{
+	CLEANUP(free_memp) char *text = NULL;
+	struct layer *l;
+	size_t len;
+	int r;
+
+	r = catalog_load(d->e->cat, type, name, &d->desc, &text, &len);
+	if (r == 0)
+		r = unwrap_dks(d);
+	if (r == 0 && !disk_top_dk(d))
+		r = -EUCLEAN;
+	if (r == 0)
+		r = descriptor_verify(text, len, &d->desc.uuid, disk_top_dk(d));
+	if (r == 0)
+		r = scratch_new(&d->bg);
+	if (r == 0)
+		r = scratch_new(&d->mover);
+	if (r == 0)
+		r = commit_new(&d->commit);
+	if (r == 0)
+		r = layer_open(d, ref, &l);
+	if (r < 0)
+		return r;
+	d->desc.layer = *ref;
+	d->nameless = true;
+	atomic_store(&d->size, DISK_SIZE_MAX);
+	atomic_store(&l->frozen, false);
+	d->top = l;
+	return layer_load_roots(l, d->bg);
+}
+
+int
+disk_open_layer(struct engine *e, enum desc_type type, const char *name,
+		const struct layer_ref *ref, struct disk **ret)
+{
+	struct disk *d = disk_new(e);
+	int r;
+
+	if (!d)
+		return -ENOMEM;
+	list(e, d);
+	r = open_at(d, type, name, ref);
+	if (r < 0)
+		disk_free(d);
+	else
+		*ret = d;
+	return r;
 }
 
 /* ---- detach ---- */
@@ -363,6 +447,7 @@ disk_detach(struct disk *d)
 {
 	int r;
 
+	hide(d->e, d);
 	quiet_stop(d);
 	r = d->desc.type == DESC_DISK ? detach(d) : 0;
 	if (r < 0)
@@ -375,7 +460,9 @@ disk_detach(struct disk *d)
 void
 disk_abandon(struct disk *d)
 {
-	(void)disk_fail(d, -EIO, "given up");
+	hide(d->e, d);
+	if (!d->nameless)
+		(void)disk_fail(d, -EIO, "given up");
 	quiet_stop(d);
 	disk_free(d);
 }

@@ -59,10 +59,12 @@ struct catalog *engine_catalog(struct engine *e) NONNULL;
 struct kms *engine_kms(struct engine *e) NONNULL;
 struct store *engine_store(struct engine *e) NONNULL;
 
-/* Remove what deleted disks left, until there is nothing more or *${stop}. */
+/* Remove what deleted disks and snapshots left, and merge layers that nothing
+ * names, until there is nothing more to do now, or *${stop}. */
 void engine_sweep(struct engine *e, const volatile bool *stop) NONNULL;
 
-enum { DISK_READ_ONLY = 1 };
+/* DISK_BRIEF: for a moment; others of this host wait for it. */
+enum { DISK_READ_ONLY = 1, DISK_BRIEF = 2 };
 
 /**
  * disk_attach(e, type, name, flags, ret):

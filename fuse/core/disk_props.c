@@ -62,18 +62,12 @@ static int
 lower_parent_limit(struct disk *d, uint64_t size)
 {
 	struct layer *l = d->top;
-	CLEANUP(free_memp) char *text = NULL;
-	char path[STORE_PATH_LEN];
-	int r;
+	struct layer_meta m = l->meta;
 
-	if (!l->meta.has_parent || size >= l->parent_limit)
+	if (!m.has_parent || size >= l->parent_limit)
 		return 0;
-	l->meta.parent_limit = l->parent_limit = size;
-	r = layer_meta_format(&l->meta, l->dk, &text);
-	path_layer(&l->ref, "layer.ini", path);
-	if (r == 0)
-		r = d->e->st->ops->replace(d->e->st, path, text, strlen(text));
-	return r;
+	m.parent_limit = l->parent_limit = size;
+	return layer_save_meta(l, &m);
 }
 
 static int

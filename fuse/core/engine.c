@@ -113,6 +113,8 @@ engine_open(struct store *st, struct kms *kms, const struct engine_options *opt,
 	e->manual = opt->manual;
 	pthread_mutex_init(&e->mutex, NULL);
 	pthread_mutex_init(&e->snapshots, NULL);
+	pthread_mutex_init(&e->merging, NULL);
+	pthread_cond_init(&e->released, NULL);
 	link_init(&e->disks);
 	e->mount_point = strdup(opt->mount_point ? opt->mount_point : "");
 	if (!e->mount_point)
@@ -160,17 +162,26 @@ engine_store(struct engine *e)
 	return e->st;
 }
 
+/* 0: nothing is left to do now. */
+static int
+sweep_step(struct engine *e)
+{
+	bool more;
+	int r;
+
+	r = catalog_sweep(e->cat, SWEEP_FILES, &more);
+	if (r == 0 && !more)
+		r = engine_merge(e);
+	else if (r == 0)
+		r = 1;
+	if (r < 0)
+		log_debug("sweeping the store: %s", err_text(r));
+	return r;
+}
+
 void
 engine_sweep(struct engine *e, const volatile bool *stop)
 {
-	bool more = true;
-
-	while (more && !*stop) {
-		int r = catalog_sweep(e->cat, SWEEP_FILES, &more);
-
-		if (r < 0) {
-			log_debug("sweeping the store: %s", err_text(r));
-			return;
-		}
-	}
+	while (!*stop && sweep_step(e) > 0)
+		;
 }

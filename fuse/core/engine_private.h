@@ -317,6 +317,11 @@ struct disk {
 	_Atomic uint64_t commits, commit_errors, faults, repairs;
 	_Atomic int64_t allocated; /* blocks */
 	struct link all;           /* engine->disks */
+	struct scratch *mover;     /* the merger's */
+	bool attached;             /* under engine->mutex: to its end */
+	unsigned holds;            /* the same: it is not detached meanwhile */
+	bool brief;                /* DISK_BRIEF */
+	bool nameless; /* of the merger: no descriptor, no lock of its own */
 };
 
 struct engine {
@@ -331,6 +336,11 @@ struct engine {
 	bool manual;
 	pthread_mutex_t mutex;
 	pthread_mutex_t snapshots; /* one at a time; before any other lock */
+	pthread_cond_t released;   /* of disk->holds, under `mutex` */
+	pthread_mutex_t merging;   /* one at a time */
+	struct uuid merge_x,
+	    merge_y; /* under `merging`: where it has come to */
+	uint64_t merge_at;
 	struct link disks;
 };
 
@@ -338,6 +348,13 @@ int64_t now_ms(void);
 
 /* disk.c: the DK of the top layer; NULL: the descriptor does not hold it. */
 const struct key *disk_top_dk(const struct disk *d) NONNULL;
+
+/* A disk without a name that has layer ${ref}, frozen, on top, by the keys of
+ * a descriptor; what it writes there is durable as that of any disk.  Ends with
+ * disk_abandon(). */
+int disk_open_layer(struct engine *e, enum desc_type type, const char *name,
+		    const struct layer_ref *ref, struct disk **ret)
+    NONNULL CHECKED;
 
 /* snapshot.c: a new layer above the top one, durable and open, that nothing
  * names yet.  The caller shares the lineage's lock. */
@@ -438,6 +455,9 @@ slot_offset(uint64_t group, unsigned slot)
 int layer_open(struct disk *d, const struct layer_ref *ref, struct layer **ret)
     NONNULL CHECKED;
 void layer_close(struct layer *l);
+/* Replace layer.ini, durably. */
+int layer_save_meta(struct layer *l, const struct layer_meta *m)
+    NONNULL CHECKED;
 /* Load all root pages, as of a top layer: what is wrong is known at once. */
 int layer_load_roots(struct layer *l, struct scratch *s) NONNULL CHECKED;
 /* A root page, loaded. */
@@ -576,6 +596,11 @@ int page_mirror(struct page *p) NONNULL CHECKED;
  * get without waiting.  -EAGAIN: not now. */
 int page_retire(struct page *p) NONNULL CHECKED;
 
+/* ---- merge.c ---- */
+
+/* A piece of merging layers that one child alone needs.  1: there is more. */
+int engine_merge(struct engine *e) NONNULL CHECKED;
+
 /* ---- quiet.c: what is done when nobody is waiting ---- */
 
 int quiet_start(struct disk *d) NONNULL CHECKED;
@@ -611,6 +636,16 @@ int group_write(struct disk *d, struct scratch *s, const void *buf, size_t len,
 		uint64_t off) NONNULL CHECKED;
 /* ${off} and ${len} are whole blocks of one group of a chunk of the top. */
 int group_zero(struct disk *d, struct scratch *s, uint64_t off, size_t len)
+    NONNULL CHECKED;
+
+/**
+ * group_fill(c, s, group, parent, limit, buf):
+ * What ${c}, whose lock is held, does not have of a group and the parent itself
+ * has, below ${limit}, it has from now on.  ${buf} is room for a group.
+ * -EKEYEXPIRED: sealed too often under its key.
+ */
+int group_fill(struct chunk *c, struct scratch *s, uint64_t group,
+	       struct layer *parent, uint64_t limit, uint8_t *buf)
     NONNULL CHECKED;
 
 /* An integrity fault: counted and logged where it is found, so that many of one

@@ -19,4 +19,9 @@ int group_read_piece(struct scratch *s, struct chunk *c, const struct page *p,
 		     uint8_t *buf, size_t len, uint64_t off, size_t *ret_n)
     NONNULL CHECKED;
 
+/* Entries ${first} to ${first} + ${n} become ${state}; the page's lock is held.
+ */
+void group_zero_entries(struct page *p, unsigned first, unsigned n,
+			uint8_t state) NONNULL;
+
 #endif

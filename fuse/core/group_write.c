@@ -256,36 +256,44 @@ apply_plan(const struct plan *pl, struct page *p)
 	group_count_kept(p);
 }
 
+/* Seal, write and enter what the plan's sources are. */
 static int
-write_group(struct scratch *s, struct chunk *c, struct page *p,
-	    const uint8_t *buf, size_t len, uint64_t off)
+write_plan(struct plan *pl, struct scratch *s, struct chunk *c, struct page *p,
+	   size_t len)
 {
 	struct slots taken = taken_slots(p);
-	unsigned room = GROUP_SLOTS - slots_count(&taken), need;
-	struct plan pl;
-	int r;
+	unsigned room = GROUP_SLOTS - slots_count(&taken);
+	unsigned need = plan_states(pl, c->layer);
+	int r = 0;
 
-	r = block_key(s, c);
-	if (r == 0)
-		r = plan_sources(&pl, s, c, p, buf, len, off);
-	if (r < 0)
-		return r;
-	need = plan_states(&pl, c->layer);
 	if (need > room) {
 		/* Only a commit of this very page frees slots. */
 		page_dirty(p, 0);
 		return -EAGAIN;
 	}
 	if (need > 0)
-		r = seal_plan(&pl, s, c, p, taken);
+		r = seal_plan(pl, s, c, p, taken);
 	if (r < 0)
 		return r;
 	if (len >= WRITEBACK_MIN)
-		uncache_old(&pl, p);
-	apply_plan(&pl, p);
+		uncache_old(pl, p);
+	apply_plan(pl, p);
 	page_dirty(p, len);
 	chunk_touch(c);
 	return 0;
+}
+
+static int
+write_group(struct scratch *s, struct chunk *c, struct page *p,
+	    const uint8_t *buf, size_t len, uint64_t off)
+{
+	struct plan pl;
+	int r;
+
+	r = block_key(s, c);
+	if (r == 0)
+		r = plan_sources(&pl, s, c, p, buf, len, off);
+	return r < 0 ? r : write_plan(&pl, s, c, p, len);
 }
 
 static int
@@ -351,76 +359,75 @@ group_write(struct disk *d, struct scratch *s, const void *buf, size_t len,
 	return r;
 }
 
-/* ---- zeros ---- */
+/* ---- what a parent has ---- */
 
-static void
-zero_entries(struct page *p, unsigned first, unsigned n, uint8_t state)
+/* Blocks ${b} to ${b} + ${n}, which the parent has and the page does not. */
+static int
+fill_run(struct scratch *s, struct chunk *c, struct page *p,
+	 struct layer *parent, unsigned b, unsigned n, uint8_t *buf)
 {
-	int64_t freed = 0;
-	bool changed = false;
+	struct plan pl = { .first = b, .n = n };
+	size_t len = (size_t)n * BLOCK_SIZE;
+	int r;
 
-	for (unsigned i = first; i < first + n; i++) {
-		struct entry *e = &p->body.entry[i];
-
-		if (e->state == state)
-			continue;
-		if (e->state == ENTRY_DATA) {
-			slots_del(&p->used, e->slot);
-			freed++;
-		}
-		memset(e, 0, sizeof(*e));
-		e->state = state;
-		changed = true;
-	}
-	if (!changed)
-		return;
-	atomic_fetch_sub(&p->disk->allocated, freed);
-	group_count_kept(p);
-	page_dirty(p, 0);
+	r = group_read(parent, s, buf, len,
+		       p->index * GROUP_LEN + (uint64_t)b * BLOCK_SIZE);
+	for (unsigned i = 0; i < n; i++)
+		pl.src[i] = buf + (size_t)i * BLOCK_SIZE;
+	if (r == 0)
+		r = block_key(s, c);
+	return r < 0 ? r : write_plan(&pl, s, c, p, len);
 }
 
+/* Blocks of ${p} that are absent, below ${limit}: from the parent, whose states
+ * are ${state}. */
 static int
-zero_locked(struct scratch *s, struct chunk *c, uint64_t off, size_t len)
+fill_page(struct scratch *s, struct chunk *c, struct page *p,
+	  struct layer *parent, const uint8_t state[static GROUP_BLOCKS],
+	  uint64_t limit, uint8_t *buf)
 {
+	const struct entry *e = p->body.entry;
+	uint64_t at = p->index * GROUP_LEN;
+	unsigned end = GROUP_BLOCKS, n;
+	int r = 0;
+
+	if (at + GROUP_LEN > limit)
+		end = at >= limit ? 0
+				  : (unsigned)((limit - at + BLOCK_SIZE - 1) /
+					       BLOCK_SIZE);
+	for (unsigned b = 0; r == 0 && b < end; b += n) {
+		for (n = 0; b + n < end && e[b + n].state == ENTRY_ABSENT &&
+			    state[b + n] == ENTRY_DATA;)
+			n++;
+		if (n > 0) {
+			r = fill_run(s, c, p, parent, b, n, buf);
+			continue;
+		}
+		n = 1;
+		if (e[b].state == ENTRY_ABSENT && state[b] == ENTRY_ZERO)
+			group_zero_entries(p, b, 1, ENTRY_ZERO);
+	}
+	return r;
+}
+
+int
+group_fill(struct chunk *c, struct scratch *s, uint64_t group,
+	   struct layer *parent, uint64_t limit, uint8_t *buf)
+{
+	uint8_t state[GROUP_BLOCKS];
 	struct page *p;
 	int r;
 
 	if (c->dead)
 		return -ESTALE;
-	r = group_get(c, off / GROUP_LEN, s, true, &p);
+	r = group_get(c, group, s, true, &p);
 	if (r < 0)
 		return r;
-	zero_entries(p, block_of(off), (unsigned)(len / BLOCK_SIZE),
-		     c->layer->meta.has_parent ? ENTRY_ZERO : ENTRY_ABSENT);
+	r = own_states(parent, s, group, state);
+	if (r == 0 && p->seals >= p->disk->e->seal_limit)
+		r = -EKEYEXPIRED;
+	if (r == 0)
+		r = fill_page(s, c, p, parent, state, limit, buf);
 	page_release(p);
-	return 0;
-}
-
-int
-group_zero(struct disk *d, struct scratch *s, uint64_t off, size_t len)
-{
-	uint64_t index = off / CHUNK_LEN;
-	enum entry_state state;
-	struct chunk *c;
-	bool parent;
-	int r;
-
-	if (cache_crowded(&d->e->cache, 2))
-		return -EAGAIN;
-	r = layer_lookup(d->top, s, index, &state, &c);
-	if (r == 0 && state != ENTRY_DATA) {
-		if (state == ENTRY_ZERO)
-			return 0;
-		r = layer_parent_has(d->top, s, index, &parent);
-		if (r < 0 || !parent)
-			return r;
-		r = chunk_make(d->top, s, index, &c);
-	}
-	if (r < 0)
-		return r;
-	pthread_rwlock_rdlock(&c->lock);
-	r = zero_locked(s, c, off, len);
-	pthread_rwlock_unlock(&c->lock);
-	chunk_put(c);
 	return r;
 }

@@ -107,16 +107,6 @@ catalog_lock_lineage(struct catalog *c, const struct uuid *lineage,
 }
 
 int
-catalog_share_disk(struct catalog *c, const struct uuid *uuid,
-		   struct store_lock **ret)
-{
-	char path[STORE_PATH_LEN];
-
-	lock_path("disk", uuid, path);
-	return c->st->ops->lock(c->st, path, STORE_LOCK_SH, false, NULL, ret);
-}
-
-int
 catalog_share_lineage(struct catalog *c, const struct uuid *lineage,
 		      struct store_lock **ret)
 {
@@ -257,20 +247,50 @@ catalog_disk_left(struct catalog *c, const struct uuid *uuid,
 	return r;
 }
 
+/* The engine of this very process has a disk for a moment (merge.c): that is
+ * waited for. */
+#define TRIES 200
+#define TRY_MS 5
+
+static bool
+is_brief(struct catalog *c, const struct uuid *uuid)
+{
+	struct lock_owner o;
+
+	return catalog_disk_owner(c, uuid, &o) == 0 && o.this_host &&
+	       o.pid == (long)getpid() && !o.mount_point[0];
+}
+
+static int
+lock_brief(struct catalog *c, const struct uuid *uuid,
+	   enum store_lock_mode mode, struct store_lock **ret)
+{
+	const struct timespec pause = { 0, TRY_MS * 1000000L };
+	char path[STORE_PATH_LEN];
+	int r = -EBUSY;
+
+	lock_path("disk", uuid, path);
+	for (unsigned i = 0; i < TRIES; i++) {
+		r = c->st->ops->lock(c->st, path, mode, false, NULL, ret);
+		if (r != -EBUSY || !is_brief(c, uuid))
+			break;
+		(void)nanosleep(&pause, NULL);
+	}
+	return r;
+}
+
 int
 catalog_lock_disk(struct catalog *c, const struct uuid *uuid,
 		  const char *mount_point, struct store_lock **ret)
 {
 	CLEANUP(store_unlockp) struct store_lock *l = NULL;
 	CLEANUP(free_memp) char *text = owner_text(mount_point);
-	char path[STORE_PATH_LEN];
 	struct lock_owner o;
 	int r;
 
 	if (!text)
 		return -ENOMEM;
-	lock_path("disk", uuid, path);
-	r = c->st->ops->lock(c->st, path, STORE_LOCK_EX, false, NULL, &l);
+	r = lock_brief(c, uuid, STORE_LOCK_EX, &l);
 	if (r < 0)
 		return r;
 	/* Now nobody can leave other words than these. */
@@ -282,6 +302,13 @@ catalog_lock_disk(struct catalog *c, const struct uuid *uuid,
 	if (r == 0)
 		*ret = TAKE(l);
 	return r;
+}
+
+int
+catalog_share_disk(struct catalog *c, const struct uuid *uuid,
+		   struct store_lock **ret)
+{
+	return lock_brief(c, uuid, STORE_LOCK_SH, ret);
 }
 
 int

@@ -102,23 +102,6 @@ prepare(struct frozen *f, struct scratch *s)
 
 /* ---- at the barrier ---- */
 
-static int
-save_meta(struct layer *l, const struct layer_meta *m)
-{
-	struct store *st = l->disk->e->st;
-	CLEANUP(free_memp) char *text = NULL;
-	char path[STORE_PATH_LEN];
-	int r;
-
-	r = layer_meta_format(m, l->dk, &text);
-	path_layer(&l->ref, "layer.ini", path);
-	if (r == 0)
-		r = st->ops->replace(st, path, text, strlen(text));
-	if (r == 0)
-		l->meta = *m;
-	return r;
-}
-
 /* The size may be another than it was when the new layer was made. */
 static int
 freeze(struct frozen *f)
@@ -129,14 +112,14 @@ freeze(struct frozen *f)
 
 	if (m.parent_limit != size) {
 		m.parent_limit = m.size = size;
-		r = save_meta(f->new, &m);
+		r = layer_save_meta(f->new, &m);
 		f->new->parent_limit = size;
 	}
 	m = f->old->meta;
 	m.state = LAYER_FROZEN;
 	m.size = size;
 	if (r == 0)
-		r = save_meta(f->old, &m);
+		r = layer_save_meta(f->old, &m);
 	if (r == 0)
 		atomic_store(&f->old->frozen, true);
 	return r;
@@ -193,7 +176,7 @@ thaw(struct frozen *f)
 	if (f->done || m.state == LAYER_OPEN)
 		return;
 	m.state = LAYER_OPEN;
-	if (save_meta(f->old, &m) < 0)
+	if (layer_save_meta(f->old, &m) < 0)
 		f->old->meta = m;
 	atomic_store(&f->old->frozen, false);
 }

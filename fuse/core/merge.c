@@ -1,0 +1,491 @@
+/*
+ * merge.c - a layer that only one child needs goes into that child.
+ *
+ * A snapshot that was removed leaves a layer X that nothing names, and a child
+ * Y that reads through it.  What Y does not have itself it gets from X: a chunk
+ * that Y has nothing of passes whole, by an entry in Y's map; of the others the
+ * blocks are sealed into Y's chunk.  When Y has all that it needs, durably, its
+ * parent is X's parent.  Then nothing reaches X, and the sweep removes it.
+ *
+ * Who reads meanwhile through X as it knows it reads what it always did: X does
+ * not change.  (format.md has each entry of X dropped as the child's is
+ * durable. Then whoever knows the old map of Y and reads X's anew would read
+ * what lies below X; so here X keeps them, says `merging` in its layer.ini, and
+ * the sweep spares what has passed.)  When Y has its new parent, every chain of
+ * this process that went through X is opened anew, before the sweep can come
+ * by.
+ *
+ * Y is either on top of a disk, and then that disk does the work, as it is
+ * attached or for the while; or it is frozen, and then a disk that has no name
+ * does, with Y on top.  No other process may have open what reaches Y: that its
+ * descriptors' locks tell.
+ *
+ * The lineage's lock is held for a piece of the work, some milliseconds: who
+ * wants to take a snapshot waits as long.  Where it stopped, or was killed, it
+ * begins again with what is not done.
+ */
+#include "engine_private.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <sealdisk/log.h>
+
+#include "catalog_private.h"
+
+/* How long a piece takes, about. */
+#define PIECE_MS 20
+
+struct merge {
+	struct engine *e;
+	const struct verdict *v;
+	const struct layer_meta *x, *y;
+	struct disk *d;       /* has Y on top */
+	struct disk *own;     /* the same, if it is ours to let go of */
+	struct layer *parent; /* X, as ${d} has it */
+	struct store_lock **locks;
+	size_t n_locks;
+	struct disk **held; /* attached, and Y is in their chain */
+	size_t n_held;
+	uint8_t *buf; /* a group in the clear */
+};
+
+/* ---- who has what ---- */
+
+/* An attached disk stays until engine_release(). */
+static struct disk *
+hold(struct engine *e, const struct uuid *uuid)
+{
+	struct disk *found = NULL;
+
+	pthread_mutex_lock(&e->mutex);
+	for (struct link *l = e->disks.next; l != &e->disks; l = l->next) {
+		struct disk *d = LINK_OWNER(l, struct disk, all);
+
+		if (d->attached && uuid_equal(&d->desc.uuid, uuid))
+			found = d;
+	}
+	if (found)
+		found->holds++;
+	pthread_mutex_unlock(&e->mutex);
+	return found;
+}
+
+static void
+release(struct engine *e, struct disk *d)
+{
+	pthread_mutex_lock(&e->mutex);
+	d->holds--;
+	pthread_cond_broadcast(&e->released);
+	pthread_mutex_unlock(&e->mutex);
+}
+
+/* Of what reaches Y: hold what is attached here, lock what nobody has. */
+static int
+take_one(struct merge *m, const struct seen *s)
+{
+	struct disk *d = hold(m->e, &s->uuid);
+	int r;
+
+	if (d) {
+		m->held[m->n_held++] = d;
+		if (s->type == DESC_DISK &&
+		    uuid_equal(&s->layer.layer, &m->y->uuid))
+			m->d = d;
+		return 0;
+	}
+	/* The disk itself will do the work, and takes its lock. */
+	if (m->y->state == LAYER_OPEN)
+		return 0;
+	r = catalog_lock_disk(m->e->cat, &s->uuid, "", &m->locks[m->n_locks]);
+	m->n_locks += r == 0;
+	return r;
+}
+
+static int
+take_all(struct merge *m)
+{
+	const struct census *c = &m->v->census;
+	int r = 0;
+
+	m->locks = calloc(c->n + 1, sizeof(struct store_lock *));
+	m->held = calloc(c->n + 1, sizeof(struct disk *));
+	if (!m->locks || !m->held)
+		return -ENOMEM;
+	for (size_t i = 0; r == 0 && i < c->n; i++)
+		if (layers_reach(&m->v->live, &c->seen[i].layer, &m->y->uuid))
+			r = take_one(m, &c->seen[i]);
+	return r;
+}
+
+static void
+merge_done(struct merge *m)
+{
+	if (m->own && !m->own->nameless) {
+		(void)!disk_detach(m->own);
+	} else if (m->own) {
+		quiet_round(m->own, true); /* the mirrors */
+		disk_abandon(m->own);
+	}
+	for (size_t i = 0; i < m->n_held; i++)
+		release(m->e, m->held[i]);
+	for (size_t i = 0; i < m->n_locks; i++)
+		store_unlock(m->locks[i]);
+	free(m->held);
+	free(m->locks);
+	if (m->buf) {
+		secret_wipe(m->buf, GROUP_LEN);
+		munmap(m->buf, GROUP_LEN);
+	}
+}
+
+/* A descriptor that reaches Y; its keys open both. */
+static const struct seen *
+some_descriptor(const struct merge *m)
+{
+	const struct census *c = &m->v->census;
+
+	for (size_t i = 0; i < c->n; i++)
+		if (layers_reach(&m->v->live, &c->seen[i].layer, &m->y->uuid))
+			return &c->seen[i];
+	return NULL;
+}
+
+static int
+open_worker(struct merge *m)
+{
+	const struct seen *s = some_descriptor(m);
+	const struct layer_ref y = { m->y->lineage, m->y->uuid };
+	int r = 0;
+
+	if (!s)
+		return -ENOENT;
+	if (!m->d && m->y->state == LAYER_OPEN)
+		r = disk_attach(m->e, DESC_DISK, s->name, DISK_BRIEF, &m->own);
+	else if (!m->d)
+		r = disk_open_layer(m->e, s->type, s->name, &y, &m->own);
+	if (r < 0)
+		return r;
+	if (!m->d)
+		m->d = m->own;
+	/* Another one may have come on top since. */
+	return uuid_equal(&m->d->top->ref.layer, &m->y->uuid) ? 0 : -EAGAIN;
+}
+
+static int
+begin(struct merge *m)
+{
+	int r;
+
+	r = take_all(m);
+	if (r == 0)
+		r = open_worker(m);
+	if (r == 0 && (m->d->read_only || atomic_load(&m->d->failed)))
+		r = -EROFS;
+	if (r < 0)
+		return r;
+	m->buf = mmap(NULL, GROUP_LEN, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (m->buf == MAP_FAILED) {
+		m->buf = NULL;
+		return -ENOMEM;
+	}
+	(void)madvise(m->buf, GROUP_LEN, MADV_DONTDUMP);
+	r = layer_parent(m->d->top, m->d->mover, &m->parent);
+	if (r == 0 && !uuid_equal(&m->parent->ref.layer, &m->x->uuid))
+		r = -EAGAIN;
+	if (r == 0 && m->parent->meta.state != LAYER_MERGING) {
+		struct layer_meta meta = m->parent->meta;
+
+		meta.state = LAYER_MERGING;
+		r = layer_save_meta(m->parent, &meta);
+	}
+	return r;
+}
+
+/* ---- the work ---- */
+
+static int
+pass_locked(struct merge *m, uint64_t index, const uint8_t salt[static 12])
+{
+	struct layer *y = m->d->top;
+	struct scratch *s = m->d->mover;
+	enum entry_state state;
+	struct chunk *c;
+	uint8_t own[12];
+	int r;
+
+	r = layer_entry(y, s, index, &state, own);
+	if (r < 0 || state != ENTRY_ABSENT)
+		return r;
+	r = layer_set(y, s, index, ENTRY_DATA, salt, NULL);
+	if (r == 0)
+		r = layer_lookup(y, s, index, &state, &c);
+	if (r < 0)
+		return r;
+	atomic_fetch_add(&m->d->allocated, chunk_count(c, s, 0xff));
+	chunk_put(c);
+	return 0;
+}
+
+/* The whole chunk: only its owner is another. */
+static int
+pass_chunk(struct merge *m, uint64_t index, const uint8_t salt[static 12])
+{
+	pthread_mutex_t *mutex = &m->d->top->creating[index % 64];
+	int r;
+
+	pthread_mutex_lock(mutex);
+	r = pass_locked(m, index, salt);
+	pthread_mutex_unlock(mutex);
+	return r;
+}
+
+static int
+fill_group(struct merge *m, struct chunk *c, uint64_t group)
+{
+	struct layer *y = m->d->top;
+	int r;
+
+	pthread_rwlock_rdlock(&m->d->barrier);
+	pthread_rwlock_rdlock(&c->lock);
+	r = group_fill(c, m->d->mover, group, m->parent, y->parent_limit,
+		       m->buf);
+	pthread_rwlock_unlock(&c->lock);
+	pthread_rwlock_unlock(&m->d->barrier);
+	return r;
+}
+
+/* What of a chunk Y lacks, block by block. */
+static int
+fill_chunk(struct merge *m, uint64_t index)
+{
+	struct layer *y = m->d->top;
+	struct chunk *c;
+	int r;
+
+	r = chunk_make(y, m->d->mover, index, &c);
+	if (r < 0)
+		return r;
+	for (unsigned g = 0; r == 0 && g < CHUNK_GROUPS; g++)
+		r = fill_group(m, c, index * CHUNK_GROUPS + g);
+	chunk_put(c);
+	if (r == -EKEYEXPIRED)
+		r = chunk_rewrite(y, m->d->mover, index) ?: -ESTALE;
+	return r;
+}
+
+/* One chunk of X. */
+static int
+merge_chunk(struct merge *m, uint64_t index)
+{
+	struct layer *y = m->d->top;
+	struct scratch *s = m->d->mover;
+	enum entry_state ours, theirs;
+	uint8_t salt[12], own[12];
+	int r;
+
+	r = layer_entry(m->parent, s, index, &theirs, salt);
+	if (r == 0)
+		r = layer_entry(y, s, index, &ours, own);
+	if (r < 0 || theirs == ENTRY_ABSENT || ours == ENTRY_ZERO)
+		return r;
+	if (theirs == ENTRY_ZERO && ours == ENTRY_ABSENT)
+		return chunk_discard(y, s, index, ENTRY_ZERO);
+	if (ours == ENTRY_ABSENT && theirs == ENTRY_DATA &&
+	    (index + 1) * CHUNK_LEN <= y->parent_limit)
+		return pass_chunk(m, index, salt);
+	return fill_chunk(m, index);
+}
+
+/* 1: there is more. */
+static int
+merge_piece(struct merge *m, uint64_t *at)
+{
+	int64_t until = now_ms() + PIECE_MS;
+	uint64_t limit = m->d->top->parent_limit;
+	int r;
+
+	while (now_ms() < until) {
+		r = layer_next(m->parent, m->d->mover, *at, at);
+		if (r < 0)
+			return r;
+		if (*at == UINT64_MAX || *at * CHUNK_LEN >= limit)
+			return 0;
+		r = merge_chunk(m, *at);
+		if (r == -EAGAIN)
+			r = commit_for_room(m->d);
+		else if (r == 0)
+			(*at)++;
+		if (r < 0 && r != -ESTALE)
+			return r;
+	}
+	return 1;
+}
+
+/* ---- the end ---- */
+
+static int
+change_parent(struct merge *m)
+{
+	struct layer *y = m->d->top;
+	const struct layer_meta *x = &m->parent->meta;
+	struct layer_meta meta = y->meta;
+	int r;
+
+	meta.has_parent = x->has_parent;
+	meta.parent = x->parent;
+	meta.parent_limit = 0;
+	if (x->has_parent)
+		meta.parent_limit = y->parent_limit < m->parent->parent_limit
+					? y->parent_limit
+					: m->parent->parent_limit;
+	r = layer_save_meta(y, &meta);
+	if (r == 0)
+		y->parent_limit = meta.parent_limit;
+	return r;
+}
+
+/* Nobody reads or writes what goes through X while it leaves the chain. */
+static int
+finish(struct merge *m)
+{
+	int r;
+
+	r = commit_wait(m->d);
+	for (size_t i = 0; i < m->n_held; i++)
+		pthread_rwlock_wrlock(&m->held[i]->barrier);
+	if (r == 0)
+		r = commit_wait(m->d);
+	if (r == 0)
+		r = change_parent(m);
+	for (size_t i = 0; i < m->n_held; i++) {
+		if (r == 0)
+			chain_forget(m->held[i]);
+		pthread_rwlock_unlock(&m->held[i]->barrier);
+	}
+	return r;
+}
+
+static int
+load_authentic(struct merge *m, const struct seen *s, struct descriptor *d)
+{
+	CLEANUP(free_memp) char *text = NULL;
+	size_t len;
+	int r;
+
+	r = catalog_load(m->e->cat, s->type, s->name, d, &text, &len);
+	if (r == 0 && !uuid_equal(&d->uuid, &s->uuid))
+		r = -EAGAIN;
+	return r < 0
+		   ? r
+		   : descriptor_verify(text, len, &d->uuid, disk_top_dk(m->d));
+}
+
+/* What descriptors say that their layer, Y, has: so much more. */
+static int
+count(struct merge *m)
+{
+	CLEANUP(free_memp) struct descriptor *d = malloc(sizeof(*d));
+	int64_t blocks = atomic_exchange(&m->d->allocated, 0);
+	int r = d ? 0 : -ENOMEM;
+
+	for (size_t i = 0; r == 0 && blocks > 0 && i < m->v->census.n; i++) {
+		const struct seen *s = &m->v->census.seen[i];
+
+		if (!uuid_equal(&s->layer.layer, &m->y->uuid))
+			continue;
+		r = load_authentic(m, s, d);
+		if (r < 0)
+			break;
+		d->allocated += (uint64_t)blocks * BLOCK_SIZE;
+		r = catalog_save(m->e->cat, d, disk_top_dk(m->d));
+	}
+	return r;
+}
+
+static int
+work(struct merge *m, uint64_t *at)
+{
+	int r = begin(m), e;
+
+	if (r == 0)
+		r = merge_piece(m, at);
+	if (r < 0)
+		return r;
+	e = r == 0 ? finish(m) : commit_wait(m->d);
+	if (e == 0 && m->d->nameless)
+		e = count(m);
+	return e < 0 ? e : r;
+}
+
+/* ---- which ---- */
+
+static bool
+same_pair(const struct engine *e, const struct layer_meta *x,
+	  const struct layer_meta *y)
+{
+	return uuid_equal(&e->merge_x, &x->uuid) &&
+	       uuid_equal(&e->merge_y, &y->uuid);
+}
+
+static int
+merge_pair(struct engine *e, const struct verdict *v,
+	   const struct layer_meta *x, const struct layer_meta *y)
+{
+	CLEANUP(merge_done) struct merge m = { .e = e, .v = v, .x = x, .y = y };
+	int r;
+
+	if (!same_pair(e, x, y)) {
+		e->merge_x = x->uuid;
+		e->merge_y = y->uuid;
+		e->merge_at = 0;
+	}
+	r = work(&m, &e->merge_at);
+	if (r == 0)
+		log_debug("a layer was merged into its child");
+	return r == 0 ? 1 : r; /* either way there is more to look at */
+}
+
+static int
+merge_lineage(struct engine *e, const struct uuid *lineage)
+{
+	CLEANUP(store_unlockp) struct store_lock *lock = NULL;
+	CLEANUP(verdict_done) struct verdict v = { 0 };
+	const struct layer_meta *x, *y;
+	size_t at = 0;
+	int r;
+
+	r = catalog_judge(e->cat, lineage, &lock, &v);
+	if (r < 0 || !v.alive)
+		return r == -EBUSY || r == -EUCLEAN ? 0 : r;
+	while (layers_find_merge(&v.census, &v.live, lineage, &at, &x, &y) ==
+	       0) {
+		r = merge_pair(e, &v, x, y);
+		/* Somebody has it, or has come first: the next one. */
+		if (r != -EBUSY && r != -EAGAIN && r != -EROFS && r != -ENOENT)
+			return r;
+	}
+	return 0;
+}
+
+int
+engine_merge(struct engine *e)
+{
+	CLEANUP(free_memp) struct uuid *marked = NULL;
+	size_t n = 0;
+	int r;
+
+	r = catalog_marked(e->cat, &marked, &n);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		pthread_mutex_lock(&e->merging);
+		r = merge_lineage(e, &marked[i]);
+		pthread_mutex_unlock(&e->merging);
+	}
+	/* Others get at what was locked. */
+	if (r > 0 && !e->manual)
+		usleep(PIECE_MS * 1000);
+	return r;
+}
