@@ -605,6 +605,8 @@ int engine_merge(struct engine *e) NONNULL CHECKED;
 
 int quiet_start(struct disk *d) NONNULL CHECKED;
 void quiet_stop(struct disk *d) NONNULL;
+/* Mirror and punch now what would be when it has been quiet. */
+void quiet_hurry(struct disk *d) NONNULL;
 /* One round; ${all}: without waiting for age (detach). */
 void quiet_round(struct disk *d, bool all) NONNULL;
 /* With the locks of page and chunk held: give back the space of freed slots,

@@ -40,7 +40,8 @@ page_mirror(struct page *p)
 
 	/* Only what was committed last may be mirrored, and the table in
 	 * memory is that only while it is clean. */
-	if (p->same || p->dirty || p->inflight || p->disk->failed)
+	if (p->same || p->dirty || p->inflight || p->disk->failed ||
+	    layer_is_frozen(p->layer))
 		return 0;
 	r = page_home_of(p, &key, &f, &base);
 	if (r == 0)
@@ -102,7 +103,8 @@ group_punch(struct page *p, unsigned min_run)
 	struct store_file *f;
 	struct slots s;
 
-	if (p->dirty || p->inflight || p->disk->failed)
+	if (p->dirty || p->inflight || p->disk->failed ||
+	    layer_is_frozen(p->layer))
 		return;
 	group_count_kept(p);
 	s = free_with_space(p);
@@ -181,6 +183,8 @@ mirror_one(struct disk *d, struct page *p)
 	struct chunk *c = p->chunk;
 	bool keep = false;
 
+	/* Not while its layer is being frozen: then nobody writes to it. */
+	pthread_rwlock_rdlock(&d->barrier);
 	if (c)
 		pthread_rwlock_rdlock(&c->lock);
 	pthread_rwlock_wrlock(&p->lock);
@@ -196,19 +200,33 @@ mirror_one(struct disk *d, struct page *p)
 	pthread_rwlock_unlock(&p->lock);
 	if (c)
 		pthread_rwlock_unlock(&c->lock);
+	pthread_rwlock_unlock(&d->barrier);
 	page_put(p);
 }
 
 static void
-punch_one(struct page *p, unsigned min_run)
+punch_one(struct disk *d, struct page *p, unsigned min_run)
 {
+	pthread_rwlock_rdlock(&d->barrier);
 	pthread_rwlock_rdlock(&p->chunk->lock);
 	pthread_rwlock_wrlock(&p->lock);
 	if (!p->chunk->dead)
 		group_punch(p, min_run);
 	pthread_rwlock_unlock(&p->lock);
 	pthread_rwlock_unlock(&p->chunk->lock);
+	pthread_rwlock_unlock(&d->barrier);
 	page_put(p);
+}
+
+void
+quiet_hurry(struct disk *d)
+{
+	struct page *p;
+
+	while ((p = take_quiet(d, &d->quiet, 0)))
+		mirror_one(d, p);
+	while ((p = take_quiet(d, &d->keep, 0)))
+		punch_one(d, p, QUIET_RUN);
 }
 
 /* Whether more freed slots keep their space than the store allows. */
@@ -277,7 +295,7 @@ quiet_round(struct disk *d, bool all)
 		mirror_one(d, p);
 	while ((p = take_quiet(d, &d->keep,
 			       (over = over_slack(d)) ? 0 : age * PUNCH_AFTER)))
-		punch_one(p, over && !all ? SLACK_RUN : QUIET_RUN);
+		punch_one(d, p, over && !all ? SLACK_RUN : QUIET_RUN);
 	/* A piece at a time: a commit may be due meanwhile. */
 	for (unsigned i = 0; (all || i < BURY_MAX) && (c = take_dead(d)); i++)
 		bury(d, c);

@@ -97,7 +97,13 @@ prepare(struct frozen *f, struct scratch *s)
 	if (r == 0)
 		r = layer_open_todo(f->new);
 	/* What was written meanwhile: so that little is left for later. */
-	return r == 0 ? commit_wait(d) : r;
+	if (r == 0)
+		r = commit_wait(d);
+	/* From the barrier on no page of the layer is mirrored any more, and no
+	 * slot punched: somebody else may be writing there (merge.c). */
+	if (r == 0)
+		quiet_hurry(d);
+	return r;
 }
 
 /* ---- at the barrier ---- */
@@ -166,6 +172,17 @@ at_barrier(struct frozen *f, size_t n)
 	return r;
 }
 
+/* Whoever mirrored a page when the layer was frozen has finished. */
+static int
+wait_for_page(struct page *p, void *arg)
+{
+	if (p->layer != arg)
+		return 0;
+	pthread_rwlock_rdlock(&p->lock);
+	pthread_rwlock_unlock(&p->lock);
+	return 0;
+}
+
 /* A layer that was frozen in vain goes on being written to: nothing but itself
  * may say that it is not. */
 static void
@@ -193,6 +210,9 @@ pass_barrier(struct frozen *f, size_t n)
 		thaw(&f[i]);
 	for (size_t i = n; i > 0; i--)
 		pthread_rwlock_unlock(&f[i - 1].d->barrier);
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = cache_each(&f[i].d->e->cache, f[i].d, wait_for_page,
+			       f[i].old);
 	return r;
 }
 
