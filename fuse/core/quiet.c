@@ -139,12 +139,14 @@ page_retire(struct page *p)
 	if (pthread_rwlock_trywrlock(&p->lock) == 0) {
 		if (!p->dirty && !p->inflight) {
 			/* Without its mirror it would be settled when it is
-			 * loaded again: right, but slower. */
-			if (!c || !c->dead)
-				(void)!page_mirror(p);
-			if (c && !c->dead)
+			 * loaded again: right, but slower, and for so long
+			 * the newer copy must not be lost.  Descriptors there
+			 * will be after a commit. */
+			r = c && c->dead ? 0 : page_mirror(p);
+			if (r != -EAGAIN)
+				r = 0;
+			if (r == 0 && c && !c->dead)
 				group_punch(p, QUIET_RUN);
-			r = 0;
 		}
 		pthread_rwlock_unlock(&p->lock);
 	}
@@ -177,11 +179,13 @@ take_quiet(struct disk *d, struct link *list, int64_t age_ms)
 	return p;
 }
 
-static void
+/* What could not be mirrored stays on the list. */
+static int
 mirror_one(struct disk *d, struct page *p)
 {
 	struct chunk *c = p->chunk;
 	bool keep = false;
+	int r = 0;
 
 	/* Not while its layer is being frozen: then nobody writes to it. */
 	pthread_rwlock_rdlock(&d->barrier);
@@ -190,18 +194,34 @@ mirror_one(struct disk *d, struct page *p)
 	pthread_rwlock_wrlock(&p->lock);
 	/* If it is dirty again, the end of its commit puts it back. */
 	if (!p->dirty && !p->inflight && !(c && c->dead)) {
-		(void)!page_mirror(p);
+		r = page_mirror(p);
 		keep = p->kind == PAGE_GROUP && p->kept > 0;
 	}
 	pthread_mutex_lock(&d->mutex);
-	if (keep && link_empty(&p->quiet_link))
-		link_append(&d->keep, &p->quiet_link);
+	if ((keep || r < 0) && link_empty(&p->quiet_link))
+		link_append(r < 0 ? &d->quiet : &d->keep, &p->quiet_link);
 	pthread_mutex_unlock(&d->mutex);
 	pthread_rwlock_unlock(&p->lock);
 	if (c)
 		pthread_rwlock_unlock(&c->lock);
 	pthread_rwlock_unlock(&d->barrier);
 	page_put(p);
+	return r;
+}
+
+/* Chunks that were mirrored keep their descriptors until they are synced, so
+ * more of them than can be open takes a commit now and then. */
+static void
+mirror_all(struct disk *d, int64_t age)
+{
+	struct page *p;
+	int r = 0;
+
+	while (r == 0 && (p = take_quiet(d, &d->quiet, age))) {
+		r = mirror_one(d, p);
+		if (r == -EAGAIN)
+			r = commit_for_room(d);
+	}
 }
 
 static void
@@ -291,8 +311,7 @@ quiet_round(struct disk *d, bool all)
 
 	if (atomic_load(&d->failed))
 		return;
-	while ((p = take_quiet(d, &d->quiet, age)))
-		mirror_one(d, p);
+	mirror_all(d, age);
 	while ((p = take_quiet(d, &d->keep,
 			       (over = over_slack(d)) ? 0 : age * PUNCH_AFTER)))
 		punch_one(d, p, over && !all ? SLACK_RUN : QUIET_RUN);

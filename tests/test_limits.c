@@ -1,0 +1,127 @@
+/*
+ * test_limits.c - what the engine does where something runs short or comes at
+ * the wrong moment: descriptors, chunk objects, threads that wait, a store that
+ * fails in the middle of a commit.
+ */
+#include "engine_env.h"
+#include "engine_private.h"
+#include "fault_store.h"
+#include "mem_store.h"
+
+#include <errno.h>
+#include <sys/resource.h>
+
+#include <sealdisk/log.h>
+
+#define MiB (1ULL << 20)
+
+static struct engine_env env;
+static uint8_t block[BLOCK_SIZE];
+
+/* A store in memory under one that fails, and ${files} descriptors. */
+static void
+begin_with(rlim_t files, struct store *st)
+{
+	struct rlimit rl;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &rl), 0);
+	rl.rlim_cur = files < rl.rlim_max ? files : rl.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &rl), 0);
+	eenv_begin(&env, st, CIPHER_AES256_GCM);
+	memset(block, 'x', sizeof(block));
+	/* What hangs is not to hang for ever. */
+	(void)alarm(120);
+}
+
+static void
+begin(rlim_t files)
+{
+	struct store *mem, *st;
+
+	assert_ok(mem_store_open(&mem));
+	assert_ok(fault_store_new(mem, &st));
+	begin_with(files, st);
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	(void)alarm(0);
+	eenv_end(&env);
+	return 0;
+}
+
+static struct disk *
+attach(const char *name)
+{
+	struct disk *d;
+
+	assert_ok(disk_attach(env.e, name, 0, &d));
+	return d;
+}
+
+/* One block in each of ${n} chunks. */
+static void
+write_chunks(struct disk *d, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		assert_ok(disk_write(d, env.s, block, sizeof(block),
+				     i * (uint64_t)CHUNK_LEN));
+}
+
+/* Whether both copies of the first page of a chunk are the same in its file. */
+static bool
+copies_equal(struct disk *d, uint64_t index)
+{
+	uint8_t a[PAGE_LEN], b[PAGE_LEN];
+	enum entry_state state;
+	struct store_file *f;
+	struct chunk *c;
+
+	assert_ok(layer_lookup(d->top, env.s, index, &state, &c));
+	assert_int_equal(state, ENTRY_DATA);
+	pthread_rwlock_rdlock(&c->lock);
+	assert_ok(chunk_file(c, &f));
+	assert_ok(
+	    f->st->ops->read(f, a, PAGE_LEN, SUPER_LEN + page_offset(0, 0)));
+	assert_ok(
+	    f->st->ops->read(f, b, PAGE_LEN, SUPER_LEN + page_offset(0, 1)));
+	pthread_rwlock_unlock(&c->lock);
+	chunk_put(c);
+	return memcmp(a, b, PAGE_LEN) == 0;
+}
+
+/* At rest both copies of a page are equal, and either can be lost: also where a
+ * session has changed more chunks than can be open. */
+static void
+a_detach_mirrors_more_chunks_than_can_be_open(void **state)
+{
+	struct disk *d;
+
+	(void)state;
+	begin(40);
+	eenv_create(&env, "a", 100 * CHUNK_LEN);
+	d = attach("a");
+	write_chunks(d, 100);
+	assert_ok(disk_detach(d));
+	d = attach("a");
+	for (unsigned i = 0; i < 100; i++)
+		if (!copies_equal(d, i))
+			fail_msg("chunk %u has but one copy of its page", i);
+	assert_ok(disk_detach(d));
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_teardown(name, teardown)
+		T(a_detach_mirrors_more_chunks_than_can_be_open),
+	};
+
+	if (crypto_init() < 0)
+		return 1;
+	log_set_level(LOG_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
