@@ -112,12 +112,33 @@ a_detach_mirrors_more_chunks_than_can_be_open(void **state)
 	assert_ok(disk_detach(d));
 }
 
+/* Zeros write no block, but their pages are written by the commit. */
+static void
+zeros_in_more_chunks_than_can_be_open_are_committed(void **state)
+{
+	struct disk *d;
+
+	(void)state;
+	begin_with(64, NULL);
+	eenv_create(&env, "a", 100 * CHUNK_LEN);
+	d = attach("a");
+	write_chunks(d, 100);
+	assert_ok(disk_detach(d));
+	d = attach("a");
+	for (unsigned i = 0; i < 100; i++)
+		assert_ok(disk_zero(d, env.s, i * (uint64_t)CHUNK_LEN,
+				    sizeof(block)));
+	assert_ok(disk_flush(d));
+	assert_ok(disk_detach(d));
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_teardown(name, teardown)
 		T(a_detach_mirrors_more_chunks_than_can_be_open),
+		T(zeros_in_more_chunks_than_can_be_open_are_committed),
 	};
 
 	if (crypto_init() < 0)

@@ -36,6 +36,7 @@ group_zero_entries(struct page *p, unsigned first, unsigned n, uint8_t state)
 static int
 zero_locked(struct scratch *s, struct chunk *c, uint64_t off, size_t len)
 {
+	struct store_file *f;
 	struct page *p;
 	int r;
 
@@ -44,11 +45,18 @@ zero_locked(struct scratch *s, struct chunk *c, uint64_t off, size_t len)
 	r = group_get(c, off / GROUP_LEN, s, true, &p);
 	if (r < 0)
 		return r;
-	group_zero_entries(p, block_of(off), (unsigned)(len / BLOCK_SIZE),
-			   c->layer->meta.has_parent ? ENTRY_ZERO
-						     : ENTRY_ABSENT);
+	/* The commit will write the page, so the file has to be open then: it
+	 * is counted among the unsynced from here on. */
+	r = chunk_file(c, &f);
+	if (r == 0)
+		group_zero_entries(p, block_of(off),
+				   (unsigned)(len / BLOCK_SIZE),
+				   c->layer->meta.has_parent ? ENTRY_ZERO
+							     : ENTRY_ABSENT);
+	if (r == 0 && atomic_load(&p->dirty))
+		chunk_touch(c);
 	page_release(p);
-	return 0;
+	return r;
 }
 
 int
