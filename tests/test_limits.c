@@ -132,6 +132,35 @@ zeros_in_more_chunks_than_can_be_open_are_committed(void **state)
 	assert_ok(disk_detach(d));
 }
 
+static void
+wait_ms(unsigned ms)
+{
+	(void)usleep(ms * 1000);
+}
+
+/* Its mirrors are written and not synced; nothing of it is dirty. */
+static void
+a_disk_at_rest_gives_back_its_descriptors(void **state)
+{
+	struct disk *a, *b;
+
+	(void)state;
+	begin(40);
+	env.opt.manual = false;
+	env.opt.quiet_ms = 1;
+	eenv_reopen(&env);
+	eenv_create(&env, "a", 100 * CHUNK_LEN);
+	eenv_create(&env, "b", 100 * CHUNK_LEN);
+	a = attach("a");
+	b = attach("b");
+	write_chunks(a, env.e->cache.max_files);
+	assert_ok(disk_flush(a));
+	wait_ms(1000);
+	write_chunks(b, 40);
+	assert_ok(disk_detach(b));
+	assert_ok(disk_detach(a));
+}
+
 int
 main(void)
 {
@@ -139,6 +168,7 @@ main(void)
 #define T(name) cmocka_unit_test_teardown(name, teardown)
 		T(a_detach_mirrors_more_chunks_than_can_be_open),
 		T(zeros_in_more_chunks_than_can_be_open_are_committed),
+		T(a_disk_at_rest_gives_back_its_descriptors),
 	};
 
 	if (crypto_init() < 0)

@@ -627,8 +627,10 @@ wait_for(struct disk *d, bool force)
 
 	pthread_mutex_lock(&d->mutex);
 	/* What a running commit has taken is dirty no more, and is not yet
-	 * durable: then it must be waited for, too. */
-	need = atomic_load(&d->seq) + (force || anything_dirty(d) ? 1 : 0);
+	 * durable: then it must be waited for, too.  Who has asked for one may
+	 * want the descriptors of chunks that were mirrored. */
+	force |= d->commit_wanted || anything_dirty(d);
+	need = atomic_load(&d->seq) + (force ? 1 : 0);
 	while (d->done_seq < need) {
 		if (atomic_load(&d->failed))
 			break;
