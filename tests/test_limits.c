@@ -161,6 +161,65 @@ a_disk_at_rest_gives_back_its_descriptors(void **state)
 	assert_ok(disk_detach(a));
 }
 
+/* The store's operations, some of them to be replaced. */
+static struct store_ops ops;
+static const struct store_ops *real_ops;
+
+static void
+hook(void)
+{
+	real_ops = env.st->ops;
+	ops = *real_ops;
+	env.st->ops = &ops;
+}
+
+/* By then its files are to have no hooks left. */
+static void
+unhook(void)
+{
+	env.st->ops = real_ops;
+}
+
+static int
+slow_sync(struct store_file *f)
+{
+	wait_ms(700);
+	return real_ops->sync(f);
+}
+
+/* The thread that mirrors looks for work while a commit, led by somebody else,
+ * has everything in its hands; it must not sleep for ever then. */
+static void
+what_a_slow_flush_has_committed_is_mirrored(void **state)
+{
+	struct disk *d;
+	struct page *p;
+	bool same = false;
+
+	(void)state;
+	begin(256);
+	env.opt.manual = false;
+	env.opt.quiet_ms = 1;
+	eenv_reopen(&env);
+	eenv_create(&env, "a", 8 * MiB);
+	hook();
+	d = attach("a");
+	write_chunks(d, 1);
+	ops.sync = slow_sync;
+	assert_ok(disk_flush(d));
+	ops.sync = real_ops->sync;
+	for (unsigned i = 0; i < 50 && !same; i++) {
+		wait_ms(100);
+		p = page_peek(d->top, PAGE_GROUP, 0);
+		assert_non_null(p);
+		same = atomic_load(&p->same);
+		page_put(p);
+	}
+	assert_true(same);
+	assert_ok(disk_detach(d));
+	unhook();
+}
+
 int
 main(void)
 {
@@ -169,6 +228,7 @@ main(void)
 		T(a_detach_mirrors_more_chunks_than_can_be_open),
 		T(zeros_in_more_chunks_than_can_be_open_are_committed),
 		T(a_disk_at_rest_gives_back_its_descriptors),
+		T(what_a_slow_flush_has_committed_is_mirrored),
 	};
 
 	if (crypto_init() < 0)

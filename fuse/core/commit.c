@@ -617,6 +617,9 @@ lead(struct disk *d)
 	else if (anything_dirty(d) && d->dirty_since == 0)
 		d->dirty_since = now_ms();
 	pthread_cond_broadcast(&d->committed);
+	/* While the commit had everything in its hands the background thread
+	 * may have found nothing to wait for. */
+	pthread_cond_signal(&d->wake);
 }
 
 static int
