@@ -220,6 +220,26 @@ what_a_slow_flush_has_committed_is_mirrored(void **state)
 	unhook();
 }
 
+/* A discarded chunk holds an object of the pool until its file is gone; at
+ * sixteen a round, a large discard would hold up everybody for long. */
+static void
+a_round_removes_all_that_has_been_discarded(void **state)
+{
+	struct disk *d;
+
+	(void)state;
+	begin(256);
+	eenv_create(&env, "a", 100 * CHUNK_LEN);
+	d = attach("a");
+	write_chunks(d, 100);
+	assert_ok(disk_flush(d));
+	assert_ok(disk_zero(d, env.s, 0, 100 * CHUNK_LEN));
+	assert_ok(disk_flush(d));
+	quiet_round(d, false);
+	assert_true(link_empty(&d->dead));
+	assert_ok(disk_detach(d));
+}
+
 int
 main(void)
 {
@@ -229,6 +249,7 @@ main(void)
 		T(zeros_in_more_chunks_than_can_be_open_are_committed),
 		T(a_disk_at_rest_gives_back_its_descriptors),
 		T(what_a_slow_flush_has_committed_is_mirrored),
+		T(a_round_removes_all_that_has_been_discarded),
 	};
 
 	if (crypto_init() < 0)

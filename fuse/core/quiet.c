@@ -22,7 +22,7 @@
  * passes the slack.
  */
 #define QUIET_RUN 16
-#define BURY_MAX 16 /* files of dead chunks removed a round */
+#define BURY_MAX 16 /* files of dead chunks removed while a commit is due */
 #define SLACK_RUN 1
 
 /* ---- mirrors ---- */
@@ -301,11 +301,38 @@ bury(struct disk *d, struct chunk *c)
 	chunk_put(c);
 }
 
+/* The mutex is held. */
+static bool
+commit_due(const struct disk *d)
+{
+	return d->commit_wanted ||
+	       (d->dirty_since &&
+		now_ms() - d->dirty_since >= (int64_t)d->e->commit_ms);
+}
+
+/* Each of them keeps an object that others may need.  But a commit may become
+ * due meanwhile, or the thread be stopped. */
+static void
+bury_dead(struct disk *d, bool all)
+{
+	struct chunk *c;
+
+	for (unsigned i = 0; (c = take_dead(d)); i++) {
+		bool stop;
+
+		bury(d, c);
+		pthread_mutex_lock(&d->mutex);
+		stop = d->stop || commit_due(d);
+		pthread_mutex_unlock(&d->mutex);
+		if (stop && !all && i >= BURY_MAX)
+			break;
+	}
+}
+
 void
 quiet_round(struct disk *d, bool all)
 {
 	int64_t age = all ? 0 : (int64_t)d->e->quiet_ms;
-	struct chunk *c;
 	struct page *p;
 	bool over;
 
@@ -315,9 +342,7 @@ quiet_round(struct disk *d, bool all)
 	while ((p = take_quiet(d, &d->keep,
 			       (over = over_slack(d)) ? 0 : age * PUNCH_AFTER)))
 		punch_one(d, p, over && !all ? SLACK_RUN : QUIET_RUN);
-	/* A piece at a time: a commit may be due meanwhile. */
-	for (unsigned i = 0; (all || i < BURY_MAX) && (c = take_dead(d)); i++)
-		bury(d, c);
+	bury_dead(d, all);
 }
 
 /* ---- the thread ---- */
@@ -349,9 +374,7 @@ wait_for_work(struct disk *d)
 		}
 		pthread_cond_timedwait(&d->wake, &d->mutex, &until);
 	}
-	due = d->commit_wanted ||
-	      (d->dirty_since &&
-	       now_ms() - d->dirty_since >= (int64_t)d->e->commit_ms);
+	due = commit_due(d);
 	pthread_mutex_unlock(&d->mutex);
 	return due;
 }
