@@ -47,6 +47,7 @@ struct commit {
 	struct link pages; /* all pages in it, by commit_link */
 	struct link syncs; /* chunks to be synced */
 	unsigned n_syncs;
+	bool maps_synced; /* the images of map pages are durable */
 	uint64_t seq;
 };
 
@@ -464,6 +465,7 @@ write_maps(struct disk *d, struct commit *c, int *ret_sync)
 		r = write_image(&c->images[i]);
 	if (r == 0 && c->n_images > c->n_roots)
 		r = *ret_sync = f->st->ops->sync(f);
+	c->maps_synced = r == 0;
 	for (unsigned i = 0; r == 0 && i < c->n_roots; i++)
 		r = write_image(&c->images[i]);
 	if (r == 0 && c->n_roots > 0)
@@ -474,12 +476,14 @@ write_maps(struct disk *d, struct commit *c, int *ret_sync)
 /* ---- the end ---- */
 
 static void
-end_page(struct page *p, bool good)
+end_page(struct page *p, bool good, bool maps_synced)
 {
 	struct disk *d = p->disk;
 
 	pthread_rwlock_wrlock(&p->lock);
-	if (good) {
+	if (good || (p->fresh && maps_synced)) {
+		/* A new map page is there in any case, and its root page may
+		 * come to name it: no more writing to both copies at once. */
 		p->generation++;
 		p->session = next_session(p);
 		atomic_store(&p->same, p->fresh);
@@ -517,7 +521,7 @@ end_pages(struct commit *c, bool good)
 {
 	while (!link_empty(&c->pages))
 		end_page(LINK_OWNER(c->pages.next, struct page, commit_link),
-			 good);
+			 good, c->maps_synced);
 	c->n_images = c->n_roots = 0;
 }
 
@@ -579,6 +583,7 @@ commit_run(struct disk *d)
 	int r;
 
 	c->seq = atomic_load(&d->seq);
+	c->maps_synced = false;
 	atomic_store(&d->dirty_bytes, 0);
 	cache_exceed(true);
 	r = commit_steps(d, c);
