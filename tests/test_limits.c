@@ -286,6 +286,45 @@ a_new_map_page_survives_a_failed_write_of_its_root(void **state)
 	}
 }
 
+static int
+no_descriptor(struct store_lock *l)
+{
+	(void)l;
+	return -EMFILE;
+}
+
+static int
+lock_is_lost(struct store_lock *l)
+{
+	(void)l;
+	return -EBUSY;
+}
+
+/* Only a lock that is known to be lost is the end. */
+static void
+a_lock_that_cannot_be_looked_at_is_not_lost(void **state)
+{
+	struct disk *d;
+
+	(void)state;
+	begin(256);
+	eenv_create(&env, "a", 8 * MiB);
+	hook();
+	d = attach("a");
+	write_chunks(d, 1);
+	ops.lock_check = no_descriptor;
+	assert_int_equal(disk_flush(d), -EMFILE);
+	ops.lock_check = real_ops->lock_check;
+	assert_ok(disk_flush(d));
+	write_chunks(d, 1);
+	ops.lock_check = lock_is_lost;
+	assert_int_equal(disk_flush(d), -EIO);
+	ops.lock_check = real_ops->lock_check;
+	assert_int_equal(disk_flush(d), -EIO);
+	assert_int_equal(disk_detach(d), -EIO);
+	unhook();
+}
+
 int
 main(void)
 {
@@ -297,6 +336,7 @@ main(void)
 		T(what_a_slow_flush_has_committed_is_mirrored),
 		T(a_round_removes_all_that_has_been_discarded),
 		T(a_new_map_page_survives_a_failed_write_of_its_root),
+		T(a_lock_that_cannot_be_looked_at_is_not_lost),
 	};
 
 	if (crypto_init() < 0)

@@ -552,9 +552,11 @@ commit_steps(struct disk *d, struct commit *c)
 	int r, sync_error;
 
 	r = d->lock ? ops->lock_check(d->lock) : 0;
-	if (r < 0)
+	if (r == -EBUSY)
 		return disk_fail(d, r, "its lock was lost");
-	r = save_size(d);
+	/* Not known: nothing is written, and the next commit looks again. */
+	if (r == 0)
+		r = save_size(d);
 	if (r == 0)
 		r = image_list(d, c, &d->dirty_root);
 	c->n_roots = c->n_images;
