@@ -325,6 +325,27 @@ a_lock_that_cannot_be_looked_at_is_not_lost(void **state)
 	unhook();
 }
 
+/* Nobody will sync them any more. */
+static void
+a_disk_that_failed_gives_back_its_descriptors(void **state)
+{
+	struct disk *a, *b;
+
+	(void)state;
+	begin(40);
+	eenv_create(&env, "a", 100 * CHUNK_LEN);
+	eenv_create(&env, "b", 100 * CHUNK_LEN);
+	a = attach("a");
+	b = attach("b");
+	write_chunks(a, 30);
+	engine_fail(env.e, -EIO);
+	assert_int_equal(disk_detach(b), -EIO);
+	b = attach("b");
+	write_chunks(b, 40);
+	assert_ok(disk_detach(b));
+	assert_int_equal(disk_detach(a), -EIO);
+}
+
 int
 main(void)
 {
@@ -337,6 +358,7 @@ main(void)
 		T(a_round_removes_all_that_has_been_discarded),
 		T(a_new_map_page_survives_a_failed_write_of_its_root),
 		T(a_lock_that_cannot_be_looked_at_is_not_lost),
+		T(a_disk_that_failed_gives_back_its_descriptors),
 	};
 
 	if (crypto_init() < 0)

@@ -41,7 +41,7 @@ chunk_touch(struct chunk *c)
 	if (atomic_load(&c->unsynced))
 		return;
 	pthread_mutex_lock(&d->mutex);
-	if (!atomic_load(&c->unsynced)) {
+	if (!atomic_load(&c->unsynced) && !atomic_load(&d->failed)) {
 		chunk_ref(c);
 		link_append(&d->unsynced, &c->sync_link);
 		atomic_store(&c->unsynced, true);

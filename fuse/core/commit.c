@@ -101,12 +101,28 @@ unpin(struct disk *d)
 		atomic_fetch_sub(&d->e->cache.pinned, 1);
 }
 
+/* With the mutex held.  Nobody is going to sync them: others may want their
+ * descriptors. */
+static void
+drop_unsynced(struct disk *d)
+{
+	while (!link_empty(&d->unsynced)) {
+		struct chunk *c =
+		    LINK_OWNER(d->unsynced.next, struct chunk, sync_link);
+
+		link_remove(&c->sync_link);
+		atomic_store(&c->unsynced, false);
+		chunk_put(c);
+	}
+}
+
 int
 disk_fail(struct disk *d, int err, const char *what)
 {
 	pthread_mutex_lock(&d->mutex);
 	if (!atomic_exchange(&d->failed, true)) {
 		atomic_fetch_sub(&d->e->cache.pinned, atomic_load(&d->pinned));
+		drop_unsynced(d);
 		log_error("disk %s: %s: %s; the disk is read-only until it is "
 			  "attached again",
 			  d->desc.name, what, err_text(err));
@@ -700,14 +716,7 @@ commit_drop(struct disk *d)
 			unpin(d);
 			page_put(p);
 		}
-	while (!link_empty(&d->unsynced)) {
-		struct chunk *c =
-		    LINK_OWNER(d->unsynced.next, struct chunk, sync_link);
-
-		link_remove(&c->sync_link);
-		atomic_store(&c->unsynced, false);
-		chunk_put(c);
-	}
+	drop_unsynced(d);
 	while (!link_empty(&d->dead)) {
 		struct chunk *c =
 		    LINK_OWNER(d->dead.next, struct chunk, dead_link);
