@@ -9,6 +9,7 @@
 #include "mem_store.h"
 
 #include <errno.h>
+#include <semaphore.h>
 #include <sys/resource.h>
 
 #include <sealdisk/log.h>
@@ -346,6 +347,72 @@ a_disk_that_failed_gives_back_its_descriptors(void **state)
 	assert_int_equal(disk_detach(a), -EIO);
 }
 
+static sem_t in_mirror, go_on;
+static pthread_t main_thread;
+
+static int
+held_write(struct store_file *f, const void *buf, size_t len, uint64_t off)
+{
+	if (!pthread_equal(pthread_self(), main_thread)) {
+		(void)sem_post(&in_mirror);
+		(void)sem_wait(&go_on);
+	}
+	return real_ops->write(f, buf, len, off);
+}
+
+static void *
+retire(void *arg)
+{
+	struct page *p = arg;
+
+	(void)!page_retire(p);
+	page_put(p);
+	return NULL;
+}
+
+static void *
+let_go(void *arg)
+{
+	(void)arg;
+	wait_ms(300);
+	(void)sem_post(&go_on);
+	return NULL;
+}
+
+/* Another disk needs its place, and mirrors it before: which puts the chunk on
+ * the list of those to be synced, when that was already emptied. */
+static void
+a_page_can_be_evicted_while_its_disk_is_dropped(void **state)
+{
+	pthread_t t, u;
+	struct disk *d;
+	struct page *p;
+
+	(void)state;
+	begin(256);
+	eenv_create(&env, "a", 8 * MiB);
+	hook();
+	d = attach("a");
+	write_chunks(d, 1);
+	assert_ok(disk_flush(d));
+	p = page_peek(d->top, PAGE_GROUP, 0);
+	assert_non_null(p);
+	main_thread = pthread_self();
+	(void)sem_init(&in_mirror, 0, 0);
+	(void)sem_init(&go_on, 0, 0);
+	ops.write = held_write;
+	assert_int_equal(pthread_create(&t, NULL, retire, p), 0);
+	(void)sem_wait(&in_mirror);
+	assert_int_equal(pthread_create(&u, NULL, let_go, NULL), 0);
+	/* Not the end of a session: as after a commit that found no space. */
+	ops.lock_check = no_descriptor;
+	assert_ok(disk_write(d, env.s, block, sizeof(block), CHUNK_LEN));
+	assert_int_equal(disk_detach(d), -EMFILE);
+	assert_int_equal(pthread_join(t, NULL), 0);
+	assert_int_equal(pthread_join(u, NULL), 0);
+	unhook();
+}
+
 int
 main(void)
 {
@@ -359,6 +426,7 @@ main(void)
 		T(a_new_map_page_survives_a_failed_write_of_its_root),
 		T(a_lock_that_cannot_be_looked_at_is_not_lost),
 		T(a_disk_that_failed_gives_back_its_descriptors),
+		T(a_page_can_be_evicted_while_its_disk_is_dropped),
 	};
 
 	if (crypto_init() < 0)

@@ -116,13 +116,22 @@ drop_unsynced(struct disk *d)
 	}
 }
 
+/* With the mutex held: no commit from here on. */
+static bool
+begin_to_fail(struct disk *d)
+{
+	if (atomic_exchange(&d->failed, true))
+		return false;
+	atomic_fetch_sub(&d->e->cache.pinned, atomic_load(&d->pinned));
+	drop_unsynced(d);
+	return true;
+}
+
 int
 disk_fail(struct disk *d, int err, const char *what)
 {
 	pthread_mutex_lock(&d->mutex);
-	if (!atomic_exchange(&d->failed, true)) {
-		atomic_fetch_sub(&d->e->cache.pinned, atomic_load(&d->pinned));
-		drop_unsynced(d);
+	if (begin_to_fail(d)) {
 		log_error("disk %s: %s: %s; the disk is read-only until it is "
 			  "attached again",
 			  d->desc.name, what, err_text(err));
@@ -706,6 +715,11 @@ commit_drop(struct disk *d)
 {
 	struct link *lists[] = { &d->dirty, &d->dirty_map, &d->dirty_root };
 
+	/* Another disk may be evicting a page of ours just now, and mirror it
+	 * before: nothing may come onto the lists after that. */
+	pthread_mutex_lock(&d->mutex);
+	(void)begin_to_fail(d);
+	pthread_mutex_unlock(&d->mutex);
 	for (unsigned i = 0; i < 3; i++)
 		while (!link_empty(lists[i])) {
 			struct page *p =
@@ -716,7 +730,6 @@ commit_drop(struct disk *d)
 			unpin(d);
 			page_put(p);
 		}
-	drop_unsynced(d);
 	while (!link_empty(&d->dead)) {
 		struct chunk *c =
 		    LINK_OWNER(d->dead.next, struct chunk, dead_link);
