@@ -413,6 +413,42 @@ a_page_can_be_evicted_while_its_disk_is_dropped(void **state)
 	unhook();
 }
 
+/* Of the layer that a crash has left frozen, root pages still to be mirrored
+ * are on the disk's list. */
+static void
+a_frozen_top_with_a_root_to_be_mirrored_gets_a_new_one(void **state)
+{
+	CLEANUP(free_memp) char *text = NULL;
+	char path[STORE_PATH_LEN];
+	struct layer_meta m;
+	uint8_t b[BLOCK_SIZE];
+	struct disk *d;
+
+	(void)state;
+	begin(256);
+	eenv_create(&env, "a", 8 * MiB);
+	d = attach("a");
+	write_chunks(d, 1);
+	assert_ok(disk_flush(d));
+	m = d->top->meta;
+	m.state = LAYER_FROZEN;
+	assert_ok(layer_meta_format(&m, d->top->dk, &text));
+	path_layer(&d->top->ref, "layer.ini", path);
+	assert_ok(env.st->ops->replace(env.st, path, text, strlen(text)));
+	disk_abandon(d);
+	d = attach("a");
+	assert_non_null(d->top->parent);
+	for (struct link *l = d->quiet.next; l != &d->quiet; l = l->next) {
+		struct page *p = LINK_OWNER(l, struct page, quiet_link);
+
+		assert_true(p->layer == d->top || p->layer == d->top->parent);
+	}
+	quiet_round(d, true);
+	assert_ok(disk_read(d, env.s, b, sizeof(b), 0));
+	assert_memory_equal(b, block, sizeof(b));
+	assert_ok(disk_detach(d));
+}
+
 int
 main(void)
 {
@@ -427,6 +463,7 @@ main(void)
 		T(a_lock_that_cannot_be_looked_at_is_not_lost),
 		T(a_disk_that_failed_gives_back_its_descriptors),
 		T(a_page_can_be_evicted_while_its_disk_is_dropped),
+		T(a_frozen_top_with_a_root_to_be_mirrored_gets_a_new_one),
 	};
 
 	if (crypto_init() < 0)

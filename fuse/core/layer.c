@@ -285,6 +285,21 @@ layer_open(struct disk *d, const struct layer_ref *ref, struct layer **ret)
 	return r;
 }
 
+/* Those still to be mirrored are on the disk's list. */
+static void
+free_roots(struct layer *l)
+{
+	struct disk *d = l->disk;
+
+	pthread_mutex_lock(&d->mutex);
+	for (unsigned i = 0; i < ROOTS; i++)
+		if (l->roots[i])
+			link_remove(&l->roots[i]->quiet_link);
+	pthread_mutex_unlock(&d->mutex);
+	for (unsigned i = 0; i < ROOTS; i++)
+		free(l->roots[i]);
+}
+
 void
 layer_close(struct layer *l)
 {
@@ -293,8 +308,7 @@ layer_close(struct layer *l)
 	store_close(l->map);
 	store_close(l->todo);
 	secret_free(l->map_key, sizeof(*l->map_key));
-	for (unsigned i = 0; i < ROOTS; i++)
-		free(l->roots[i]);
+	free_roots(l);
 	pthread_mutex_destroy(&l->open_lock);
 	free(l);
 }
