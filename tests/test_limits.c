@@ -449,6 +449,30 @@ a_frozen_top_with_a_root_to_be_mirrored_gets_a_new_one(void **state)
 	assert_ok(disk_detach(d));
 }
 
+/* The store's default may have changed since the chunk was made. */
+static void
+a_read_that_fails_once_does_not_change_the_cipher(void **state)
+{
+	uint8_t b[BLOCK_SIZE];
+	struct disk *d;
+
+	(void)state;
+	begin(256);
+	eenv_create(&env, "a", 8 * MiB);
+	d = attach("a");
+	write_chunks(d, 1);
+	assert_ok(disk_detach(d));
+	env.e->meta.cipher = CIPHER_AES256_OCB;
+	d = attach("a");
+	/* Both copies of the map page, then all pages of the chunk. */
+	fault_kinds(env.st, FAULT_READ);
+	fault_arm(env.st, 3, -EIO, false);
+	assert_ok(disk_read(d, env.s, b, sizeof(b), 0));
+	assert_true(fault_fired(env.st));
+	assert_memory_equal(b, block, sizeof(b));
+	assert_ok(disk_detach(d));
+}
+
 int
 main(void)
 {
@@ -464,6 +488,7 @@ main(void)
 		T(a_disk_that_failed_gives_back_its_descriptors),
 		T(a_page_can_be_evicted_while_its_disk_is_dropped),
 		T(a_frozen_top_with_a_root_to_be_mirrored_gets_a_new_one),
+		T(a_read_that_fails_once_does_not_change_the_cipher),
 	};
 
 	if (crypto_init() < 0)

@@ -169,6 +169,31 @@ vote_cipher(const uint8_t *pages)
 	return best;
 }
 
+/* All the pages of a chunk; zeros where a sector is bad.  The error of the last
+ * one that could not be read, or 0 if any could. */
+static int
+read_pages(struct store_file *f, uint8_t *pages)
+{
+	unsigned n = 0;
+	int r, err = 0;
+
+	r = f->st->ops->read(f, pages, PAGES_LEN, SUPER_LEN);
+	if (r == 0 || r == -ENODATA)
+		return r;
+	for (unsigned i = 0; i < PAGES_LEN / PAGE_LEN; i++) {
+		uint8_t *page = pages + i * PAGE_LEN;
+
+		r = f->st->ops->read(f, page, PAGE_LEN,
+				     SUPER_LEN + i * PAGE_LEN);
+		if (r == 0)
+			n++;
+		else
+			memset(page, 0, PAGE_LEN);
+		err = r < 0 ? r : err;
+	}
+	return n > 0 ? 0 : err;
+}
+
 int
 chunk_begin(struct chunk *c, struct scratch *s)
 {
@@ -180,7 +205,9 @@ chunk_begin(struct chunk *c, struct scratch *s)
 	if (r < 0)
 		return r;
 	memset(s->run, 0, PAGES_LEN);
-	r = f->st->ops->read(f, s->run, PAGES_LEN, SUPER_LEN);
+	r = read_pages(f, s->run);
+	if (r < 0 && r != -ENODATA)
+		return r;
 	c->cipher = vote_cipher(s->run);
 	if (r == -ENODATA || (r == 0 && c->cipher == 0)) {
 		chunk_name(c, path);
@@ -188,9 +215,6 @@ chunk_begin(struct chunk *c, struct scratch *s)
 			  r < 0 ? "cut short" : "no page of it can be read");
 		return -EUCLEAN;
 	}
-	/* A bad sector among the pages: believe the store's default. */
-	if (r < 0)
-		c->cipher = c->layer->disk->e->meta.cipher;
 	return chunk_derive(c);
 }
 
