@@ -11,29 +11,52 @@
 #include "engine_private.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <sealdisk/log.h>
 
 #define TODO_MAX (64u << 20)
 
+/* Whether the map names a chunk whose salt begins so. */
 static bool
-is_named(struct layer *l, struct scratch *s, const struct super *su)
+is_named(struct layer *l, struct scratch *s, uint64_t index,
+	 const uint8_t *salt, size_t salt_len)
 {
 	struct page *p;
 	const struct entry *e;
 	bool named;
 	int r;
 
-	r = map_get(l, su->index / MAP_CHUNKS, s, false, false, &p);
+	r = map_get(l, index / MAP_CHUNKS, s, false, false, &p);
 	/* What cannot be read may name it. */
 	if (r < 0)
 		return r != -ENOENT;
-	e = &p->body.entry[su->index % MAP_CHUNKS];
+	e = &p->body.entry[index % MAP_CHUNKS];
 	named = e->state == ENTRY_DATA &&
-		memcmp(e->unique, su->salt, sizeof(su->salt)) == 0;
+		memcmp(e->unique, salt, salt_len) == 0;
 	page_release(p);
 	return named;
+}
+
+/*
+ * Most of what was made stays, and need not be opened to see that: its name
+ * (XXXXIII-LLLLLLLL-SSSSSSSS.chunk) has index and salt.
+ */
+static bool
+is_named_so(struct layer *l, struct scratch *s, const char *path)
+{
+	const char *name = strrchr(path, '/');
+	uint8_t salt[4];
+	char hex[9] = "";
+	uint64_t index;
+
+	return name &&
+	       sscanf(name, "/%7" SCNx64 "-%*8c-%8c.chunk", &index, hex) == 2 &&
+	       index < DISK_SIZE_MAX / CHUNK_LEN &&
+	       hex_decode(hex, salt, sizeof(salt)) == 0 &&
+	       is_named(l, s, index, salt, sizeof(salt));
 }
 
 /* Whether the superblock is this layer's, of an earlier session, authentic. */
@@ -67,7 +90,8 @@ clean_one(struct layer *l, struct scratch *s, const char *path)
 	struct store *st = l->disk->e->st;
 	struct super su;
 
-	if (!is_ours(l, s, path, &su) || is_named(l, s, &su))
+	if (!is_ours(l, s, path, &su) ||
+	    is_named(l, s, su.index, su.salt, sizeof(su.salt)))
 		return;
 	log_debug("%s: no map names it: removed", path);
 	(void)!st->ops->remove(st, path);
@@ -112,7 +136,8 @@ layer_clean_todo(struct layer *l, struct scratch *s)
 	for (char *line = text, *end; (end = strchr(line, '\n'));
 	     line = end + 1) {
 		*end = '\0';
-		if (strncmp(line, "lineages/", 9) != 0)
+		if (strncmp(line, "lineages/", 9) != 0 ||
+		    is_named_so(l, s, line))
 			continue;
 		clean_one(l, s, line);
 		clean_empty(l, line);
