@@ -502,6 +502,28 @@ an_attach_does_not_open_every_chunk_that_was_made(void **state)
 	assert_ok(disk_detach(d));
 }
 
+/* Without threads, as the tests of random work are. */
+static void
+a_disk_makes_room_for_another_in_a_manual_engine(void **state)
+{
+	struct disk *a, *b;
+
+	(void)state;
+	begin(256);
+	env.opt.cache_size = 1;
+	eenv_reopen(&env);
+	eenv_create(&env, "a", 100 * CHUNK_LEN);
+	eenv_create(&env, "b", 100 * CHUNK_LEN);
+	a = attach("a");
+	b = attach("b");
+	for (unsigned i = 0; !cache_crowded(&env.e->cache, 2); i++)
+		assert_ok(disk_write(a, env.s, block, sizeof(block),
+				     i * (uint64_t)GROUP_LEN));
+	write_chunks(b, 1);
+	assert_ok(disk_detach(b));
+	assert_ok(disk_detach(a));
+}
+
 int
 main(void)
 {
@@ -519,6 +541,7 @@ main(void)
 		T(a_frozen_top_with_a_root_to_be_mirrored_gets_a_new_one),
 		T(a_read_that_fails_once_does_not_change_the_cipher),
 		T(an_attach_does_not_open_every_chunk_that_was_made),
+		T(a_disk_makes_room_for_another_in_a_manual_engine),
 	};
 
 	if (crypto_init() < 0)

@@ -685,6 +685,20 @@ commit_wait(struct disk *d)
 	return wait_for(d, false);
 }
 
+/* In a test without threads nobody does what is asked for. */
+static void
+commit_others(struct disk *d)
+{
+	struct engine *e = d->e;
+
+	for (struct link *l = e->disks.next; l != &e->disks; l = l->next) {
+		struct disk *o = LINK_OWNER(l, struct disk, all);
+
+		if (o != d)
+			(void)!wait_for(o, true);
+	}
+}
+
 /* Pages may be pinned by other disks, and files be open only because they are
  * not synced: so everybody commits, and we do in any case. */
 int
@@ -704,6 +718,8 @@ commit_for_room(struct disk *d)
 		}
 	}
 	pthread_mutex_unlock(&e->mutex);
+	if (e->manual)
+		commit_others(d);
 	r = wait_for(d, true);
 	if (r == 0 && others)
 		usleep(1000);
