@@ -524,6 +524,33 @@ a_disk_makes_room_for_another_in_a_manual_engine(void **state)
 	assert_ok(disk_detach(a));
 }
 
+/* It could not be undone either, and the disk went on under its old name. */
+static void
+what_grew_after_a_rename_that_failed_stays(void **state)
+{
+	uint8_t b[BLOCK_SIZE];
+	struct disk *d;
+
+	(void)state;
+	begin(256);
+	eenv_create(&env, "b", 8 * MiB);
+	d = attach("b");
+	fault_kinds(env.st, FAULT_REMOVE);
+	fault_arm(env.st, 1, -EIO, true);
+	assert_int_equal(disk_rename(d, "a"), -EIO);
+	fault_arm(env.st, 0, 0, false);
+	assert_ok(disk_write(d, env.s, block, sizeof(block), 12 * MiB));
+	assert_ok(disk_flush(d));
+	disk_abandon(d);
+	eenv_reopen(&env);
+	if (disk_attach(env.e, "b", 0, &d) < 0)
+		d = attach("a");
+	assert_true(disk_size(d) == 12 * MiB + BLOCK_SIZE);
+	assert_ok(disk_read(d, env.s, b, sizeof(b), 12 * MiB));
+	assert_memory_equal(b, block, sizeof(b));
+	assert_ok(disk_detach(d));
+}
+
 int
 main(void)
 {
@@ -542,6 +569,7 @@ main(void)
 		T(a_read_that_fails_once_does_not_change_the_cipher),
 		T(an_attach_does_not_open_every_chunk_that_was_made),
 		T(a_disk_makes_room_for_another_in_a_manual_engine),
+		T(what_grew_after_a_rename_that_failed_stays),
 	};
 
 	if (crypto_init() < 0)

@@ -74,7 +74,7 @@ struct seen {
 	struct uuid uuid, key;
 	struct layer_ref layer;
 	int64_t created;
-	uint64_t session;
+	uint64_t session, size;
 	struct uuid set;
 };
 struct census {

@@ -4,8 +4,10 @@
  *
  * Two descriptors of one uuid, each under its own name, that agree in what a
  * rename keeps, are a rename that was cut short.  The one that was attached
- * last stays; where neither was since, either would do, and the first in the
- * order of bytes stays, so that whoever recovers comes to the same end.
+ * last stays; where neither was since, the larger one, for the disk may have
+ * grown under the name that it kept; where they are equal, either would do, and
+ * the first in the order of bytes stays, so that whoever recovers comes to the
+ * same end.
  *
  * Descriptors are not authenticated here: who could forge one to have another
  * removed can remove that itself.
@@ -103,6 +105,7 @@ add_seen(struct census *s, const char *name, const struct descriptor *d)
 		.created = d->created,
 		.session = d->session,
 		.set = d->set,
+		.size = d->size,
 	};
 	if (!v->name)
 		return -ENOMEM;
@@ -155,6 +158,8 @@ by_uuid(const void *a, const void *b)
 
 	if (r == 0 && x->session != y->session)
 		r = x->session > y->session ? -1 : 1;
+	if (r == 0 && x->size != y->size)
+		r = x->size > y->size ? -1 : 1;
 	return r ? r : strcmp(x->name, y->name);
 }
 
