@@ -551,6 +551,30 @@ what_grew_after_a_rename_that_failed_stays(void **state)
 	assert_ok(disk_detach(d));
 }
 
+/* Somebody else had the disk, while the lock was lost and we did not know. */
+static void
+a_commit_sees_that_another_session_was_begun(void **state)
+{
+	struct descriptor *other = calloc(1, sizeof(*other));
+	struct disk *d;
+
+	(void)state;
+	assert_non_null(other);
+	begin(256);
+	eenv_create(&env, "a", 8 * MiB);
+	d = attach("a");
+	write_chunks(d, 1);
+	assert_ok(disk_flush(d));
+	assert_ok(catalog_load(env.e->cat, DESC_DISK, "a", other, NULL, NULL));
+	other->session++;
+	assert_ok(catalog_save(env.e->cat, other, d->top->dk));
+	write_chunks(d, 1);
+	assert_int_equal(disk_flush(d), -EIO);
+	assert_true(d->failed);
+	assert_int_equal(disk_detach(d), -EIO);
+	free(other);
+}
+
 int
 main(void)
 {
@@ -570,6 +594,7 @@ main(void)
 		T(an_attach_does_not_open_every_chunk_that_was_made),
 		T(a_disk_makes_room_for_another_in_a_manual_engine),
 		T(what_grew_after_a_rename_that_failed_stays),
+		T(a_commit_sees_that_another_session_was_begun),
 	};
 
 	if (crypto_init() < 0)

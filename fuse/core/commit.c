@@ -570,6 +570,29 @@ save_size(struct disk *d)
 	return r;
 }
 
+/*
+ * Whether the descriptor says that somebody has attached the disk since.  A
+ * lock that was lost can be free again when we look at it, as on a network file
+ * system after its lease ran out; taking it once more then changes nothing.
+ * That the descriptor cannot be read says nothing.
+ */
+static bool
+session_lost(struct disk *d)
+{
+	CLEANUP(free_memp) struct descriptor *now = malloc(sizeof(*now));
+	bool lost;
+
+	/* Somebody of us is replacing it: the next commit will look. */
+	if (!now || pthread_mutex_trylock(&d->size_lock) != 0)
+		return false;
+	lost = catalog_load(d->e->cat, DESC_DISK, d->desc.name, now, NULL,
+			    NULL) == 0 &&
+	       uuid_equal(&now->uuid, &d->desc.uuid) &&
+	       now->session != d->session;
+	pthread_mutex_unlock(&d->size_lock);
+	return lost;
+}
+
 static int
 commit_steps(struct disk *d, struct commit *c)
 {
@@ -579,6 +602,8 @@ commit_steps(struct disk *d, struct commit *c)
 	r = d->lock ? ops->lock_check(d->lock) : 0;
 	if (r == -EBUSY)
 		return disk_fail(d, r, "its lock was lost");
+	if (session_lost(d))
+		return disk_fail(d, -EBUSY, "somebody else has attached it");
 	/* Not known: nothing is written, and the next commit looks again. */
 	if (r == 0)
 		r = save_size(d);
