@@ -575,6 +575,35 @@ a_commit_sees_that_another_session_was_begun(void **state)
 	free(other);
 }
 
+/* A newer version's, of which only reading is known to be right. */
+static void
+a_layer_with_an_unknown_ro_compat_bit_is_read_only(void **state)
+{
+	CLEANUP(free_memp) char *text = NULL;
+	char path[STORE_PATH_LEN];
+	uint8_t b[BLOCK_SIZE];
+	struct layer_meta m;
+	struct disk *d;
+
+	(void)state;
+	begin(256);
+	eenv_create(&env, "a", 8 * MiB);
+	d = attach("a");
+	write_chunks(d, 1);
+	m = d->top->meta;
+	m.ro_compat = 1ULL << 63;
+	assert_ok(layer_meta_format(&m, d->top->dk, &text));
+	path_layer(&d->top->ref, "layer.ini", path);
+	assert_ok(disk_detach(d));
+	assert_ok(env.st->ops->replace(env.st, path, text, strlen(text)));
+	d = attach("a");
+	assert_int_equal(disk_write(d, env.s, block, sizeof(block), 4096),
+			 -EROFS);
+	assert_ok(disk_read(d, env.s, b, sizeof(b), 0));
+	assert_memory_equal(b, block, sizeof(b));
+	assert_ok(disk_detach(d));
+}
+
 int
 main(void)
 {
@@ -595,6 +624,7 @@ main(void)
 		T(a_disk_makes_room_for_another_in_a_manual_engine),
 		T(what_grew_after_a_rename_that_failed_stays),
 		T(a_commit_sees_that_another_session_was_begun),
+		T(a_layer_with_an_unknown_ro_compat_bit_is_read_only),
 	};
 
 	if (crypto_init() < 0)

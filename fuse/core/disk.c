@@ -323,7 +323,7 @@ disk_attach(struct engine *e, enum desc_type type, const char *name, int flags,
 		return r;
 	}
 	d->read_only = (flags & DISK_READ_ONLY) || d->desc.read_only ||
-		       type != DESC_DISK;
+		       d->top->meta.read_only || type != DESC_DISK;
 	show(e, d);
 	*ret = d;
 	return 0;
