@@ -604,6 +604,48 @@ a_layer_with_an_unknown_ro_compat_bit_is_read_only(void **state)
 	assert_ok(disk_detach(d));
 }
 
+/* A disk on a frozen layer of ${n} chunks gets a new one above it. */
+static struct disk *
+attach_above(const char *name, unsigned n)
+{
+	CLEANUP(free_memp) char *text = NULL;
+	char path[STORE_PATH_LEN];
+	struct layer_meta m;
+	struct disk *d;
+
+	d = attach(name);
+	write_chunks(d, n);
+	m = d->top->meta;
+	m.state = LAYER_FROZEN;
+	assert_ok(layer_meta_format(&m, d->top->dk, &text));
+	path_layer(&d->top->ref, "layer.ini", path);
+	assert_ok(disk_detach(d));
+	assert_ok(env.st->ops->replace(env.st, path, text, strlen(text)));
+	d = attach(name);
+	assert_non_null(d->top->parent);
+	return d;
+}
+
+/* One request can span 4 GiB: its cost is a few pages. */
+static void
+a_discard_opens_no_chunk_of_a_parent(void **state)
+{
+	uint8_t b[BLOCK_SIZE];
+	struct disk *d;
+	uint64_t n;
+
+	(void)state;
+	begin(256);
+	eenv_create(&env, "a", 100 * CHUNK_LEN);
+	d = attach_above("a", 100);
+	n = fault_count(env.st, FAULT_OPEN);
+	assert_ok(disk_zero(d, env.s, 0, 100 * CHUNK_LEN));
+	assert_int_equal(fault_count(env.st, FAULT_OPEN) - n, 0);
+	assert_ok(disk_read(d, env.s, b, sizeof(b), 7 * CHUNK_LEN));
+	assert_true(block_is_zero(b));
+	assert_ok(disk_detach(d));
+}
+
 int
 main(void)
 {
@@ -625,6 +667,7 @@ main(void)
 		T(what_grew_after_a_rename_that_failed_stays),
 		T(a_commit_sees_that_another_session_was_begun),
 		T(a_layer_with_an_unknown_ro_compat_bit_is_read_only),
+		T(a_discard_opens_no_chunk_of_a_parent),
 	};
 
 	if (crypto_init() < 0)
