@@ -646,6 +646,24 @@ a_discard_opens_no_chunk_of_a_parent(void **state)
 	assert_ok(disk_detach(d));
 }
 
+/* Not a step for each of its 31 million chunks. */
+static void
+a_huge_disk_above_another_layer_shrinks_at_once(void **state)
+{
+	struct disk *d;
+	int64_t begun;
+
+	(void)state;
+	begin(256);
+	eenv_create(&env, "a", DISK_SIZE_MAX);
+	d = attach_above("a", 2);
+	begun = now_ms();
+	assert_ok(disk_resize(d, env.s, CHUNK_LEN));
+	assert_true(now_ms() - begun < 2000);
+	assert_int_equal(disk_size(d), CHUNK_LEN);
+	assert_ok(disk_detach(d));
+}
+
 int
 main(void)
 {
@@ -668,6 +686,7 @@ main(void)
 		T(a_commit_sees_that_another_session_was_begun),
 		T(a_layer_with_an_unknown_ro_compat_bit_is_read_only),
 		T(a_discard_opens_no_chunk_of_a_parent),
+		T(a_huge_disk_above_another_layer_shrinks_at_once),
 	};
 
 	if (crypto_init() < 0)
