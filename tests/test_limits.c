@@ -664,6 +664,45 @@ a_huge_disk_above_another_layer_shrinks_at_once(void **state)
 	assert_ok(disk_detach(d));
 }
 
+static struct store_file *full_file;
+
+static int
+full_write(struct store_file *f, const void *buf, size_t len, uint64_t off)
+{
+	return f == full_file ? -ENOSPC : real_ops->write(f, buf, len, off);
+}
+
+/* The pages of the one that cannot commit are what the other one needs. */
+static void
+a_disk_without_space_is_no_endless_wait_for_another(void **state)
+{
+	struct disk *a, *b;
+
+	(void)state;
+	begin(256);
+	env.opt.cache_size = 1;
+	env.opt.manual = false;
+	eenv_reopen(&env);
+	eenv_create(&env, "a", 100 * CHUNK_LEN);
+	eenv_create(&env, "b", 100 * CHUNK_LEN);
+	hook();
+	a = attach("a");
+	b = attach("b");
+	full_file = a->top->map;
+	ops.write = full_write;
+	for (unsigned i = 0; !cache_crowded(&env.e->cache, 2); i++)
+		assert_ok(disk_write(a, env.s, block, sizeof(block),
+				     i * (uint64_t)GROUP_LEN));
+	assert_int_equal(disk_write(b, env.s, block, sizeof(block), 0),
+			 -ENOSPC);
+	ops.write = real_ops->write;
+	assert_ok(disk_flush(a));
+	write_chunks(b, 1);
+	assert_ok(disk_detach(b));
+	assert_ok(disk_detach(a));
+	unhook();
+}
+
 int
 main(void)
 {
@@ -687,6 +726,7 @@ main(void)
 		T(a_layer_with_an_unknown_ro_compat_bit_is_read_only),
 		T(a_discard_opens_no_chunk_of_a_parent),
 		T(a_huge_disk_above_another_layer_shrinks_at_once),
+		T(a_disk_without_space_is_no_endless_wait_for_another),
 	};
 
 	if (crypto_init() < 0)

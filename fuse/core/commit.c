@@ -724,6 +724,22 @@ commit_others(struct disk *d)
 	}
 }
 
+/* Ask ${d} to commit, too.  -ENOSPC, -EDQUOT: it did not come to an end with
+ * that, and keeps what it has. */
+static int
+ask_for_room(struct disk *d)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&d->mutex);
+	if (!atomic_load(&d->failed) && anything_dirty(d))
+		r = d->last_error;
+	d->commit_wanted = true;
+	pthread_cond_signal(&d->wake);
+	pthread_mutex_unlock(&d->mutex);
+	return r == -ENOSPC || r == -EDQUOT ? r : 0;
+}
+
 /* Pages may be pinned by other disks, and files be open only because they are
  * not synced: so everybody commits, and we do in any case. */
 int
@@ -731,14 +747,14 @@ commit_for_room(struct disk *d)
 {
 	struct engine *e = d->e;
 	bool others = false;
-	int r;
+	int r, stuck = 0;
 
 	pthread_mutex_lock(&e->mutex);
 	for (struct link *l = e->disks.next; l != &e->disks; l = l->next) {
 		struct disk *o = LINK_OWNER(l, struct disk, all);
 
 		if (o != d) {
-			commit_ask(o);
+			stuck = ask_for_room(o) ?: stuck;
 			others = true;
 		}
 	}
@@ -748,7 +764,7 @@ commit_for_room(struct disk *d)
 	r = wait_for(d, true);
 	if (r == 0 && others)
 		usleep(1000);
-	return r;
+	return r == 0 && cache_crowded(&e->cache, 2) ? stuck : r;
 }
 
 void
