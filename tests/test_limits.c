@@ -58,7 +58,7 @@ attach(const char *name)
 {
 	struct disk *d;
 
-	assert_ok(disk_attach(env.e, name, 0, &d));
+	assert_ok(disk_attach(env.e, DESC_DISK, name, 0, &d));
 	return d;
 }
 
@@ -543,7 +543,7 @@ what_grew_after_a_rename_that_failed_stays(void **state)
 	assert_ok(disk_flush(d));
 	disk_abandon(d);
 	eenv_reopen(&env);
-	if (disk_attach(env.e, "b", 0, &d) < 0)
+	if (disk_attach(env.e, DESC_DISK, "b", 0, &d) < 0)
 		d = attach("a");
 	assert_true(disk_size(d) == 12 * MiB + BLOCK_SIZE);
 	assert_ok(disk_read(d, env.s, b, sizeof(b), 12 * MiB));

@@ -602,7 +602,7 @@ commit_steps(struct disk *d, struct commit *c)
 	r = d->lock ? ops->lock_check(d->lock) : 0;
 	if (r == -EBUSY)
 		return disk_fail(d, r, "its lock was lost");
-	if (session_lost(d))
+	if (!d->nameless && session_lost(d))
 		return disk_fail(d, -EBUSY, "somebody else has attached it");
 	/* Not known: nothing is written, and the next commit looks again. */
 	if (r == 0)

@@ -415,6 +415,7 @@ group_fill(struct chunk *c, struct scratch *s, uint64_t group,
 	   struct layer *parent, uint64_t limit, uint8_t *buf)
 {
 	uint8_t state[GROUP_BLOCKS];
+	struct store_file *f;
 	struct page *p;
 	int r;
 
@@ -423,11 +424,16 @@ group_fill(struct chunk *c, struct scratch *s, uint64_t group,
 	r = group_get(c, group, s, true, &p);
 	if (r < 0)
 		return r;
-	r = own_states(parent, s, group, state);
+	/* As for zeros: the commit needs the file, also where no block does. */
+	r = chunk_file(c, &f);
+	if (r == 0)
+		r = own_states(parent, s, group, state);
 	if (r == 0 && p->seals >= p->disk->e->seal_limit)
 		r = -EKEYEXPIRED;
 	if (r == 0)
 		r = fill_page(s, c, p, parent, state, limit, buf);
+	if (atomic_load(&p->dirty))
+		chunk_touch(c);
 	page_release(p);
 	return r;
 }

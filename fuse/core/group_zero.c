@@ -49,10 +49,9 @@ zero_locked(struct scratch *s, struct chunk *c, uint64_t off, size_t len)
 	 * is counted among the unsynced from here on. */
 	r = chunk_file(c, &f);
 	if (r == 0)
-		group_zero_entries(p, block_of(off),
-				   (unsigned)(len / BLOCK_SIZE),
-				   c->layer->meta.has_parent ? ENTRY_ZERO
-							     : ENTRY_ABSENT);
+		group_zero_entries(
+		    p, block_of(off), (unsigned)(len / BLOCK_SIZE),
+		    c->layer->meta.has_parent ? ENTRY_ZERO : ENTRY_ABSENT);
 	if (r == 0 && atomic_load(&p->dirty))
 		chunk_touch(c);
 	page_release(p);
