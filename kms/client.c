@@ -233,6 +233,12 @@ kms_cancel_key_deletion(struct kms *k, const char *key)
 }
 
 int
+kms_check_alias(const char *alias)
+{
+	return keys_check_alias(alias);
+}
+
+int
 kms_create_alias(struct kms *k, const char *alias, const char *key)
 {
 	char id[KMS_ID_LEN];

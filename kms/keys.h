@@ -76,6 +76,8 @@ int keys_create_version(struct keys *k, const char *key,
 int keys_schedule_deletion(struct keys *k, const char *id, unsigned days,
 			   int64_t *ret_at) NONNULL CHECKED;
 int keys_cancel_deletion(struct keys *k, const char *id) NONNULL CHECKED;
+/* -EINVAL: no alias has this form; -EPERM: it is reserved. */
+int keys_check_alias(const char *alias) NONNULL CHECKED;
 int keys_create_alias(struct keys *k, const char *alias, const char *id)
     NONNULL CHECKED;
 int keys_update_alias(struct keys *k, const char *alias, const char *id)

@@ -239,8 +239,8 @@ keys_next(struct keys *k, int64_t *pos, struct kms_key_info *ret)
 
 /* Aliases. */
 
-static int
-check_alias(const char *alias)
+int
+keys_check_alias(const char *alias)
 {
 	static const char good[] = "abcdefghijklmnopqrstuvwxyz"
 				   "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
@@ -265,7 +265,7 @@ bind_alias(struct keys *k, const char *alias, const char *id,
 	struct keystore_key row;
 	int r;
 
-	r = check_alias(alias);
+	r = keys_check_alias(alias);
 	if (r < 0)
 		return r;
 	r = keys_begin(&c, k, true);
@@ -299,7 +299,7 @@ keys_delete_alias(struct keys *k, const char *alias)
 	CLEANUP(keys_end) struct call c = { .k = NULL };
 	int r;
 
-	r = check_alias(alias);
+	r = keys_check_alias(alias);
 	if (r < 0)
 		return r;
 	r = keys_begin(&c, k, true);

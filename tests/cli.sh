@@ -231,12 +231,34 @@ expect 0 '^$' sd key alias second alias/app
 expect 0 '^$' sd key alias --rm alias/second
 refuse 1 'not yours' sd key disable alias/acs/ecs
 refuse 5 'no such key' sd key enable alias/none
-refuse 5 'no such key' sd key alias --rm none
+refuse 5 'no such alias' sd key alias --rm none
 json '.alias == "alias/three" and has("key_id") and has("arn")' \
 	sd key create --alias three --json
 refuse 1 'has this alias' sd key alias app alias/three
 expect 0 '^$' sd key alias app alias/three --move
 refuse 2 'NAME KEY' sd key alias just-one
+refuse 2 'NAME KEY' sd key alias --move
+refuse 2 'exclude' sd key alias --rm three --move
+refuse 5 'key alias/none: .*no such key' sd key alias four alias/none
+refuse 1 'service.s own' sd key alias acs/four alias/three
+# A name is not an alias: who types it is told what is.
+short=('create a --size 1M --key' "import $SEALDISK_CONFIG a --key"
+	'rotate --all --key' 'key enable' 'key disable' 'key rotate'
+	'key schedule-deletion --yes' 'key cancel-deletion' 'key users'
+	'key alias four')
+for c in "${short[@]}"; do
+	# shellcheck disable=SC2086 # words
+	refuse 2 'key `three`: .*alias/NAME' sd $c three
+done
+# A key that cannot have its alias is not made.
+sd key ls >"$T/before"
+refuse 1 'another key has this alias' sd key create --alias three
+refuse 1 'service.s own' sd key create --alias alias/acs/ecs
+for alias in '' 'a b' 'alias/' 'ä' "$long"; do
+	refuse 2 'an alias has 1 to 249' sd key create --alias "$alias"
+	refuse 2 'an alias has 1 to 249' sd key alias "$alias" alias/three
+done
+check 'no key was made' cmp -s "$T/before" <(sd key ls)
 json '.keys == 3 and .keys_enabled == 3 and .endpoint == "embedded"' \
 	sd kms status --json
 

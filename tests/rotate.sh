@@ -110,8 +110,8 @@ json '.[0].rewrapped' sd rotate a --key alias/other --json
 json 'map(.name) == ["a"]' sd key users alias/other --json
 check 'a rewrapped disk opens' sd set a kind=system
 refuse 3 'no such disk' sd rotate a none
-refuse 3 'none' sd rotate a@none
-refuse 3 'none' sd rotate image:none
+refuse 3 'no such snapshot' sd rotate a@none
+refuse 3 'no such image' sd rotate image:none
 refuse 2 'NAME ..., or --all' sd rotate
 refuse 2 'NAME ..., or --all' sd rotate a --all
 refuse 5 'no such key' sd rotate a --key alias/none

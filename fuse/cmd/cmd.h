@@ -127,6 +127,7 @@ int cmd_usage(const char *fmt, ...)
 /* A size argument: what is wrong with it is told, and CMD_USAGE returned. */
 int cmd_parse_disk_size(const char *text, uint64_t *ret) NONNULL CHECKED;
 int cmd_check_name(const char *name) NONNULL CHECKED;
+int cmd_check_key(const char *key) NONNULL CHECKED; /* id, ARN or alias */
 int cmd_check_fd(const char *name, const char *arg) NONNULL CHECKED;
 
 /*

@@ -141,6 +141,9 @@ cmd_create(int argc, char **argv)
 		p.key = e.settings.kms_key;
 	if (!p.kind)
 		p.kind = "data";
+	r = cmd_check_key(p.key);
+	if (r)
+		return r;
 	r = catalog_create(e.catalog, e.kms, &p, &d, NULL);
 	return r < 0 ? fail(&p, r) : print(&d);
 }

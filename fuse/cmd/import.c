@@ -214,6 +214,9 @@ make(struct import *im)
 		im->p.key = im->e.settings.kms_key;
 	if (!im->p.kind)
 		im->p.kind = "data";
+	r = cmd_check_key(im->p.key);
+	if (r)
+		return r;
 	r = catalog_create(im->e.catalog, im->e.kms, &im->p, &im->d, NULL);
 	if (r == -EEXIST)
 		why = "there is a disk of that name, or snapshots of one";

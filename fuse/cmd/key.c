@@ -15,10 +15,19 @@ static int
 alias_name(const char *given, char ret[static KMS_ALIAS_LEN])
 {
 	const char *name = strncmp(given, "alias/", 6) == 0 ? given + 6 : given;
-	int len = snprintf(ret, KMS_ALIAS_LEN, "alias/%s", name);
+	int len = snprintf(ret, KMS_ALIAS_LEN, "alias/%s", name), r;
 
-	if (!name[0] || len < 0 || len >= KMS_ALIAS_LEN)
-		return cmd_usage("alias `%s`: 1 to 249 characters", given);
+	if (len < 0 || len >= KMS_ALIAS_LEN)
+		r = -EINVAL;
+	else
+		r = kms_check_alias(ret);
+	if (r == -EPERM)
+		return cmd_fail(r, "alias/acs... is the key service's own", "",
+				"%s: alias %s", cmd_name(), ret);
+	if (r < 0)
+		return cmd_usage("alias `%s`: an alias has 1 to 249 letters, "
+				 "digits and / _ - . :",
+				 given);
 	return 0;
 }
 
@@ -62,7 +71,8 @@ key_fail(int err, const char *what)
 		why = "it is not scheduled for deletion";
 		hint = "";
 	}
-	return cmd_fail(err, why, hint, "%s %s", cmd_name(), what);
+	return cmd_fail(err, why, hint, "%s%s%s", cmd_name(),
+			what[0] ? " " : "", what);
 }
 
 /* Listing. */
@@ -160,6 +170,24 @@ print_made(const struct kms_key_info *k, const char *alias)
 	return 0;
 }
 
+/* Before the key is made: one without the alias that it was to have would be
+ * left, and a key goes only after days. */
+static int
+check_free(struct kms *kms, const char *alias)
+{
+	struct kms_key_info k;
+	int r = kms_describe_key(kms, alias, &k);
+
+	if (r == -ENOKEY)
+		return 0;
+	if (r == 0)
+		return cmd_fail(-EEXIST, "another key has this alias",
+				"nothing was made; `sealdisk key alias` lists "
+				"them",
+				"key create: alias %s", alias);
+	return key_fail(r, "");
+}
+
 static int
 key_create(int argc, char **argv)
 {
@@ -178,11 +206,13 @@ key_create(int argc, char **argv)
 	r = key_open_kms(&argc, &argv, own, KEY_UNLOCKED, &s, &kms);
 	if (r == 0 && given)
 		r = alias_name(given, alias);
+	if (r == 0 && given)
+		r = check_free(kms, alias);
 	if (r)
 		return r;
 	r = kms_create_key(kms, description ? description : "", &k);
 	if (r < 0)
-		return key_fail(r, given ? given : "");
+		return key_fail(r, "");
 	if (given)
 		r = kms_create_alias(kms, alias, k.id);
 	if (r < 0)
@@ -236,9 +266,29 @@ alias_ls(struct kms *kms)
 static int
 alias_set(struct kms *kms, const char *alias, const char *key, bool move)
 {
-	int r = kms_create_alias(kms, alias, key);
+	int r = cmd_check_key(key);
 
-	return r == -EEXIST && move ? kms_update_alias(kms, alias, key) : r;
+	if (r)
+		return r;
+	r = kms_create_alias(kms, alias, key);
+	if (r == -EEXIST && move)
+		r = kms_update_alias(kms, alias, key);
+	if (r == -ENOKEY)
+		return cmd_fail(r, NULL, NULL, "key alias %s: key %s", alias,
+				key);
+	return r < 0 ? key_fail(r, alias) : 0;
+}
+
+static int
+alias_rm(struct kms *kms, const char *alias)
+{
+	int r = kms_delete_alias(kms, alias);
+
+	if (r == -ENOKEY)
+		return cmd_fail(r, "there is no such alias",
+				"`sealdisk key alias` lists them",
+				"key alias --rm %s", alias);
+	return r < 0 ? key_fail(r, alias) : 0;
 }
 
 static int
@@ -259,17 +309,17 @@ key_alias(int argc, char **argv)
 	r = open_kms(&argc, &argv, own, &kms);
 	if (r)
 		return r;
+	if (argc != (rm ? 0 : 2) && (argc || move))
+		return cmd_usage("NAME KEY, or --rm NAME, or nothing");
+	if (rm && move)
+		return cmd_usage("--rm and --move exclude each other");
 	if (argc == 0 && !rm)
 		return alias_ls(kms);
-	if (argc != (rm ? 0 : 2))
-		return cmd_usage("NAME KEY, or --rm NAME, or nothing");
 	name = rm ? rm : argv[0];
 	r = alias_name(name, alias);
 	if (r)
 		return r;
-	r = rm ? kms_delete_alias(kms, alias)
-	       : alias_set(kms, alias, argv[1], move);
-	return r < 0 ? key_fail(r, alias) : 0;
+	return rm ? alias_rm(kms, alias) : alias_set(kms, alias, argv[1], move);
 }
 
 const struct command key_commands[] = {

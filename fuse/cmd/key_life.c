@@ -63,6 +63,8 @@ key_enable(int argc, char **argv)
 	int r;
 
 	r = key_open_kms(&argc, &argv, NULL, KEY_LOCKED, &s, &kms);
+	if (r == 0)
+		r = cmd_check_key(argv[0]);
 	if (r)
 		return r;
 	r = kms_enable_key(kms, argv[0]);
@@ -78,6 +80,8 @@ key_disable(int argc, char **argv)
 	int r;
 
 	r = key_open_kms(&argc, &argv, NULL, KEY_LOCKED, &s, &kms);
+	if (r == 0)
+		r = cmd_check_key(argv[0]);
 	if (r)
 		return r;
 	r = kms_describe_key(kms, argv[0], &k);
@@ -104,6 +108,8 @@ key_rotate(int argc, char **argv)
 	int r;
 
 	r = key_open_kms(&argc, &argv, NULL, KEY_UNLOCKED, &s, &kms);
+	if (r == 0)
+		r = cmd_check_key(argv[0]);
 	if (r)
 		return r;
 	r = kms_create_key_version(kms, argv[0], &k);
@@ -200,6 +206,8 @@ key_schedule_deletion(int argc, char **argv)
 	r = key_open_kms(&argc, &argv, own, KEY_LOCKED, &s, &kms);
 	if (r == 0)
 		r = parse_days(given ? given : DAYS, &days);
+	if (r == 0)
+		r = cmd_check_key(argv[0]);
 	return r ? r : schedule(kms, &s, argv[0], days);
 }
 
@@ -211,6 +219,8 @@ key_cancel_deletion(int argc, char **argv)
 	int r;
 
 	r = key_open_kms(&argc, &argv, NULL, KEY_LOCKED, &s, &kms);
+	if (r == 0)
+		r = cmd_check_key(argv[0]);
 	if (r)
 		return r;
 	r = kms_cancel_key_deletion(kms, argv[0]);

@@ -226,8 +226,11 @@ find_key(struct cmd_env *e, const char *key, char ret[static KMS_ID_LEN],
 	int r = -ENOKEY;
 
 	ret_version[0] = '\0';
-	if (!e->kms && !is_id)
-		return cmd_open_kms(&e->settings, &e->kms);
+	if (!e->kms && !is_id) {
+		r = cmd_open_kms(&e->settings, &e->kms);
+		if (r)
+			return r;
+	}
 	if (e->kms)
 		r = kms_describe_key(e->kms, key, &info);
 	if (r == 0) {
@@ -280,6 +283,8 @@ key_users(int argc, char **argv)
 	int r;
 
 	r = cmd_parse(&argc, &argv, NULL);
+	if (r == 0)
+		r = cmd_check_key(argv[0]);
 	if (r == 0)
 		r = cmd_open(&e, CMD_TRY_KMS);
 	if (r == 0)

@@ -335,3 +335,16 @@ cmd_check_name(const char *name)
 			 "begin with . or -",
 			 name);
 }
+
+int
+cmd_check_key(const char *key)
+{
+	struct uuid u;
+
+	if (strncmp(key, "alias/", 6) == 0 ||
+	    strncmp(key, "acs:kms:", 8) == 0 || uuid_parse(key, &u) == 0)
+		return 0;
+	return cmd_usage("key `%s`: a key is called by its id or by "
+			 "alias/NAME; `sealdisk key ls` shows both",
+			 key);
+}

@@ -80,6 +80,19 @@ add_all(struct rotate *ro)
 		     : 0;
 }
 
+static int
+fail_named(int err, enum desc_type type, const char *name)
+{
+	const char *why = NULL;
+
+	if (err == -ENOENT)
+		why = type == DESC_IMAGE ? "there is no such image"
+					 : "there is no such snapshot";
+	else if (err == -EUCLEAN)
+		why = "its descriptor is malformed, or that of another one";
+	return cmd_fail(err, why, NULL, "rotate %s", name);
+}
+
 /* Each must be there before anything is done. */
 static int
 add_named(struct rotate *ro, int n, char **names)
@@ -97,7 +110,7 @@ add_named(struct rotate *ro, int n, char **names)
 			r = catalog_load(ro->env.catalog, type, name, &d, NULL,
 					 NULL);
 		if (r < 0 && type != DESC_DISK)
-			r = cmd_fail(r, NULL, NULL, "rotate %s", names[i]);
+			r = fail_named(r, type, names[i]);
 		if (r == 0)
 			r = add(ro, type, name);
 	}
@@ -325,7 +338,9 @@ cmd_rotate(int argc, char **argv)
 		return r;
 	if (ro.all == (argc > 0))
 		return cmd_usage("NAME ..., or --all");
-	r = open_all(&ro);
+	r = ro.given ? cmd_check_key(ro.given) : 0;
+	if (r == 0)
+		r = open_all(&ro);
 	if (r == 0)
 		r = find_key(&ro);
 	if (r == 0)

@@ -165,7 +165,9 @@ int kms_create_key_version(struct kms *k, const char *key,
 int kms_schedule_key_deletion(struct kms *k, const char *key, unsigned days,
 			      int64_t *ret_at) NONNULL CHECKED;
 int kms_cancel_key_deletion(struct kms *k, const char *key) NONNULL CHECKED;
-/* Aliases: "alias/NAME"; "alias/acs..." is reserved. */
+/* Aliases: "alias/NAME"; "alias/acs..." is reserved.  Whether ${alias} can be
+ * one of a customer's: -EINVAL, no alias has this form; -EPERM, reserved. */
+int kms_check_alias(const char *alias) NONNULL CHECKED;
 int kms_create_alias(struct kms *k, const char *alias, const char *key)
     NONNULL CHECKED;
 int kms_update_alias(struct kms *k, const char *alias, const char *key)
