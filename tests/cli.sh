@@ -106,6 +106,14 @@ refuse 1 'bad.ini:2.*nonsense' sd --config "$T/bad.ini" ls
 printf '[mount]\nlinger = soon\n' >"$T/bad.ini"
 refuse 1 'bad.ini:2.*linger.*soon' sd --config "$T/bad.ini" ls
 refuse 3 'none.ini' sd --config "$T/none.ini" ls
+sed 's/^\[keystore/[kms]\nendpoint = https:\/\/kms.example.com\n&/' \
+	"$SEALDISK_CONFIG" >"$T/bad.ini"
+for c in 'key ls' 'key create' 'kms status' "kms backup $T/x" 'kms change-root' \
+	"kms restore $T/bad.ini"; do
+	# shellcheck disable=SC2086 # words
+	refuse 1 'kms.example.com: .*embedded KMS only' \
+		sd --config "$T/bad.ini" $c --yes
+done
 
 note 'init'
 refuse 3 'store .*No such file' sd ls

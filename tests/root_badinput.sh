@@ -362,6 +362,25 @@ refuse 1 'others can read' sd mount "$STORE" "$MNT"
 chmod 600 "$T/root.key"
 check_not 'nothing was mounted' mountpoint -q "$MNT"
 
+note 'keystores that are none'
+(umask 077 && printf 'root\n' >"$T/text")
+# as LINE REGEX: with that line in place of the keystore's own.
+as() {
+	sed "s|^${1%% = *} = .*|$1|" "$SEALDISK_CONFIG" >"$T/other.ini"
+	refuse "$2" "$3" sd mount "$STORE" "$MNT" -o "config=$T/other.ini"
+	refuse "$2" "$3" sd --config "$T/other.ini" key create
+}
+as "path = $T/none.db" 3 'no keystore'
+as "path = $T" 6 'no keystore .*kms restore'
+as "path = $T/text" 6 'no keystore .*kms restore'
+as "root_file = $T" 5 'does not open it'
+as "root_file = $T/text" 5 'does not open it'
+as "root_file = $T/none" 5 'root key file is missing'
+sed 's/^root_file/root = pkcs11\n&/' "$SEALDISK_CONFIG" >"$T/other.ini"
+refuse 1 'not built in' sd --config "$T/other.ini" mount "$STORE" "$MNT"
+refuse 1 'embedded KMS only' sd mount "$STORE" "$MNT" -o kms=https://x
+check_not 'nothing was mounted' mountpoint -q "$MNT"
+
 note 'a newer store, and none'
 cp -a "$STORE/store.ini" "$T/store.ini"
 sed -i 's/^format = 1/format = 2/' "$STORE/store.ini"

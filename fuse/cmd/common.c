@@ -56,6 +56,8 @@ static const struct {
 	  "keystore",
 	  "put the keystore's backup back, or, if no keystore needs them, "
 	  "move them away" },
+	{ -EUCLEAN, "it is damaged, or no keystore",
+	  "`sealdisk kms restore` puts a saved one in its place" },
 };
 
 int
@@ -71,8 +73,14 @@ cmd_fail_kms(const struct settings *s, int err)
 			hint = kms_errors[i].hint;
 		}
 	if (strcmp(s->kms_endpoint, "embedded") != 0)
-		return cmd_fail(err, NULL, NULL, "%s: KMS %s", cmd_name(),
-				s->kms_endpoint);
+		return cmd_fail(err,
+				err == -EOPNOTSUPP
+				    ? "this version has the embedded KMS only"
+				    : NULL,
+				err == -EOPNOTSUPP ? "endpoint = embedded in "
+						     "sealdisk.ini"
+						   : NULL,
+				"%s: KMS %s", cmd_name(), s->kms_endpoint);
 	return cmd_fail(err, why, hint, "%s: keystore %s", cmd_name(),
 			s->keystore_path);
 }

@@ -40,6 +40,8 @@ fail_restore(const struct settings *s, const char *file, int err)
 {
 	const char *why = NULL, *hint = NULL;
 
+	if (strcmp(s->kms_endpoint, "embedded") != 0)
+		return cmd_fail_kms(s, err);
 	if (err == -EUCLEAN) {
 		why = "this is not a whole keystore";
 		hint = "nothing was changed";
@@ -130,7 +132,8 @@ const struct command kms_commands[] = {
 	{ "backup", kms_cmd_backup, 1, 1, "FILE",
 	  "save the keystore to a new file", NULL, NULL },
 	{ "change-root", key_change_root, 0, 0,
-	  "[--to KIND] [--root-file FILE] [--credential NAME]",
+	  "[--to KIND] [--root-file FILE] [--credential NAME] "
+	  "[--new-passphrase-fd N]",
 	  "let the keystore hang on another root, or a new one of its kind",
 	  "  --to KIND               keyfile, passphrase or credential\n"
 	  "  --root-file FILE        where the new key file shall be\n"

@@ -376,6 +376,10 @@ serve(struct mount_args *a)
 	const char *why = NULL;
 	int r;
 
+	/* Who called hears of a failure in one line, by what is returned; the
+	 * details are for the daemon's log. */
+	if (a->ready_fd >= 0)
+		log_to_syslog();
 	host_prepare();
 	(void)umask(077);
 	(void)prctl(PR_SET_NAME, "sealdisk");

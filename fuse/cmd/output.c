@@ -61,7 +61,8 @@ static const struct {
 	{ EHOSTDOWN, "[kms] in sealdisk.ini names the service" },
 	{ EKEYEXPIRED, "until it is destroyed, `sealdisk key cancel-deletion` "
 		       "calls that off" },
-	{ EKEYREJECTED, "is this the keystore and root key it was made with?" },
+	{ EKEYREJECTED, "are these the keystore, root key and region it was "
+			"made with?" },
 	{ EKEYREVOKED, "`sealdisk key enable` enables it again" },
 	{ ENOKEY, "`sealdisk key ls` shows what keys there are" },
 	{ ENOSPC, "make room and try again" },
