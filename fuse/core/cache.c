@@ -259,7 +259,7 @@ chunk_evict(struct cache *ca, struct chunk *c)
 		return false;
 	if (atomic_exchange(&c->referenced, false))
 		return false;
-	h = cache_hash(c->layer, 0, c->index);
+	h = cache_hash(POOL_GUESS(c->layer), 0, POOL_GUESS(c->index));
 	sh = cache_shard(ca, h);
 	pthread_mutex_lock(&sh->mutex);
 	/* It may have become another chunk since: then it is not found. */
@@ -313,13 +313,13 @@ chunk_alloc(struct layer *l, uint64_t index, struct chunk **ret)
 	c->hash_next = NULL;
 	c->refs = 1;
 	c->referenced = true;
-	c->index = index;
+	POOL_SET(c->index, index);
 	c->file = NULL;
 	c->dropped = c->unsynced = false;
 	c->is_new = c->made = c->dead = false;
 	c->dead_seq = 0;
 	c->uncounted = 0;
-	c->layer = l;
+	POOL_SET(c->layer, l);
 	c->disk = l->disk;
 	*ret = c;
 	return 0;

@@ -144,9 +144,9 @@ page_idle(const struct page *p)
 static bool
 page_hold(struct cache *ca, struct page *p, bool idle)
 {
-	struct layer *l = p->layer;
-	enum page_kind kind = p->kind;
-	uint64_t index = p->index;
+	struct layer *l = POOL_GUESS(p->layer);
+	enum page_kind kind = POOL_GUESS(p->kind);
+	uint64_t index = POOL_GUESS(p->index);
 	uint64_t h = cache_hash(l, kind, index);
 	struct shard *sh = cache_shard(ca, h);
 	struct page *q;
@@ -233,8 +233,8 @@ page_reset(struct page *p, struct layer *l, enum page_kind kind, uint64_t index)
 	p->hash_next = NULL;
 	p->refs = 1;
 	p->referenced = true;
-	p->kind = kind;
-	p->index = index;
+	POOL_SET(p->kind, kind);
+	POOL_SET(p->index, index);
 	p->state = PAGE_EMPTY;
 	p->error = 0;
 	p->generation = p->session = 0;
@@ -249,7 +249,7 @@ page_reset(struct page *p, struct layer *l, enum page_kind kind, uint64_t index)
 	memset(&p->infl, 0, sizeof(p->infl));
 	memset(&p->prot, 0, sizeof(p->prot));
 	memset(&p->space, 0, sizeof(p->space));
-	p->layer = l;
+	POOL_SET(p->layer, l);
 	p->disk = l->disk;
 }
 

@@ -366,6 +366,15 @@ cache_of(const struct layer *l)
 	return &l->disk->e->cache;
 }
 
+/*
+ * What a page or chunk of the pool is, as a clock reads it that does not hold
+ * it: it may become another one meanwhile.  What was read is a guess, which the
+ * table confirms or not.
+ */
+#define POOL_GUESS(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
+#define POOL_SET(field, value)                                                 \
+	__atomic_store_n(&(field), (value), __ATOMIC_RELAXED)
+
 static inline uint64_t
 cache_hash(const struct layer *l, unsigned kind, uint64_t index)
 {
