@@ -122,6 +122,35 @@ refuse() {
 	fi
 }
 
+# valid ENTRY: what is read is JSON as tests/schema.json has it under ENTRY; what
+# is wrong with it is printed.
+valid() {
+	local wrong status=0
+
+	wrong=$(jq -rs --arg entry "$1" --argjson schema \
+		"$(cat "${0%/*}/schema.json")" -f "${0%/*}/schema.jq" 2>&1) ||
+		status=$?
+	printf '%s' "$wrong"
+	[ "$status" -eq 0 ] && [ -z "$wrong" ]
+}
+
+# conforms STATUS ENTRY COMMAND ARGS...: it ends with STATUS, and prints what is
+# valid and nothing else.
+conforms() {
+	local want=$1 entry=$2 wrong
+
+	shift 2
+	status=0
+	out=$("$@" 2>"$T/stderr") || status=$?
+	if [ "$status" -ne "$want" ]; then
+		failed "$* (status $status: $out $(cat "$T/stderr"))"
+	elif ! wrong=$(valid "$entry" <<<"$out"); then
+		failed "$*: $wrong: $out"
+	else
+		passed "$*: $entry"
+	fi
+}
+
 # wait_for SECONDS COMMAND ARGS...: until the command succeeds.
 wait_for() {
 	local tries=$(($1 * 20))
