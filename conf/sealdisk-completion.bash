@@ -12,7 +12,9 @@ _sealdisk_command() {
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		-s | --store | --config) i=$((i + 1)) ;;
+		-s | --store | --config | --passphrase-fd | --progress)
+			i=$((i + 1))
+			;;
 		-*) ;;
 		*) words+=("${COMP_WORDS[i]}") ;;
 		esac
@@ -28,7 +30,8 @@ _sealdisk_command() {
 _sealdisk_options() {
 	# shellcheck disable=SC2086 # "key alias" is two words
 	"$program" help $1 2>/dev/null | grep -oE -e '--[a-z][a-z-]*' | sort -u
-	printf '%s\n' --store --config --json --yes --progress= --help
+	printf '%s\n' --store --config --json --yes --progress= \
+		--passphrase-fd --help
 }
 
 _sealdisk() {
@@ -48,8 +51,14 @@ _sealdisk() {
 	'') _sealdisk_words "$("$program" --list-commands)" "$cur" ;;
 	key | kms) _sealdisk_words "$sub" "$cur" ;;
 	help) _sealdisk_words "$("$program" --list-commands) config" "$cur" ;;
-	attach | detach | export | info | rename | resize | rm | set | unlock)
+	attach | detach | export | info | rename | resize | rm | rotate | set | \
+		unlock)
 		_sealdisk_words "$("$program" ls --names 2>/dev/null)" "$cur"
+		;;
+	'key cancel-deletion' | 'key disable' | 'key enable' | 'key rotate' | \
+		'key schedule-deletion' | 'key users')
+		_sealdisk_words "$("$program" key alias 2>/dev/null |
+			sed -n 's/^\(alias[^ ]*\).*/\1/p')" "$cur"
 		;;
 	mount | umount | init | import | 'kms backup' | 'kms restore')
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
