@@ -437,6 +437,9 @@ open_again(struct keystore *ks)
 
 	log_note("keystore %s was moved or replaced", ks->path);
 	r = keystore_open(ks->path, &now);
+	/* It was there: to who asks for a key this is no missing file. */
+	if (r == -ENOENT)
+		r = -EHOSTDOWN;
 	if (r < 0)
 		return r;
 	was = *ks; /* all but the path, which is the same */

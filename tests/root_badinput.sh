@@ -362,6 +362,15 @@ refuse 1 'others can read' sd mount "$STORE" "$MNT"
 chmod 600 "$T/root.key"
 check_not 'nothing was mounted' mountpoint -q "$MNT"
 
+note 'a keystore that is taken away'
+start_daemon
+mv "$T/keystore.db" "$T/away.db"
+expect 1 'Required key not available' read_at "$D/second" 0
+refuse 5 'key' sd attach second
+mv "$T/away.db" "$T/keystore.db"
+expect 0 '^$' read_at "$D/second" 0
+stop_daemon
+
 note 'keystores that are none'
 (umask 077 && printf 'root\n' >"$T/text")
 # as LINE REGEX: with that line in place of the keystore's own.
