@@ -212,6 +212,19 @@ settings /srv/store '' /srv/root.key
 put /sys/dev/block/8:17/dm/uuid 'CRYPT-LUKS2-abc-srv\n'
 nothing 'on an encrypted medium'
 
+rm "$R/var/lib/sealdisk/keystore.db"
+shown 'no keystore' 'serious keystore-missing'
+rm "$R/etc/sealdisk/root.key"
+shown 'no root key' 'serious root-key-missing'
+rm "$R/etc/sealdisk/root.key"
+sed -i 's/^\[keystore\]/&\nroot = passphrase/' "$SEALDISK_CONFIG"
+nothing 'a passphrase in its place'
+rm "$R/etc/sealdisk/root.key"
+sed -i '/^store/d' "$SEALDISK_CONFIG"
+shown 'no root key of what is mounted' 'serious root-key-missing'
+printf '[kms]\nendpoint = https://kms.example.com\n' >>"$SEALDISK_CONFIG"
+shown 'a key service that this version does not know' 'warning kms-endpoint'
+
 note 'swap'
 put /proc/swaps 'Filename Type\n/dev/sda2 partition 1 0 -2\n'
 shown 'swap in the clear' 'warning swap'

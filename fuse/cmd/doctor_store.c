@@ -3,6 +3,7 @@
  */
 #include "doctor.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/statvfs.h>
 
@@ -163,9 +164,46 @@ folder_is_open(const struct doctor *d, const char *path)
 	return doctor_stat(d, folder, &st) && (st.st_mode & 022) != 0;
 }
 
+/* Known not to be there, though a store is that needs it: what cannot be looked
+ * at may well be there. */
+static bool
+is_gone(const struct doctor *d, const char *path)
+{
+	char ini[PATH_MAX + 16];
+	bool have_store = false;
+	struct stat st;
+
+	(void)snprintf(ini, sizeof(ini), "%s/store.ini", d->store);
+	if (d->store[0])
+		have_store = doctor_stat(d, ini, &st);
+	for (size_t i = 0; !have_store && i < d->n_fs; i++)
+		have_store = doctor_is_ours(d, &d->fs[i]);
+	return have_store && !doctor_stat(d, path, &st) && errno == ENOENT;
+}
+
+static void
+look_endpoint(struct doctor *d)
+{
+	static const struct doctor_words w = {
+		"kms-endpoint",
+		"this version has the embedded one only: no disk can be "
+		"attached",
+		"endpoint = embedded in sealdisk.ini",
+	};
+
+	doctor_add(d, WARNING, &w, "the settings name the key service %s",
+		   d->settings.kms_endpoint);
+}
+
 void
 doctor_keystore(struct doctor *d)
 {
+	static const struct doctor_words missing = {
+		"keystore-missing",
+		"no disk can be attached, and keys that no backup has are lost",
+		"`sealdisk kms restore` puts a backup in its place; or let "
+		"[keystore] path in sealdisk.ini say where it is",
+	};
 	static const struct doctor_words mode = {
 		"keystore-mode",
 		"who has it and the root key has every disk; who can write it "
@@ -186,8 +224,13 @@ doctor_keystore(struct doctor *d)
 	const char *path = d->settings.keystore_path, *how;
 	const struct doctor_fs *fs = doctor_fs_of(d, path);
 
-	if (!is_embedded(d))
+	if (!is_embedded(d)) {
+		look_endpoint(d);
 		return;
+	}
+	if (is_gone(d, path))
+		doctor_add(d, SERIOUS, &missing, "there is no keystore %s",
+			   path);
 	how = exposed(d, path);
 	if (how)
 		doctor_add(d, SERIOUS, &mode, "the keystore %s: %s", path, how);
@@ -204,6 +247,13 @@ doctor_keystore(struct doctor *d)
 void
 doctor_root_key(struct doctor *d)
 {
+	static const struct doctor_words missing = {
+		"root-key-missing",
+		"nothing opens the keystore, nor any backup of it: what is "
+		"mounted now is for the last time",
+		"put its copy back; or let [keystore] in sealdisk.ini say what "
+		"the root is",
+	};
 	static const struct doctor_words mode = {
 		"root-key-mode",
 		"who can read it and the keystore can read every disk",
@@ -220,6 +270,9 @@ doctor_root_key(struct doctor *d)
 
 	if (!has_root_file(d))
 		return;
+	if (is_gone(d, path))
+		doctor_add(d, SERIOUS, &missing, "there is no root key %s",
+			   path);
 	how = exposed(d, path);
 	if (how)
 		doctor_add(d, SERIOUS, &mode, "the root key %s: %s", path, how);
