@@ -90,6 +90,9 @@ refuse 2 'no option -x' sd ls -x
 refuse 2 'needs a value' sd create a --size
 refuse 2 'takes no value' sd ls --json=yes
 refuse 2 'given twice' sd create a --size 1G --size 2G
+refuse 2 '--store names nothing' sd -s '' ls
+refuse 2 '--store names nothing' sd rm db --yes --store=
+refuse 2 '--config names nothing' sd --config '' ls
 refuse 2 'too few' sd rename a
 refuse 2 'too many' sd ls a
 refuse 2 'which command' sd key

@@ -75,6 +75,15 @@ set_once(const char **value, const char *name, const char *arg)
 	return 0;
 }
 
+/* What an unset variable of a script leaves must not be the usual store, in
+ * which a disk of the same name may be. */
+static int
+set_place(const char **value, const char *name, const char *arg)
+{
+	return arg[0] ? set_once(value, name, arg)
+		      : cmd_usage("--%s names nothing", name);
+}
+
 int
 cmd_check_fd(const char *name, const char *arg)
 {
@@ -113,9 +122,9 @@ take_global(int c, const char *arg)
 {
 	switch (c) {
 	case OPT_CONFIG:
-		return set_once(&cmd_globals.config, "config", arg);
+		return set_place(&cmd_globals.config, "config", arg);
 	case 's':
-		return set_once(&cmd_globals.store, "store", arg);
+		return set_place(&cmd_globals.store, "store", arg);
 	case OPT_JSON:
 		cmd_globals.json = true;
 		return 0;

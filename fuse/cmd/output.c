@@ -67,6 +67,7 @@ static const struct {
 	{ ENOKEY, "`sealdisk key ls` shows what keys there are" },
 	{ ENOSPC, "make room and try again" },
 	{ ENOTCONN, "its daemon is gone: umount -l it, and mount it again" },
+	{ EPERM, "are you root?" },
 	{ EPROTONOSUPPORT, "update this one" },
 };
 
