@@ -123,6 +123,20 @@ while read -r o; do
 	check "the help has --$o" grep -qE -e "--$o([^a-z-]|\$)" "$T/all"
 done <"$T/taken"
 
+note 'places'
+# A build for a prefix of its own has others.
+sd_root() (
+	unset SEALDISK_CONFIG XDG_CONFIG_HOME XDG_STATE_HOME
+	sd help config
+)
+if [ "$(id -u)" -eq 0 ] && ! grep -q "^ *root_file = /tmp/" <(sd_root); then
+	for s in path root_file audit; do
+		value=$(sd_root | sed -n "s/^ *$s = //p")
+		check "sealdisk.ini(5) has $value" grep -qF -e "$value" \
+			"$top_srcdir/man/sealdisk.ini.5"
+	done
+fi
+
 note 'mount options'
 sed -n '/^\.Ss Options/,/^\.Sh FILES/p' "$top_srcdir/man/mount.sealdisk.8" |
 	sed -n 's/^\.It Cm \([a-z_]*\) Ns = .*/\1/p' >"$T/mount"
