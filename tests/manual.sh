@@ -129,7 +129,8 @@ sd_root() (
 	unset SEALDISK_CONFIG XDG_CONFIG_HOME XDG_STATE_HOME
 	sd help config
 )
-if [ "$(id -u)" -eq 0 ] && ! grep -q "^ *root_file = /tmp/" <(sd_root); then
+if [ "$(id -u)" -eq 0 ] && grep -qE '^prefix = /usr(/local)?$' \
+	"${top_builddir:-.}/Makefile"; then
 	for s in path root_file audit; do
 		value=$(sd_root | sed -n "s/^ *$s = //p")
 		check "sealdisk.ini(5) has $value" grep -qF -e "$value" \
