@@ -67,7 +67,8 @@ fault(struct keystore *ks, int rc)
 {
 	int r = to_errno(ks->db, rc);
 
-	if (r != -EEXIST)
+	/* That it is none, or that a name is taken, the caller tells. */
+	if (r != -EEXIST && rc != SQLITE_NOTADB)
 		log_error("keystore %s: %s", ks->path, sqlite3_errmsg(ks->db));
 	return r;
 }
@@ -273,7 +274,7 @@ keystore_open_raw(const char *path, bool write, struct keystore **ret)
 	if (path && stat(path, &st) < 0)
 		return -errno;
 	if (path && !S_ISREG(st.st_mode)) {
-		log_error("%s is not a regular file, so no keystore", path);
+		log_debug("%s is not a regular file, so no keystore", path);
 		return -EUCLEAN;
 	}
 	ks = calloc(1, sizeof(*ks) + len);
@@ -318,15 +319,15 @@ keystore_check_kind(struct keystore *ks, unsigned *ret_version)
 	if (r < 0)
 		return r;
 	if (id != KEYSTORE_APPLICATION_ID || version < 1) {
-		log_error("%s is not a keystore", ks->path);
+		log_debug("%s is not a keystore", ks->path);
 		return -EUCLEAN;
 	}
 	if (version > KEYSTORE_SCHEMA_VERSION) {
-		log_error("keystore %s has format %lld, this program knows "
+		log_debug("keystore %s has format %lld, this program knows "
 			  "up to %d",
 			  ks->path, (long long)version,
 			  KEYSTORE_SCHEMA_VERSION);
-		return -EOPNOTSUPP;
+		return -EPROTONOSUPPORT;
 	}
 	*ret_version = (unsigned)version;
 	return 0;
@@ -374,7 +375,7 @@ keystore_open(const char *path, struct keystore **ret)
 	if (r < 0)
 		return r;
 	if (sqlite3_db_readonly(ks->db, "main")) {
-		log_error("keystore %s can be read but not written", path);
+		log_debug("keystore %s can be read but not written", path);
 		return -EACCES;
 	}
 	r = keystore_check_kind(ks, &version);

@@ -48,7 +48,7 @@ kind_of(const struct settings *s, enum root_kind *ret)
 			*ret = (enum root_kind)i;
 			return 0;
 		}
-	log_error("keystore root \"%s\" is not built in", s->keystore_root);
+	log_debug("keystore root \"%s\" is not built in", s->keystore_root);
 	return -EOPNOTSUPP;
 }
 

@@ -382,6 +382,15 @@ as() {
 as "path = $T/none.db" 3 'no keystore'
 as "path = $T" 6 'no keystore .*kms restore'
 as "path = $T/text" 6 'no keystore .*kms restore'
+cp "$T/keystore.db" "$T/newer.db"
+printf '\0\0\0\143' |
+	dd of="$T/newer.db" bs=1 seek=60 conv=notrunc status=none
+as "path = $T/newer.db" 1 'newer version .*update'
+refuse 1 'newer version .*update' sd kms restore "$T/newer.db" --yes
+# What the program calls wrong, its log does not repeat.
+sed "s|^path = .*|path = $T/text|" "$SEALDISK_CONFIG" >"$T/other.ini"
+refuse 6 'no keystore .*kms restore' \
+	sd --config "$T/other.ini" mount -f "$STORE" "$MNT"
 as "root_file = $T" 5 'does not open it'
 as "root_file = $T/text" 5 'does not open it'
 as "root_file = $T/none" 5 'root key file is missing'

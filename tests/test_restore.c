@@ -296,7 +296,7 @@ a_bad_backup_changes_nothing(void **state)
 		{ be_noise, EUCLEAN, NULL },
 		{ end_early, EUCLEAN, NULL },
 		{ have_another_column, EUCLEAN, NULL },
-		{ be_newer, EOPNOTSUPP, NULL },
+		{ be_newer, EPROTONOSUPPORT, NULL },
 		{ be_another_program_s, EUCLEAN, NULL },
 		{ have_another_root, EKEYREJECTED, have_another_root },
 		{ have_damaged_material, EUCLEAN, NULL },
