@@ -84,14 +84,14 @@ static const struct setting table[] = {
 	{ "kms", "key", TEXT, MEMBER(kms_key), .dflt = "alias/acs/ecs",
 	  .help = "the master key of new disks: an id or an alias" },
 	{ "kms", "timeout", NUMBER, MEMBER(kms_timeout), .dflt = "30", .min = 1,
-	  .max = 3600, .help = "seconds to wait for an answer" },
+	  .max = 3600, .help = "seconds to wait for an answer; not used yet" },
 	{ "kms", "access_key_file", PATH, MEMBER(kms_access_key_file),
-	  .dflt = "", .help = "the file with the access key's id and secret" },
+	  .dflt = "", .help = "the access key's id and secret; not used yet" },
 	{ "kms", "ca_file", PATH, MEMBER(kms_ca_file), .dflt = "",
-	  .help = "the certificates to trust; none: the system's" },
+	  .help = "the certificates to trust; not used yet" },
 	{ "kms", "key_check_interval", NUMBER, MEMBER(key_check_interval),
 	  .dflt = "300", .max = DAY,
-	  .help = "seconds between looks at the keys in use; 0: never" },
+	  .help = "seconds between looks at the keys in use; not used yet" },
 
 	{ "keystore", "path", PATH, MEMBER(keystore_path),
 	  .dflt = "%S/keystore.db", .help = "the embedded keystore" },
@@ -107,7 +107,8 @@ static const struct setting table[] = {
 	  .dflt = "", .option = "passphrase_fd",
 	  .help = "the descriptor to read root = passphrase from; none: ask" },
 	{ "keystore", "audit", PATH, MEMBER(keystore_audit),
-	  .dflt = "%S/audit/", .help = "the folder of the audit log" },
+	  .dflt = "%S/audit/",
+	  .help = "the folder of the audit log; not used yet" },
 };
 #define NSETTINGS (sizeof(table) / sizeof(table[0]))
 

@@ -138,6 +138,23 @@ if [ "$(id -u)" -eq 0 ] && grep -qE '^prefix = /usr(/local)?$' \
 	done
 fi
 
+note 'settings that nothing acts on say so'
+sed -n '/^\t{ "/,/},$/p' "$top_srcdir/lib/settings.c" | tr -d '\n' |
+	grep -oE '\{ "[a-z]+", "[a-z_]+", [A-Z]+,[[:space:]]*MEMBER\([a-z_]+\)' |
+	sed -E 's/.*"([a-z]+)", "([a-z_]+)",.*\((.*)\)/\1 \2 \3/' >"$T/members"
+check 'there are settings' test "$(wc -l <"$T/members")" -ge 15
+sd help config >"$T/help"
+while read -r section key member; do
+	! grep -rqE "[>.]$member\b" "$top_srcdir"/fuse "$top_srcdir"/kms \
+		--include='*.c' || continue
+	check "help config says it of $section.$key" grep -q 'not used yet' \
+		<(grep -A1 "^  $key = " "$T/help")
+	check "sealdisk.ini(5) says it of $section.$key" \
+		grep -q '^Not used by this version' <(
+			awk -v key="$key" '/^\.It Cm/ { on = index($0, key) }
+				on' "$top_srcdir/man/sealdisk.ini.5")
+done <"$T/members"
+
 note 'mount options'
 sed -n '/^\.Ss Options/,/^\.Sh FILES/p' "$top_srcdir/man/mount.sealdisk.8" |
 	sed -n 's/^\.It Cm \([a-z_]*\) Ns = .*/\1/p' >"$T/mount"
