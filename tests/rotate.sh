@@ -152,6 +152,7 @@ check 'it says when' holds '.key_id == "'"$other"'" and
 	(.delete_at | fromdate) > now + 6 * 86400'
 json 'map(select(.key_id == "'"$other"'"))[0] |
 	.state == "PendingDeletion" and .delete_at != null' sd key ls --json
+expect 0 "$other +PendingDeletion at 20[0-9-]+T" sd key ls
 refuse 5 'scheduled for deletion|expired' sd set lonely kind=data
 refuse 5 'scheduled for deletion|expired' sd rotate lonely --key alias/app
 refuse 5 'scheduled for deletion|expired' sd rotate a --key alias/other

@@ -107,11 +107,14 @@ static int
 add_row(const struct kms_key_info *k, struct listing *l)
 {
 	const char *alias = cmd_alias_of(l->aliases, k->id);
-	char created[TIME_STR_LEN];
-	const char *const cells[] = { k->id, kms_state_name(k->state), alias,
-				      created, k->description };
+	char created[TIME_STR_LEN], at[TIME_STR_LEN], state[64];
+	const char *const cells[] = { k->id, state, alias, created,
+				      k->description };
 
 	format_time(k->created, created);
+	format_time(k->delete_at, at);
+	(void)snprintf(state, sizeof(state), "%s%s%s", kms_state_name(k->state),
+		       k->delete_at ? " at " : "", k->delete_at ? at : "");
 	return cmd_table_add(l->table, cells);
 }
 
