@@ -96,6 +96,7 @@ refuse 2 '--config names nothing' sd --config '' ls
 refuse 2 'too few' sd rename a
 refuse 2 'too many' sd ls a
 refuse 2 'which command' sd key
+refuse 2 '--json: options stand before `key` or behind' sd key --json ls
 refuse 2 'auto, none, json or bar' sd ls --progress=often
 refuse 2 'help nonsense|no command `nonsense`' sd help nonsense
 # The shell has no store of its own.

@@ -301,6 +301,10 @@ cmd_dispatch(const struct command *table, int argc, char **argv)
 	if (argc < 1)
 		return cmd_usage("which command?");
 	c = cmd_find(table, argv[0]);
+	if (!c && argv[0][0] == '-')
+		return cmd_usage("%s: options stand before `%s` or behind its "
+				 "command",
+				 argv[0], running);
 	if (!c)
 		return cmd_usage("there is no command `%s`", argv[0]);
 	enter(c);
