@@ -579,16 +579,31 @@ save_size(struct disk *d)
 static bool
 session_lost(struct disk *d)
 {
-	CLEANUP(free_memp) struct descriptor *now = malloc(sizeof(*now));
-	bool lost;
+	CLEANUP(free_memp) struct descriptor *now = NULL;
+	CLEANUP(free_memp) char *text = NULL;
+	struct store *st = d->e->st;
+	char path[STORE_PATH_LEN];
+	bool lost = false;
+	size_t len;
 
 	/* Somebody of us is replacing it: the next commit will look. */
-	if (!now || pthread_mutex_trylock(&d->size_lock) != 0)
+	if (pthread_mutex_trylock(&d->size_lock) != 0)
 		return false;
-	lost = catalog_load(d->e->cat, DESC_DISK, d->desc.name, now, NULL,
-			    NULL) == 0 &&
-	       uuid_equal(&now->uuid, &d->desc.uuid) &&
+	path_descriptor(DESC_DISK, NULL, d->desc.name, path);
+	if (st->ops->load(st, path, META_MAX, &text, &len) < 0)
+		goto out;
+	/* Mostly it is what it was when it was last looked at, and not parsed.
+	 */
+	if (d->seen && strcmp(d->seen, text) == 0)
+		goto out;
+	now = malloc(sizeof(*now));
+	if (!now || descriptor_parse(text, len, now) < 0)
+		goto out;
+	lost = uuid_equal(&now->uuid, &d->desc.uuid) &&
 	       now->session != d->session;
+	free(d->seen);
+	d->seen = lost ? NULL : TAKE(text);
+out:
 	pthread_mutex_unlock(&d->size_lock);
 	return lost;
 }

@@ -77,6 +77,7 @@ disk_free(struct disk *d)
 	scratch_free(d->bg);
 	scratch_free(d->mover);
 	commit_free(d->commit);
+	free(d->seen);
 	store_unlock(d->lock);
 	pthread_mutex_destroy(&d->size_lock);
 	pthread_mutex_destroy(&d->layers_lock);

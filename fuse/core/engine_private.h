@@ -311,6 +311,7 @@ struct disk {
 	pthread_t thread;
 	struct scratch *bg;    /* the background thread's, or the detacher's */
 	struct commit *commit; /* buffers of the commit under way */
+	char *seen; /* its: the descriptor as it was last looked at */
 	_Atomic uint64_t kept; /* freed slots that still have space */
 
 	_Atomic uint64_t reads, read_bytes, writes, write_bytes, zeros, flushes;
