@@ -58,11 +58,13 @@ int exit_status(int err);
 
 /* The commands, in the order of the table. */
 int cmd_attach(int argc, char **argv);
+int cmd_clone(int argc, char **argv);
 int cmd_create(int argc, char **argv);
 int cmd_detach(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_export(int argc, char **argv);
 int cmd_help(int argc, char **argv);
+int cmd_image(int argc, char **argv);
 int cmd_import(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_init(int argc, char **argv);
@@ -71,9 +73,12 @@ int cmd_mount(int argc, char **argv); /* parses its options by itself */
 int cmd_rename(int argc, char **argv);
 int cmd_resize(int argc, char **argv);
 int cmd_rm(int argc, char **argv);
+int cmd_rollback(int argc, char **argv);
 int cmd_rotate(int argc, char **argv);
 int cmd_set(int argc, char **argv);
+int cmd_snapshot(int argc, char **argv);
 int cmd_top(int argc, char **argv);
+int cmd_tree(int argc, char **argv);
 int cmd_umount(int argc, char **argv);
 int cmd_unlock(int argc, char **argv);
 extern const struct command key_commands[]; /* key.c */
@@ -83,6 +88,14 @@ extern const struct command kms_commands[]; /* kms.c */
 int cmd_check_kind(const char *kind) NONNULL CHECKED;
 int cmd_check_category(const char *category) NONNULL CHECKED;
 int cmd_parse_sector_size(const char *text, uint32_t *ret) NONNULL CHECKED;
+/* With --json, what has been made. */
+int cmd_print_made(const struct descriptor *d) NONNULL CHECKED;
+
+/* clone.c: `clone`, and `create --from`.  ${key}: CMK that was asked for, or
+ * NULL. */
+int cmd_clone_from(const char *source, const char *key,
+		   const struct clone_params *p)
+    __attribute__((__nonnull__(1, 3))) CHECKED;
 
 /*
  * options.c: the command line.
@@ -206,9 +219,53 @@ void cmd_close(struct cmd_env *e) NONNULL; /* also as a CLEANUP handler */
 int cmd_fail_kms(const struct settings *s, int err) NONNULL CHECKED;
 int cmd_open_kms(const struct settings *s, struct kms **ret) NONNULL CHECKED;
 
-/* catalog_load() of a disk, told as "COMMAND NAME: ...". */
+/*
+ * names.c: what a name on the command line stands for.
+ */
+
+#define CMD_NAME_LEN (2 * DISK_NAME_MAX + 2) /* of DISK@SNAPSHOT */
+
+/* A disk, snapshot or image. */
+struct cmd_target {
+	enum desc_type type;
+	char name[CMD_NAME_LEN];     /* as the catalog has it */
+	char text[CMD_NAME_LEN + 6]; /* as people have it: with "image:" */
+};
+
+#define CMD_TYPE(type) (1U << (type))
+#define CMD_ANY_TYPE 7U
+#define CMD_FROZEN_TYPE 6U /* snapshots and images */
+
+/**
+ * cmd_parse_name(text, types, ret):
+ * DISK, DISK@SNAPSHOT or image:NAME, if it is one of ${types}, which are
+ * CMD_TYPE()s.  Else that is told, and CMD_USAGE returned.
+ */
+int cmd_parse_name(const char *text, unsigned types, struct cmd_target *ret)
+    NONNULL CHECKED;
+void cmd_target_of(enum desc_type type, const char *name,
+		   struct cmd_target *ret) NONNULL;
+void cmd_target_of_descriptor(const struct descriptor *d,
+			      struct cmd_target *ret) NONNULL;
+/* "disk", "snapshot", "image". */
+const char *cmd_type_word(enum desc_type type);
+
+/* catalog_load(), told as "COMMAND NAME: ...". */
+int cmd_load_target(struct cmd_env *e, const struct cmd_target *t,
+		    struct descriptor *ret) NONNULL CHECKED;
+/* Of a disk, with its name checked. */
 int cmd_load(struct cmd_env *e, const char *name, struct descriptor *ret)
     NONNULL CHECKED;
+
+/* The path in a mount, or of the info file there.  -ENAMETOOLONG. */
+int cmd_path_in(const char *mnt, bool info, const struct cmd_target *t,
+		char ret[static PATH_MAX]) NONNULL CHECKED;
+
+/*
+ * rm.c: what a name that is gone had takes no more space when it returns.
+ * Failures are told, as of ${what}, which is gone all the same.
+ */
+int cmd_sweep(struct cmd_env *e, const char *what) NONNULL CHECKED;
 
 /*
  * mounts.c: the mount of a store, and who has a disk.
@@ -249,14 +306,18 @@ int cmd_fail_left(struct cmd_env *e, const struct descriptor *d)
 int cmd_info_path(const char *path, char ret[static PATH_MAX]) NONNULL CHECKED;
 
 /*
- * state.c: what there is to say of a disk; JSON and text alike come of it.
+ * state.c: what there is to say of a disk, snapshot or image; JSON and text
+ * alike come of it.
  */
 
 struct cmd_state {
 	const char *word; /* attached, detached, unclean */
-	bool owned;       /* somebody has its lock: */
+	/* Somebody has the disk's lock.  What is frozen many may have, and who
+	 * they are is nowhere said. */
+	bool owned;
 	struct lock_owner owner;
-	char path[PATH_MAX]; /* in the mount of this host, or "" */
+	/* In the mount of this host, or ""; the info file's name there. */
+	char path[PATH_MAX], info[PATH_MAX];
 	struct loop_list loops;
 	/* Bytes, as of now where the disk is attached here, else as of the last
 	 * detach. */
@@ -273,7 +334,7 @@ const char *cmd_alias_of(const json_t *aliases, const char *key_id);
 /* The CMK that the top layer's DK is wrapped under. */
 const char *cmd_key_id(const struct descriptor *d) NONNULL;
 
-/* What `ls` says of a disk, and `info` begins with. */
+/* What `ls` says, and `info` begins with. */
 json_t *cmd_disk_json(const struct descriptor *d, const struct cmd_state *s,
 		      const json_t *aliases) NONNULL;
 /* "attached /dev/loop0", "detached". */

@@ -151,24 +151,3 @@ cmd_close(struct cmd_env *e)
 	store_free(e->store);
 	memset(e, 0, sizeof(*e));
 }
-
-int
-cmd_load(struct cmd_env *e, const char *name, struct descriptor *ret)
-{
-	const char *why = NULL, *hint = NULL;
-	int r;
-
-	/* What cannot be a name is not there, whatever else is wrong. */
-	r = cmd_check_name(name);
-	if (r)
-		return r;
-	r = catalog_load(e->catalog, DESC_DISK, name, ret, NULL, NULL);
-	if (r == -ENOENT) {
-		why = "there is no such disk";
-		hint = "`sealdisk ls` shows what disks there are";
-	} else if (r == -EUCLEAN) {
-		why = "its descriptor is malformed, or that of another disk";
-		hint = "put the right one back from a backup of the store";
-	}
-	return r < 0 ? cmd_fail(r, why, hint, "%s %s", cmd_name(), name) : 0;
-}

@@ -60,8 +60,4 @@ struct key_load {
 void key_find_load(const struct settings *s, const char *key_id,
 		   struct key_load *ret) NONNULL;
 
-/* image:NAME, DISK@SNAPSHOT or DISK, as the command line and lists have it. */
-enum desc_type key_name_type(const char *name, const char **ret_bare) NONNULL;
-const char *key_type_word(enum desc_type type);
-
 #endif

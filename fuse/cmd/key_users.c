@@ -15,29 +15,6 @@
 #include <sealdisk/kms.h>
 #include <sealdisk/log.h>
 
-#define IMAGE_PREFIX "image:"
-
-static const char *const type_words[] = { "disk", "snapshot", "image" };
-
-const char *
-key_type_word(enum desc_type type)
-{
-	return type_words[type];
-}
-
-enum desc_type
-key_name_type(const char *name, const char **ret_bare)
-{
-	size_t len = strlen(IMAGE_PREFIX);
-
-	*ret_bare = name;
-	if (strncmp(name, IMAGE_PREFIX, len) == 0) {
-		*ret_bare = name + len;
-		return DESC_IMAGE;
-	}
-	return strchr(name, '@') ? DESC_SNAPSHOT : DESC_DISK;
-}
-
 /* A walk over all descriptors of a store. */
 struct walk {
 	struct catalog *c;
@@ -99,7 +76,7 @@ walk(struct walk *w)
 
 /* No name is cut in two. */
 static void
-add_name(struct key_load *load, const char *prefix, const char *name)
+add_name(struct key_load *load, const char *name)
 {
 	size_t len = strlen(load->names);
 	size_t room = sizeof(load->names) - len - strlen(MORE);
@@ -107,8 +84,8 @@ add_name(struct key_load *load, const char *prefix, const char *name)
 
 	if (load->full)
 		return;
-	wrote = snprintf(load->names + len, room, "%s%s%s", len ? ", " : "",
-			 prefix, name);
+	wrote =
+	    snprintf(load->names + len, room, "%s%s", len ? ", " : "", name);
 	if (wrote < 0 || (size_t)wrote >= room) {
 		strcpy(load->names + len, len ? MORE : "");
 		load->full = true;
@@ -119,10 +96,12 @@ static int
 note_name(struct walk *w, const char *name, unsigned n)
 {
 	struct key_load *load = w->arg;
+	struct cmd_target t;
 
 	(void)n;
 	load->n++;
-	add_name(load, w->type == DESC_IMAGE ? IMAGE_PREFIX : "", name);
+	cmd_target_of(w->type, name, &t);
+	add_name(load, t.text);
 	return 0;
 }
 
@@ -196,21 +175,21 @@ static int
 list_one(struct walk *w, const char *name, unsigned n)
 {
 	struct listing *l = w->arg;
-	const char *type = key_type_word(w->type);
-	char full[2 * DISK_NAME_MAX + 16], count[16];
-	const char *const cells[] = { full, type, count,
+	const char *type = cmd_type_word(w->type);
+	struct cmd_target t;
+	char count[16];
+	const char *const cells[] = { t.text, type, count,
 				      !l->version ? NULL
 				      : count_old(w->d, w->key_id, l->version)
 					  ? "older"
 					  : "newest" };
 	json_t *row;
 
-	(void)snprintf(full, sizeof(full), "%s%s",
-		       w->type == DESC_IMAGE ? IMAGE_PREFIX : "", name);
+	cmd_target_of(w->type, name, &t);
 	(void)snprintf(count, sizeof(count), "%u", n);
 	if (!l->rows)
 		return cmd_table_add(l->table, cells);
-	row = json_pack("{ss ss sI ss?}", "name", full, "type", type,
+	row = json_pack("{ss ss sI ss?}", "name", t.text, "type", type,
 			"data_keys", (json_int_t)n, "version", cells[3]);
 	return json_array_append_new(l->rows, row) < 0 ? -ENOMEM : 0;
 }

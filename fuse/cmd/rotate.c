@@ -20,20 +20,13 @@
 
 #include "rewrap.h"
 
-#define IMAGE_PREFIX "image:"
-
-struct target {
-	enum desc_type type;
-	char name[2 * DISK_NAME_MAX + 2]; /* without image: */
-};
-
 struct rotate {
 	struct cmd_env env;
 	const char *given;    /* --key, or NULL */
 	char key[KMS_ID_LEN]; /* its id */
 	bool all, dry;
 	enum desc_type type; /* while they are listed */
-	struct target *targets;
+	struct cmd_target *targets;
 	size_t n, cap;
 	json_t *rows;
 	struct cmd_table *table;
@@ -46,7 +39,7 @@ static int
 add(struct rotate *ro, enum desc_type type, const char *name)
 {
 	size_t cap = ro->cap ? 2 * ro->cap : 64;
-	struct target *t;
+	struct cmd_target *t;
 
 	if (ro->n == ro->cap) {
 		t = realloc(ro->targets, cap * sizeof(*t));
@@ -55,9 +48,7 @@ add(struct rotate *ro, enum desc_type type, const char *name)
 		ro->targets = t;
 		ro->cap = cap;
 	}
-	t = &ro->targets[ro->n++];
-	t->type = type;
-	(void)snprintf(t->name, sizeof(t->name), "%s", name);
+	cmd_target_of(type, name, &ro->targets[ro->n++]);
 	return 0;
 }
 
@@ -80,39 +71,20 @@ add_all(struct rotate *ro)
 		     : 0;
 }
 
-static int
-fail_named(int err, enum desc_type type, const char *name)
-{
-	const char *why = NULL;
-
-	if (err == -ENOENT)
-		why = type == DESC_IMAGE ? "there is no such image"
-					 : "there is no such snapshot";
-	else if (err == -EUCLEAN)
-		why = "its descriptor is malformed, or that of another one";
-	return cmd_fail(err, why, NULL, "rotate %s", name);
-}
-
 /* Each must be there before anything is done. */
 static int
 add_named(struct rotate *ro, int n, char **names)
 {
+	struct cmd_target t;
 	struct descriptor d;
-	enum desc_type type;
-	const char *name;
 	int r = 0;
 
 	for (int i = 0; i < n && r == 0; i++) {
-		type = key_name_type(names[i], &name);
-		if (type == DESC_DISK)
-			r = cmd_load(&ro->env, name, &d);
-		else
-			r = catalog_load(ro->env.catalog, type, name, &d, NULL,
-					 NULL);
-		if (r < 0 && type != DESC_DISK)
-			r = fail_named(r, type, names[i]);
+		r = cmd_parse_name(names[i], CMD_ANY_TYPE, &t);
 		if (r == 0)
-			r = add(ro, type, name);
+			r = cmd_load_target(&ro->env, &t, &d);
+		if (r == 0)
+			r = add(ro, t.type, t.name);
 	}
 	return r;
 }
@@ -161,14 +133,14 @@ in_mount(struct rotate *ro, const char *path, unsigned *ret_n)
 }
 
 static int
-in_store(struct rotate *ro, const struct target *t, unsigned *ret_n)
+in_store(struct rotate *ro, const struct cmd_target *t, unsigned *ret_n)
 {
 	return catalog_rewrap(ro->env.catalog, ro->env.kms, t->type, t->name,
 			      ro->key[0] ? ro->key : NULL, ro->dry, ret_n);
 }
 
 static int
-rotate_disk(struct rotate *ro, const struct target *t, unsigned *ret_n,
+rotate_disk(struct rotate *ro, const struct cmd_target *t, unsigned *ret_n,
 	    bool *ret_told)
 {
 	CLEANUP(store_unlockp) struct store_lock *lock = NULL;
@@ -187,7 +159,7 @@ rotate_disk(struct rotate *ro, const struct target *t, unsigned *ret_n,
 }
 
 static int
-fail_one(const struct target *t, int err)
+fail_one(const struct cmd_target *t, int err)
 {
 	const char *why = NULL, *hint = NULL;
 
@@ -199,8 +171,7 @@ fail_one(const struct target *t, int err)
 	} else if (err == -EUCLEAN) {
 		why = "its descriptor is malformed, or that of another";
 	}
-	return cmd_fail(err, why, hint, "rotate %s%s",
-			t->type == DESC_IMAGE ? IMAGE_PREFIX : "", t->name);
+	return cmd_fail(err, why, hint, "rotate %s", t->text);
 }
 
 /* Reporting. */
@@ -214,15 +185,13 @@ outcome(const struct rotate *ro, unsigned n)
 }
 
 static int
-report(struct rotate *ro, const struct target *t, int result, unsigned n)
+report(struct rotate *ro, const struct cmd_target *t, int result, unsigned n)
 {
-	char name[sizeof(t->name) + sizeof(IMAGE_PREFIX)], count[16];
-	const char *const cells[] = { name, key_type_word(t->type), count,
+	char count[16];
+	const char *const cells[] = { t->text, cmd_type_word(t->type), count,
 				      outcome(ro, n) };
 	json_t *row;
 
-	(void)snprintf(name, sizeof(name), "%s%s",
-		       t->type == DESC_IMAGE ? IMAGE_PREFIX : "", t->name);
 	(void)snprintf(count, sizeof(count), "%u", n);
 	/* That it has failed has been told in a line of its own. */
 	if (!ro->rows && result)
@@ -230,8 +199,8 @@ report(struct rotate *ro, const struct target *t, int result, unsigned n)
 	ro->done = true;
 	if (!ro->rows)
 		return cmd_table_add(ro->table, cells);
-	row = json_pack("{ss ss sI sb ss? sI}", "name", name, "type", cells[1],
-			"data_keys", (json_int_t)n, "rewrapped",
+	row = json_pack("{ss ss sI sb ss? sI}", "name", t->text, "type",
+			cells[1], "data_keys", (json_int_t)n, "rewrapped",
 			result == 0 && n > 0 && !ro->dry, "error",
 			result < 0 ? err_text(result) : NULL, "exit_status",
 			(json_int_t)exit_status(result));
@@ -239,7 +208,7 @@ report(struct rotate *ro, const struct target *t, int result, unsigned n)
 }
 
 static int
-rotate_one(struct rotate *ro, const struct target *t)
+rotate_one(struct rotate *ro, const struct cmd_target *t)
 {
 	unsigned n = 0;
 	bool told = false;
