@@ -1,5 +1,5 @@
 /*
- * info.c - `sealdisk info NAME`: all about one disk.
+ * info.c - `sealdisk info NAME`: all about one disk, snapshot or image.
  *
  * What is said is put together as JSON, and printed as that or, field by field,
  * as text.
@@ -16,29 +16,61 @@
 #define INFO_MAX 65536 /* bytes of MNT/info/disks/NAME */
 #define LABEL_WIDTH 16
 
+/* ${more} is taken. */
+static int
+add(json_t *j, json_t *more)
+{
+	int r = more && json_object_update(j, more) == 0 ? 0 : -ENOMEM;
+
+	json_decref(more);
+	return r;
+}
+
+/* Of a disk, what changes while it is attached. */
+static int
+add_session(json_t *j, const struct descriptor *d)
+{
+	return add(j,
+		   json_pack("{sI sb ss ss}", "session", (json_int_t)d->session,
+			     "clean", d->clean, "on_key_revoked",
+			     d->on_key_revoked, "anchor", d->anchor));
+}
+
+/* Of a snapshot, what it is one of. */
+static int
+add_origin(json_t *j, const struct descriptor *d)
+{
+	bool alone = uuid_is_nil(&d->set);
+	char set[UUID_STR_LEN];
+
+	uuid_format(&d->set, set);
+	return add(j, json_pack("{ss ss? sI}", "disk", d->of, "set",
+				alone ? NULL : set, "members",
+				(json_int_t)(alone ? 1 : d->members)));
+}
+
 /* The fields of `ls`, and then what stands in the descriptor besides. */
 static int
 add_descriptor(json_t *j, const struct descriptor *d)
 {
 	const struct desc_key *k = descriptor_key(d, &d->key);
 	char lineage[UUID_STR_LEN], layer[UUID_STR_LEN], mode[8];
-	json_t *more;
 	int r;
 
 	uuid_format(&d->lineage, lineage);
 	uuid_format(&d->layer.layer, layer);
 	(void)snprintf(mode, sizeof(mode), "%04o", d->mode & 0777U);
-	more = json_pack("{ss ss sI sI sI ss ss ss ss ss sI sb ss ss}", "kind",
-			 d->kind, "category", d->category, "sector_size",
-			 (json_int_t)d->sector_size, "uid", (json_int_t)d->uid,
-			 "gid", (json_int_t)d->gid, "mode", mode, "kms",
-			 k ? k->dk.kms : "", "key_version_id",
-			 k ? k->dk.key_version_id : "", "lineage", lineage,
-			 "layer", layer, "session", (json_int_t)d->session,
-			 "clean", d->clean, "on_key_revoked", d->on_key_revoked,
-			 "anchor", d->anchor);
-	r = more && json_object_update(j, more) == 0 ? 0 : -ENOMEM;
-	json_decref(more);
+	r = add(j, json_pack("{ss ss sI sI sI ss ss ss ss ss}", "kind", d->kind,
+			     "category", d->category, "sector_size",
+			     (json_int_t)d->sector_size, "uid",
+			     (json_int_t)d->uid, "gid", (json_int_t)d->gid,
+			     "mode", mode, "kms", k ? k->dk.kms : "",
+			     "key_version_id", k ? k->dk.key_version_id : "",
+			     "lineage", lineage, "layer", layer));
+	if (r == 0 && d->type == DESC_DISK)
+		r = add_session(j, d);
+	if (r == 0 && d->type == DESC_SNAPSHOT)
+		r = add_origin(j, d);
 	return r;
 }
 
@@ -66,18 +98,17 @@ add_field(json_t *section, char *line)
  * stands beside the rest.
  */
 static int
-add_live(json_t *j, const char *path)
+add_live(json_t *j, const char *info)
 {
 	CLEANUP(free_memp) char *text = NULL;
-	char info[PATH_MAX], *line, *save = NULL;
+	char *line, *save = NULL;
 	json_t *counters = json_object();
 	bool state = false, count = false;
 	size_t len;
 	int r;
 
 	r = json_object_set_new(j, "counters", counters);
-	if (r < 0 || cmd_info_path(path, info) < 0 ||
-	    io_load(AT_FDCWD, info, INFO_MAX, &text, &len) < 0)
+	if (r < 0 || io_load(AT_FDCWD, info, INFO_MAX, &text, &len) < 0)
 		return r; /* somebody else's file, or gone meanwhile */
 	for (line = strtok_r(text, "\n", &save); line && r == 0;
 	     line = strtok_r(NULL, "\n", &save)) {
@@ -142,15 +173,18 @@ cmd_info(int argc, char **argv)
 	CLEANUP(cmd_close) struct cmd_env e = { .path = "" };
 	CLEANUP(cmd_json_freep) json_t *aliases = NULL;
 	CLEANUP(cmd_json_freep) json_t *j = NULL;
+	struct cmd_target t;
 	struct descriptor d;
 	struct cmd_state s;
 	int r;
 
 	r = cmd_parse(&argc, &argv, NULL);
 	if (r == 0)
+		r = cmd_parse_name(argv[0], CMD_ANY_TYPE, &t);
+	if (r == 0)
 		r = cmd_open(&e, CMD_TRY_KMS);
 	if (r == 0)
-		r = cmd_load(&e, argv[0], &d);
+		r = cmd_load_target(&e, &t, &d);
 	if (r)
 		return r;
 	cmd_disk_state(&e, &d, &s);
@@ -158,9 +192,9 @@ cmd_info(int argc, char **argv)
 	j = aliases ? cmd_disk_json(&d, &s, aliases) : NULL;
 	r = j ? add_descriptor(j, &d) : -ENOMEM;
 	if (r == 0 && s.path[0])
-		r = add_live(j, s.path);
+		r = add_live(j, s.info);
 	if (r < 0)
-		return cmd_fail(r, NULL, NULL, "info %s", d.name);
+		return cmd_fail(r, NULL, NULL, "info %s", t.text);
 	if (cmd_globals.json)
 		return cmd_print_json(json_incref(j));
 	print_object(j, 0);

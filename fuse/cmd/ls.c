@@ -1,5 +1,5 @@
 /*
- * ls.c - `sealdisk ls`: what disks there are.
+ * ls.c - `sealdisk ls`: what disks there are, or snapshots, images or all.
  */
 #include "cmd.h"
 
@@ -10,7 +10,8 @@
 
 struct listing {
 	struct cmd_env *env;
-	bool names; /* nothing else: quick, for the completion */
+	enum desc_type type; /* that is listed now */
+	bool names;          /* nothing else: quick, for the completion */
 	json_t *aliases;
 	json_t *rows;            /* with --json, else */
 	struct cmd_table *table; /* this */
@@ -56,12 +57,12 @@ add_bad(struct listing *l, const char *name, int err)
 }
 
 static int
-add_row(struct listing *l, const struct descriptor *d,
+add_row(struct listing *l, const char *name, const struct descriptor *d,
 	const struct cmd_state *s)
 {
 	const char *key = cmd_key_id(d), *alias = cmd_alias_of(l->aliases, key);
 	char size[16], allocated[16], state[256], created[TIME_STR_LEN];
-	const char *const cells[N_COLUMNS] = { d->name,   size,
+	const char *const cells[N_COLUMNS] = { name,      size,
 					       allocated, alias ? alias : key,
 					       state,     created };
 
@@ -76,32 +77,68 @@ static int
 add(const char *name, void *arg)
 {
 	struct listing *l = arg;
+	struct cmd_target t;
 	struct descriptor d;
 	struct cmd_state s;
 	json_t *row;
 	int r;
 
+	cmd_target_of(l->type, name, &t);
 	if (l->names)
-		return add_name(l, name);
-	r = catalog_load(l->env->catalog, DESC_DISK, name, &d, NULL, NULL);
+		return add_name(l, t.text);
+	r = catalog_load(l->env->catalog, l->type, name, &d, NULL, NULL);
 	if (r < 0)
-		return add_bad(l, name, r);
+		return add_bad(l, t.text, r);
 	cmd_disk_state(l->env, &d, &s);
 	l->n++;
 	if (!l->rows)
-		return add_row(l, &d, &s);
+		return add_row(l, t.text, &d, &s);
 	row = cmd_disk_json(&d, &s, l->aliases);
 	return json_array_append_new(l->rows, row) < 0 ? -ENOMEM : 0;
 }
 
+/* What of the store is asked for, as CMD_TYPE()s. */
 static int
-print(struct listing *l)
+parse_types(const char *word, unsigned *ret)
+{
+	static const struct {
+		const char *word;
+		unsigned types;
+	} words[] = {
+		{ "disks", CMD_TYPE(DESC_DISK) },
+		{ "snapshots", CMD_TYPE(DESC_SNAPSHOT) },
+		{ "images", CMD_TYPE(DESC_IMAGE) },
+		{ "all", CMD_ANY_TYPE },
+	};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strcmp(word, words[i].word) == 0) {
+			*ret = words[i].types;
+			return 0;
+		}
+	return cmd_usage("%s: disks, snapshots, images or all", word);
+}
+
+static int
+list(struct listing *l, unsigned types)
+{
+	int r = 0;
+
+	for (l->type = DESC_DISK; r == 0 && l->type <= DESC_IMAGE; l->type++)
+		if (types & CMD_TYPE(l->type))
+			r = catalog_list(l->env->catalog, l->type, add, l);
+	return r;
+}
+
+static int
+print(struct listing *l, unsigned types)
 {
 	if (l->rows)
 		return cmd_print_json(json_incref(l->rows));
 	if (l->n > 0 && !l->names)
 		cmd_table_print(l->table);
-	else if (l->n == 0 && isatty(STDOUT_FILENO))
+	else if (l->n == 0 && types & CMD_TYPE(DESC_DISK) &&
+		 isatty(STDOUT_FILENO))
 		cmd_note("there are no disks yet (`sealdisk create NAME "
 			 "--size N` makes one)");
 	return 0;
@@ -119,9 +156,12 @@ cmd_ls(int argc, char **argv)
 		{ "names", NULL, &l.names },
 		{ NULL, NULL, NULL },
 	};
+	unsigned types = CMD_TYPE(DESC_DISK);
 	int r;
 
 	r = cmd_parse(&argc, &argv, own);
+	if (r == 0 && argc > 0)
+		r = parse_types(argv[0], &types);
 	if (r == 0)
 		r = cmd_open(&e, l.names ? 0 : CMD_TRY_KMS);
 	if (r)
@@ -132,13 +172,13 @@ cmd_ls(int argc, char **argv)
 	if (!aliases || !table || (cmd_globals.json && !rows))
 		r = -ENOMEM;
 	else
-		r = catalog_list(e.catalog, DESC_DISK, add, &l);
+		r = list(&l, types);
 	if (r < 0)
 		return cmd_fail(r, NULL, NULL, "ls %s", e.path);
-	r = print(&l);
+	r = print(&l, types);
 	if (r == 0 && l.n_bad > 0)
 		r = cmd_fail(-EUCLEAN, "their descriptors are malformed",
 			     "put them back from a backup of the store",
-			     "ls %s: %zu of %zu disks", e.path, l.n_bad, l.n);
+			     "ls %s: %zu of %zu names", e.path, l.n_bad, l.n);
 	return r;
 }

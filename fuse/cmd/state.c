@@ -1,5 +1,5 @@
 /*
- * state.c - what there is to say of a disk.
+ * state.c - what there is to say of a disk, snapshot or image.
  *
  * Nothing here is authenticated: a descriptor is, when the disk is attached.
  */
@@ -11,18 +11,33 @@
 
 #include <sealdisk/codec.h>
 
-/* The disk's path in the mount of this host that has it, if that is so. */
 static void
-find_path(const struct lock_owner *o, const char *name,
-	  char ret[static PATH_MAX])
+find_paths(const char *mnt, const struct descriptor *d, struct cmd_state *s)
 {
-	int len;
+	struct cmd_target t;
 
-	if (!o->this_host || !o->mount_point[0])
+	cmd_target_of_descriptor(d, &t);
+	if (cmd_path_in(mnt, false, &t, s->path) < 0 ||
+	    cmd_path_in(mnt, true, &t, s->info) < 0)
+		s->path[0] = s->info[0] = '\0';
+}
+
+/* Nothing of it changes, so that no daemon is asked. */
+static void
+frozen_state(struct cmd_env *e, const struct descriptor *d,
+	     struct cmd_state *ret)
+{
+	char mnt[PATH_MAX];
+
+	ret->word = "detached";
+	if (cmd_owner(e, &d->uuid, &ret->owner) < 0)
 		return;
-	len = snprintf(ret, PATH_MAX, "%s/disks/%s", o->mount_point, name);
-	if (len < 0 || len >= PATH_MAX)
-		ret[0] = '\0';
+	ret->word = "attached";
+	if (cmd_find_mount(e->path, mnt) < 0)
+		return;
+	find_paths(mnt, d, ret);
+	if (ret->path[0])
+		loop_find(ret->path, &ret->loops);
 }
 
 void
@@ -34,11 +49,16 @@ cmd_disk_state(struct cmd_env *e, const struct descriptor *d,
 	memset(ret, 0, sizeof(*ret));
 	ret->size = d->size;
 	ret->allocated = d->allocated;
+	if (d->type != DESC_DISK) {
+		frozen_state(e, d, ret);
+		return;
+	}
 	ret->owned = cmd_owner(e, &d->uuid, &ret->owner) == 0;
 	ret->word = ret->owned ? "attached" : d->clean ? "detached" : "unclean";
 	if (!ret->owned)
 		return;
-	find_path(&ret->owner, d->name, ret->path);
+	if (ret->owner.this_host && ret->owner.mount_point[0])
+		find_paths(ret->owner.mount_point, d, ret);
 	if (!ret->path[0])
 		return;
 	loop_find(ret->path, &ret->loops);
@@ -89,24 +109,29 @@ cmd_key_id(const struct descriptor *d)
 }
 
 static json_t *
-owner_json(const struct cmd_state *s)
+loops_json(const struct cmd_state *s)
 {
-	char since[TIME_STR_LEN];
 	json_t *loops = json_array();
 
-	if (!s->owned) {
-		json_decref(loops);
-		return json_null();
-	}
 	for (size_t i = 0; i < s->loops.n; i++)
 		(void)json_array_append_new(loops,
 					    json_string(s->loops.dev[i]));
+	return loops;
+}
+
+static json_t *
+owner_json(const struct cmd_state *s)
+{
+	char since[TIME_STR_LEN];
+
+	if (!s->owned)
+		return json_null();
 	format_time(s->owner.since, since);
 	return json_pack("{ss sb sI ss ss so}", "host", s->owner.host,
 			 "this_host", s->owner.this_host, "pid",
 			 (json_int_t)s->owner.pid, "mount_point",
 			 s->owner.mount_point, "since", since, "loop_devices",
-			 loops);
+			 loops_json(s));
 }
 
 json_t *
@@ -115,14 +140,21 @@ cmd_disk_json(const struct descriptor *d, const struct cmd_state *s,
 {
 	char created[TIME_STR_LEN], uuid[UUID_STR_LEN];
 	const char *key = cmd_key_id(d);
+	struct cmd_target t;
+	json_t *j;
 
+	cmd_target_of_descriptor(d, &t);
 	format_time(d->created, created);
 	uuid_format(&d->uuid, uuid);
-	return json_pack("{ss ss sI sI ss ss? ss so ss}", "name", d->name,
-			 "uuid", uuid, "size", (json_int_t)s->size, "allocated",
-			 (json_int_t)s->allocated, "key_id", key, "key_alias",
-			 cmd_alias_of(aliases, key), "state", s->word,
-			 "attached_by", owner_json(s), "created", created);
+	j = json_pack("{ss ss ss sI sI ss ss? ss so ss}", "name", t.text,
+		      "type", cmd_type_word(d->type), "uuid", uuid, "size",
+		      (json_int_t)s->size, "allocated",
+		      (json_int_t)s->allocated, "key_id", key, "key_alias",
+		      cmd_alias_of(aliases, key), "state", s->word,
+		      "attached_by", owner_json(s), "created", created);
+	if (j && d->type != DESC_DISK)
+		(void)json_object_set_new(j, "loop_devices", loops_json(s));
+	return j;
 }
 
 void
