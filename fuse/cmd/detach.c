@@ -1,6 +1,7 @@
 /*
- * detach.c - `sealdisk detach NAME`: the disk's loop devices go, and when this
- * returns all is on the store, the key is wiped and the lock is free.
+ * detach.c - `sealdisk detach NAME`: the loop devices of a disk, snapshot or
+ * image go, and when this returns all is on the store, the key is wiped and the
+ * lock is free.
  */
 #include "cmd.h"
 
@@ -66,16 +67,11 @@ give_up(const char *name, const struct loop_list *loops)
  * disk lingers.  -EBUSY: it is still open, by whomever.
  */
 static int
-let_go(const char *path)
+let_go(const char *info)
 {
-	CLEANUP(close_fdp) int fd = -1;
-	char info[PATH_MAX];
+	CLEANUP(close_fdp) int fd = open(info, O_RDONLY | O_CLOEXEC);
 	int r;
 
-	r = cmd_info_path(path, info);
-	if (r < 0)
-		return r;
-	fd = open(info, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	r = -EBUSY;
@@ -88,73 +84,77 @@ let_go(const char *path)
 }
 
 static int
-fail_let_go(const struct descriptor *d, const char *path, int err)
+fail_let_go(const struct cmd_target *t, const char *path, int err)
 {
 	if (err == -EBUSY)
 		return cmd_fail(err, "it is open in a process",
 				"`fuser` on the path names it", "detach %s: %s",
-				d->name, path);
+				t->text, path);
 	if (err == -EIO)
 		return cmd_fail(err, "what was not flushed may be lost",
 				"the log of the mount's daemon says why",
-				"detach %s: commit", d->name);
-	return cmd_fail(err, NULL, NULL, "detach %s", d->name);
+				"detach %s: commit", t->text);
+	return cmd_fail(err, NULL, NULL, "detach %s", t->text);
 }
 
 /* Where a daemon has died, nobody has the lock, and yet its mount and the loop
  * devices over it are there. */
 static void
-find_orphans(struct cmd_env *e, const struct descriptor *d,
+find_orphans(struct cmd_env *e, const struct cmd_target *t,
 	     struct loop_list *ret)
 {
 	char mnt[PATH_MAX], path[PATH_MAX];
-	int len;
 
-	if (cmd_find_mount(e->path, mnt) < 0)
-		return;
-	len = snprintf(path, sizeof(path), "%s/disks/%s", mnt, d->name);
-	if (len > 0 && (size_t)len < sizeof(path))
+	if (cmd_find_mount(e->path, mnt) == 0 &&
+	    cmd_path_in(mnt, false, t, path) == 0)
 		loop_find(path, ret);
 }
 
 static int
-detach(struct cmd_env *e, const struct descriptor *d)
+detach(struct cmd_env *e, const struct cmd_target *t,
+       const struct descriptor *d)
 {
 	struct cmd_state s;
-	char text[PATH_MAX + 512];
+	char text[PATH_MAX + 512] = "somebody reads it elsewhere";
+	bool attached;
 	int r;
 
 	cmd_disk_state(e, d, &s);
-	if (!s.owned)
-		find_orphans(e, d, &s.loops);
-	if (!s.owned && s.loops.n == 0)
+	attached = strcmp(s.word, "attached") == 0;
+	if (!attached)
+		find_orphans(e, t, &s.loops);
+	if (!attached && s.loops.n == 0)
 		return cmd_fail(-EINVAL, "it is not attached", "", "detach %s",
-				d->name);
-	if (s.owned && !s.path[0]) {
-		cmd_owner_text(&s.owner, text, sizeof(text));
+				t->text);
+	if (attached && !s.path[0]) {
+		if (s.owned)
+			cmd_owner_text(&s.owner, text, sizeof(text));
 		return cmd_fail(-EBUSY, text, "detach it there", "detach %s",
-				d->name);
+				t->text);
 	}
-	r = refuse_used(d->name, &s.loops);
+	r = refuse_used(t->text, &s.loops);
 	if (r == 0)
-		r = give_up(d->name, &s.loops);
-	if (r || !s.owned)
+		r = give_up(t->text, &s.loops);
+	if (r || !attached)
 		return r;
-	r = let_go(s.path);
-	return r < 0 ? fail_let_go(d, s.path, r) : 0;
+	r = let_go(s.info);
+	return r < 0 ? fail_let_go(t, s.path, r) : 0;
 }
 
 int
 cmd_detach(int argc, char **argv)
 {
 	CLEANUP(cmd_close) struct cmd_env e = { .path = "" };
+	struct cmd_target t;
 	struct descriptor d;
 	int r;
 
 	r = cmd_parse(&argc, &argv, NULL);
 	if (r == 0)
+		r = cmd_parse_name(argv[0], CMD_ANY_TYPE, &t);
+	if (r == 0)
 		r = cmd_open(&e, 0);
 	if (r == 0)
-		r = cmd_load(&e, argv[0], &d);
-	return r ? r : detach(&e, &d);
+		r = cmd_load_target(&e, &t, &d);
+	return r ? r : detach(&e, &t, &d);
 }

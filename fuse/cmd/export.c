@@ -1,6 +1,6 @@
 /*
- * export.c - `sealdisk export NAME FILE`: the content of a disk as an image, in
- * the clear, in a new file that is its owner's alone.
+ * export.c - `sealdisk export NAME FILE`: the content of a disk, snapshot or
+ * image in the clear, in a new file that is its owner's alone.
  *
  * What is copied while somebody writes is the disk of no moment.  So a disk
  * that is open in a mount is refused, unless --live says that this is meant.
@@ -29,6 +29,7 @@ struct export
 	const char *format;
 	bool live;
 	uint64_t size;
+	struct cmd_target t;
 	struct descriptor d;
 	char path[PATH_MAX]; /* of the disk in the mount that has it, or "" */
 };
@@ -77,11 +78,11 @@ static int
 fail(const struct export *x, bool reading, int err)
 {
 	if (err == -ECANCELED)
-		return cmd_fail(err, "interrupted", "", "export %s", x->d.name);
+		return cmd_fail(err, "interrupted", "", "export %s", x->t.text);
 	if (reading)
 		return cmd_fail(err, NULL, NULL, "export %s: read it",
-				x->d.name);
-	return cmd_fail(err, NULL, NULL, "export %s to %s", x->d.name, x->file);
+				x->t.text);
+	return cmd_fail(err, NULL, NULL, "export %s to %s", x->t.text, x->file);
 }
 
 /* A daemon of this host has the disk.  0: it has let go of it, or --live. */
@@ -100,7 +101,7 @@ quiesce(struct export *x)
 		return cmd_fail(r, "it is in use, and would change meanwhile",
 				"detach it; or --live exports what no moment "
 				"has seen",
-				"export %s", x->d.name);
+				"export %s", x->t.text);
 	return fail(x, true, r);
 }
 
@@ -111,6 +112,9 @@ find_disk(struct export *x)
 	struct stat st;
 	int r;
 
+	x->size = x->d.size;
+	if (x->t.type != DESC_DISK) /* it does not change, whoever has it */
+		return 0;
 	r = cmd_lock(&x->e, &x->d, &lock, x->path);
 	if (r)
 		return r;
@@ -120,7 +124,6 @@ find_disk(struct export *x)
 	} else {
 		r = quiesce(x);
 	}
-	x->size = x->d.size;
 	if (r == 0 && x->path[0]) {
 		if (stat(x->path, &st) < 0)
 			return fail(x, true, -errno);
@@ -170,7 +173,7 @@ make_file(struct export *x)
 		return cmd_fail(r, NULL,
 				"an image is never written over "
 				"another file; name a new one",
-				"export %s to %s", x->d.name, x->file);
+				"export %s to %s", x->t.text, x->file);
 	return r < 0 ? fail(x, false, r) : 0;
 }
 
@@ -211,7 +214,7 @@ copy_disk(struct export *x, struct engine *eng)
 
 	r = scratch_new(&scratch);
 	if (r == 0)
-		r = disk_attach(eng, DESC_DISK, x->d.name, DISK_READ_ONLY,
+		r = disk_attach(eng, x->t.type, x->t.name, DISK_READ_ONLY,
 				&from.disk);
 	if (r < 0)
 		return fail(x, true, r);
@@ -258,7 +261,7 @@ export_other(struct export *x)
 
 	if (x->path[0])
 		return qemu_from_disk(x->path, x->out, x->format, x->size);
-	r = place_open(&x->e, x->d.name, false, &place);
+	r = place_open(&x->e, &x->t, false, &place);
 	if (r)
 		return r;
 	r = qemu_from_disk(place.path, x->out, x->format, x->size);
@@ -291,9 +294,11 @@ cmd_export(int argc, char **argv)
 
 	r = parse(&argc, &argv, &x);
 	if (r == 0)
+		r = cmd_parse_name(argv[0], CMD_ANY_TYPE, &x.t);
+	if (r == 0)
 		r = cmd_open(&x.e, 0);
 	if (r == 0)
-		r = cmd_load(&x.e, argv[0], &x.d);
+		r = cmd_load_target(&x.e, &x.t, &x.d);
 	if (r == 0)
 		r = find_disk(&x);
 	if (r == 0)
@@ -308,7 +313,7 @@ cmd_export(int argc, char **argv)
 		return r;
 	if (!cmd_globals.json)
 		return 0;
-	return cmd_print_json(json_pack("{ss ss ss sI}", "name", x.d.name,
+	return cmd_print_json(json_pack("{ss ss ss sI}", "name", x.t.text,
 					"file", x.out, "format", x.format,
 					"size", (json_int_t)x.size));
 }

@@ -187,10 +187,12 @@ import_raw(struct import *im)
 static int
 import_other(struct import *im)
 {
+	struct cmd_target t;
 	struct place place;
 	int r, r2;
 
-	r = place_open(&im->e, im->p.name, true, &place);
+	cmd_target_of(DESC_DISK, im->p.name, &t);
+	r = place_open(&im->e, &t, true, &place);
 	if (r)
 		return r;
 	r = qemu_to_disk(im->file, im->format, place.path, im->content);

@@ -32,26 +32,29 @@ wait_a_moment(void)
 	(void)nanosleep(&pause, NULL);
 }
 
-int
-place_detach(const char *path)
+static int
+detach(const char *info)
 {
-	CLEANUP(close_fdp) int fd = -1;
-	char info[PATH_MAX];
-	int r;
+	CLEANUP(close_fdp) int fd = open(info, O_RDONLY | O_CLOEXEC);
+	int r = -EBUSY;
 
-	r = cmd_info_path(path, info);
-	if (r < 0)
-		return r;
-	fd = open(info, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	r = -EBUSY;
 	for (int t = 0; r == -EBUSY && t < TRIES; t++) {
 		if (t > 0)
 			wait_a_moment();
 		r = ioctl(fd, SD_IOC_DETACH) < 0 ? -errno : 0;
 	}
 	return r;
+}
+
+int
+place_detach(const char *path)
+{
+	char info[PATH_MAX];
+	int r = cmd_info_path(path, info);
+
+	return r < 0 ? r : detach(info);
 }
 
 /* In the child. */
@@ -138,15 +141,15 @@ make_folder(char ret[static PATH_MAX])
 }
 
 static int
-path_in(const char *mnt, const char *name, char ret[static PATH_MAX])
+paths_in(const char *mnt, const struct cmd_target *t, struct place *p)
 {
-	int len = snprintf(ret, PATH_MAX, "%s/disks/%s", mnt, name);
+	int r = cmd_path_in(mnt, false, t, p->path);
 
-	return len < 0 || len >= PATH_MAX ? -ENAMETOOLONG : 0;
+	return r < 0 ? r : cmd_path_in(mnt, true, t, p->info);
 }
 
 static int
-own_mount(struct cmd_env *e, const char *name, struct place *p)
+own_mount(struct cmd_env *e, const struct cmd_target *t, struct place *p)
 {
 	int r;
 
@@ -154,22 +157,22 @@ own_mount(struct cmd_env *e, const char *name, struct place *p)
 	if (r < 0) {
 		p->mnt[0] = '\0';
 		return cmd_fail(r, NULL, NULL, "%s %s: temporary folder",
-				cmd_name(), name);
+				cmd_name(), t->text);
 	}
-	r = path_in(p->mnt, name, p->path) < 0 ? -EAGAIN : start_daemon(e, p);
+	r = paths_in(p->mnt, t, p) < 0 ? -EAGAIN : start_daemon(e, p);
 	if (r == -ECHILD || r == -EAGAIN)
 		r = cmd_fail(r == -ECHILD ? -EIO : r,
 			     r == -ECHILD ? "it ended before it served"
 					  : "it cannot be started",
 			     "", "%s %s: the daemon of a mount", cmd_name(),
-			     name);
+			     t->text);
 	if (r)
 		(void)rmdir(p->mnt);
 	return r;
 }
 
 int
-place_open(struct cmd_env *e, const char *name, bool writable,
+place_open(struct cmd_env *e, const struct cmd_target *t, bool writable,
 	   struct place *ret)
 {
 	char mnt[PATH_MAX];
@@ -177,11 +180,10 @@ place_open(struct cmd_env *e, const char *name, bool writable,
 	memset(ret, 0, sizeof(*ret));
 	ret->daemon = -1;
 	/* It may be another user's, or read-only, or its daemon dead. */
-	if (cmd_find_mount(e->path, mnt) == 0 &&
-	    path_in(mnt, name, ret->path) == 0 &&
+	if (cmd_find_mount(e->path, mnt) == 0 && paths_in(mnt, t, ret) == 0 &&
 	    access(ret->path, writable ? W_OK : R_OK) == 0)
 		return 0;
-	return own_mount(e, name, ret);
+	return own_mount(e, t, ret);
 }
 
 static int
@@ -207,5 +209,5 @@ close_own(struct place *p)
 int
 place_close(struct place *p)
 {
-	return p->daemon > 0 ? close_own(p) : place_detach(p->path);
+	return p->daemon > 0 ? close_own(p) : detach(p->info);
 }

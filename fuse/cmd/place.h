@@ -16,13 +16,14 @@
 #include "cmd.h"
 
 struct place {
-	char path[PATH_MAX]; /* of the disk */
+	char path[PATH_MAX]; /* of the disk, snapshot or image */
+	char info[PATH_MAX]; /* what is said of it there */
 	char mnt[PATH_MAX];  /* our own mount, or "" */
 	pid_t daemon;        /* of that */
 };
 
-/* The disk must be there.  What fails is told, as of COMMAND NAME. */
-int place_open(struct cmd_env *e, const char *name, bool writable,
+/* It must be there.  What fails is told, as of COMMAND NAME. */
+int place_open(struct cmd_env *e, const struct cmd_target *t, bool writable,
 	       struct place *ret) NONNULL CHECKED;
 
 /**
