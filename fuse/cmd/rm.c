@@ -1,5 +1,6 @@
 /*
- * rm.c - `sealdisk rm NAME`: a disk and all that is on it.
+ * rm.c - `sealdisk rm NAME`: a disk, snapshot or image, and what is on it and
+ * on nothing else.
  */
 #include "cmd.h"
 
@@ -8,7 +9,6 @@
 
 #define SWEEP_FILES 1000 /* between two looks at how it goes */
 
-/* The name is gone; what it held follows, here and now. */
 static int
 sweep(struct cmd_env *e)
 {
@@ -31,31 +31,48 @@ sweep(struct cmd_env *e)
 	return r;
 }
 
+/* The name is gone; what it held follows, here and now. */
+int
+cmd_sweep(struct cmd_env *e, const char *what)
+{
+	int r = sweep(e);
+
+	return r < 0 ? cmd_fail(r, NULL,
+				"that is done; its space comes back at the "
+				"next mount of the store",
+				"%s %s: clear its space", cmd_name(), what)
+		     : 0;
+}
+
 static int
-fail(struct cmd_env *e, const struct descriptor *d, int err)
+fail(struct cmd_env *e, const struct cmd_target *t, const struct descriptor *d,
+     int err)
 {
 	struct cmd_state s;
 	char text[PATH_MAX + 512];
 
 	if (err != -EBUSY)
-		return cmd_fail(err, NULL, NULL, "rm %s", d->name);
+		return cmd_fail(err, NULL, NULL, "rm %s", t->text);
 	cmd_disk_state(e, d, &s);
-	if (!s.owned)
-		return cmd_fail(err, NULL, "try again", "rm %s", d->name);
 	if (s.loops.n > 0)
 		(void)snprintf(text, sizeof(text), "attached as %s",
 			       s.loops.dev[0]);
-	else
+	else if (s.owned)
 		cmd_owner_text(&s.owner, text, sizeof(text));
-	return cmd_fail(err, text, "detach it first", "rm %s", d->name);
+	else if (strcmp(s.word, "attached") == 0)
+		(void)snprintf(text, sizeof(text), "somebody reads it");
+	else
+		return cmd_fail(err, NULL, "try again", "rm %s", t->text);
+	return cmd_fail(err, text, "detach it first", "rm %s", t->text);
 }
 
 /*
- * A disk that lingers after its last close is not attached in the sense of
- * `rm`, but its lock is held: its daemon removes it, or says -EBUSY.
+ * What lingers after its last close is not attached in the sense of `rm`, but
+ * its lock is held: its daemon removes it, or says -EBUSY.
  */
 static int
-remove_in_mount(struct cmd_env *e, const struct descriptor *d)
+remove_disk_in_mount(struct cmd_env *e, const struct cmd_target *t,
+		     const struct descriptor *d)
 {
 	struct store_lock *lock = NULL;
 	char path[PATH_MAX];
@@ -70,39 +87,68 @@ remove_in_mount(struct cmd_env *e, const struct descriptor *d)
 	} else if (unlink(path) < 0) {
 		r = -errno;
 	}
-	return r < 0 ? fail(e, d, r) : 0;
+	return r < 0 ? fail(e, t, d, r) : 0;
+}
+
+/* Who reads what is frozen is nowhere said; if it is the daemon of a mount
+ * here, it knows whether anybody reads it still. */
+static int
+remove_frozen_in_mount(struct cmd_env *e, const struct cmd_target *t,
+		       const struct descriptor *d)
+{
+	char mnt[PATH_MAX], path[PATH_MAX];
+	int r = -EBUSY;
+
+	if (cmd_find_mount(e->path, mnt) == 0 &&
+	    cmd_path_in(mnt, false, t, path) == 0)
+		r = unlink(path) < 0 ? -errno : 0;
+	return r < 0 ? fail(e, t, d, r) : 0;
+}
+
+static int
+confirm(const struct cmd_target *t)
+{
+	switch (t->type) {
+	case DESC_SNAPSHOT:
+		return cmd_confirm("Snapshot %s will be gone for good.  Disks "
+				   "and images that were made of it stay.",
+				   t->text);
+	case DESC_IMAGE:
+		return cmd_confirm("Image %s will be gone for good.  Disks "
+				   "that were made of it stay.",
+				   t->text);
+	default:
+		return cmd_confirm("Disk %s and all that is on it will be gone "
+				   "for good.",
+				   t->text);
+	}
 }
 
 int
 cmd_rm(int argc, char **argv)
 {
 	CLEANUP(cmd_close) struct cmd_env e = { .path = "" };
+	struct cmd_target t;
 	struct descriptor d;
 	int r;
 
 	r = cmd_parse(&argc, &argv, NULL);
 	if (r == 0)
+		r = cmd_parse_name(argv[0], CMD_ANY_TYPE, &t);
+	if (r == 0)
 		r = cmd_open(&e, CMD_CHANGE);
 	if (r == 0)
-		r = cmd_load(&e, argv[0], &d);
+		r = cmd_load_target(&e, &t, &d);
 	if (r == 0)
-		r = cmd_confirm("Disk %s and all that is on it will be gone "
-				"for good.",
-				d.name);
+		r = confirm(&t);
 	if (r)
 		return r;
-	r = catalog_remove(e.catalog, DESC_DISK, d.name);
-	if (r == -EBUSY)
-		r = remove_in_mount(&e, &d);
+	r = catalog_remove(e.catalog, t.type, t.name);
+	if (r == -EBUSY && t.type != DESC_DISK)
+		r = remove_frozen_in_mount(&e, &t, &d);
+	else if (r == -EBUSY)
+		r = remove_disk_in_mount(&e, &t, &d);
 	else if (r < 0)
-		r = fail(&e, &d, r);
-	if (r)
-		return r;
-	r = sweep(&e);
-	if (r < 0)
-		return cmd_fail(r, NULL,
-				"the disk is gone; its space comes "
-				"back at the next mount of the store",
-				"rm %s: clear its space", d.name);
-	return 0;
+		r = fail(&e, &t, &d, r);
+	return r ? r : cmd_sweep(&e, t.text);
 }
