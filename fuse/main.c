@@ -18,20 +18,34 @@
 const struct command commands[] = {
 	{ "attach", cmd_attach, 1, 1, "NAME [--ro]",
 	  "set up a loop device over a disk and print its path",
-	  "  --ro   read only\n\nThe store must be mounted.\n", NULL },
+	  "  --ro   read only, as snapshots and images always are\n\n"
+	  "The store must be mounted.\n",
+	  NULL },
+	{ "clone", cmd_clone, 2, 2,
+	  "SOURCE NAME [--size N] [--kind K] [--category C] "
+	  "[--sector-size N]",
+	  "make a disk of a snapshot, an image or another disk",
+	  "  --size N          not smaller\n"
+	  "  --kind K          system or data\n"
+	  "  --category C      of cloud disk\n"
+	  "  --sector-size N   512 or 4096\n\n"
+	  "What is not said is as it is in SOURCE, which is a DISK, a\n"
+	  "DISK@SNAPSHOT or an image:NAME.  No block is copied.\n",
+	  NULL },
 	{ "create", cmd_create, 1, 1,
 	  "NAME --size N [--key K] [--kind K] [--category C] "
-	  "[--sector-size N]",
+	  "[--sector-size N] [--from SOURCE]",
 	  "make an empty disk",
 	  "  --size N          bytes, or with K, M, G or T\n"
 	  "  --key K           the master key: id or alias\n"
 	  "  --kind K          system or data\n"
 	  "  --category C      of cloud disk; cloud_essd\n"
-	  "  --sector-size N   512 or 4096; 4096\n",
+	  "  --sector-size N   512 or 4096; 4096\n"
+	  "  --from SOURCE     a clone instead (see `sealdisk help clone`)\n",
 	  NULL },
 	{ "detach", cmd_detach, 1, 1, "NAME",
-	  "remove a disk's loop devices, and wait for its last commit", NULL,
-	  NULL },
+	  "remove a disk's loop devices, and wait for its last commit",
+	  "Also of a snapshot or image.\n", NULL },
 	{ "doctor", cmd_doctor, 0, 0, "",
 	  "say what costs speed or safety on this machine",
 	  "Ends with 1 where something is serious.\n", NULL },
@@ -39,10 +53,14 @@ const struct command commands[] = {
 	  "write a disk's content into a new image file",
 	  "  --format F   raw, qcow2, vpc (VHD) or vmdk; raw\n"
 	  "  --live       also while the disk is in use\n\n"
+	  "NAME is a DISK, a DISK@SNAPSHOT or an image:NAME.\n"
 	  "What is written is in the clear.\n",
 	  NULL },
 	{ "help", cmd_help, 0, -1, "[COMMAND | config]", "say more", NULL,
 	  NULL },
+	{ "image", cmd_image, 2, 2, "SOURCE NAME",
+	  "make an image of a disk or snapshot",
+	  "SOURCE is a DISK or a DISK@SNAPSHOT.\n", NULL },
 	{ "import", cmd_import, 2, 2,
 	  "FILE NAME [--size N] [--format F] [--key K] [--kind K] "
 	  "[--category C] [--sector-size N]",
@@ -55,7 +73,8 @@ const struct command commands[] = {
 	  "  --category C      of cloud disk; cloud_essd\n"
 	  "  --sector-size N   512 or 4096; 512\n",
 	  NULL },
-	{ "info", cmd_info, 1, 1, "NAME", "show all about a disk", NULL, NULL },
+	{ "info", cmd_info, 1, 1, "NAME",
+	  "show all about a disk, snapshot or image", NULL, NULL },
 	{ "init", cmd_init, 1, 1,
 	  "STORE [--kms embedded|URL] [--region R] [--cipher C]",
 	  "make a store, and keystore and root key where there are none",
@@ -67,15 +86,21 @@ const struct command commands[] = {
 	  key_commands },
 	{ "kms", NULL, 1, -1, "COMMAND ...",
 	  "save, put back or look at the key service", NULL, kms_commands },
-	{ "ls", cmd_ls, 0, 0, "[--names]", "list the disks", NULL, NULL },
+	{ "ls", cmd_ls, 0, 1, "[disks | snapshots | images | all] [--names]",
+	  "list the disks", "  --names   nothing but the names\n", NULL },
 	{ "mount", cmd_mount, 2, -1, "STORE MOUNTPOINT [-f] [-o OPTION,...]",
 	  "mount a store", "Mount options: see mount.sealdisk(8).\n", NULL },
-	{ "rename", cmd_rename, 2, 2, "NAME NEW", "give a disk another name",
-	  NULL, NULL },
+	{ "rename", cmd_rename, 2, 2, "NAME NEW",
+	  "give a disk, snapshot or image another name",
+	  "NEW is the name alone: without DISK@ and without image:.\n", NULL },
 	{ "resize", cmd_resize, 2, 2, "NAME SIZE",
 	  "make a disk larger or smaller", NULL, NULL },
-	{ "rm", cmd_rm, 1, 1, "NAME", "delete a disk and all that is on it",
-	  NULL, NULL },
+	{ "rm", cmd_rm, 1, 1, "NAME",
+	  "delete a disk and all that is on it, a snapshot or an image", NULL,
+	  NULL },
+	{ "rollback", cmd_rollback, 1, 1, "DISK@SNAPSHOT",
+	  "let a disk become what a snapshot of it is",
+	  "What was written since is lost.\n", NULL },
 	{ "rotate", cmd_rotate, 0, -1, "NAME ... | --all [--key K] [-n]",
 	  "wrap data keys under the newest version of their master key",
 	  "  --all           all disks, snapshots and images\n"
@@ -87,6 +112,11 @@ const struct command commands[] = {
 	  "change properties of a disk",
 	  "  kind=system|data\n  category=C\n  on_key_revoked=keep|stop\n"
 	  "  anchor=none\n",
+	  NULL },
+	{ "snapshot", cmd_snapshot, 1, -1, "DISK[@NAME] ...",
+	  "keep what disks hold at this moment",
+	  "Of several disks at one instant; one NAME for all.  Without it, a "
+	  "name by the\ntime, which is printed.\n",
 	  NULL },
 	{ "top", cmd_top, 0, 0, "[--once]", "show what goes on on the disks",
 	  "  --once   totals since each was attached, and no more\n", NULL },

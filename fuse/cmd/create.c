@@ -1,5 +1,6 @@
 /*
- * create.c - `sealdisk create NAME --size N`: a new, empty disk.
+ * create.c - `sealdisk create NAME --size N`: a new, empty disk.  With --from
+ * it is a clone (clone.c).
  */
 #include "cmd.h"
 
@@ -48,7 +49,7 @@ cmd_parse_sector_size(const char *text, uint32_t *ret)
 }
 
 static int
-parse(int *argc, char ***argv, struct disk_params *p)
+parse(int *argc, char ***argv, struct disk_params *p, const char **ret_from)
 {
 	const char *size = NULL, *sector = NULL;
 	const struct cmd_option own[] = {
@@ -57,6 +58,7 @@ parse(int *argc, char ***argv, struct disk_params *p)
 		{ "kind", &p->kind, NULL },
 		{ "category", &p->category, NULL },
 		{ "sector-size", &sector, NULL },
+		{ "from", ret_from, NULL },
 		{ NULL, NULL, NULL },
 	};
 	int r;
@@ -66,9 +68,9 @@ parse(int *argc, char ***argv, struct disk_params *p)
 		return r;
 	p->name = (*argv)[0];
 	r = cmd_check_name(p->name);
-	if (r == 0 && !size)
+	if (r == 0 && !size && !*ret_from)
 		r = cmd_usage("--size is missing");
-	if (r == 0)
+	if (r == 0 && size)
 		r = cmd_parse_disk_size(size, &p->size);
 	if (r == 0 && sector)
 		r = cmd_parse_sector_size(sector, &p->sector_size);
@@ -104,26 +106,44 @@ fail(const struct disk_params *p, int err)
 	return cmd_fail(err, why, hint, "create %s", p->name);
 }
 
-static int
-print(const struct descriptor *d)
+int
+cmd_print_made(const struct descriptor *d)
 {
-	const struct desc_key *k = descriptor_key(d, &d->key);
 	char uuid[UUID_STR_LEN];
+	struct cmd_target t;
 
 	if (!cmd_globals.json)
 		return 0;
+	cmd_target_of_descriptor(d, &t);
 	uuid_format(&d->uuid, uuid);
-	return cmd_print_json(
-	    json_pack("{ss ss sI ss}", "name", d->name, "uuid", uuid, "size",
-		      (json_int_t)d->size, "key_id", k ? k->dk.key_id : ""));
+	return cmd_print_json(json_pack("{ss ss sI ss}", "name", t.text, "uuid",
+					uuid, "size", (json_int_t)d->size,
+					"key_id", cmd_key_id(d)));
+}
+
+static int
+clone(const char *from, const struct disk_params *p)
+{
+	const struct clone_params c = {
+		.name = p->name,
+		.size = p->size,
+		.sector_size = p->sector_size,
+		.kind = p->kind,
+		.category = p->category,
+		.uid = p->uid,
+		.gid = p->gid,
+		.mode = p->mode,
+	};
+
+	return cmd_clone_from(from, p->key, &c);
 }
 
 int
 cmd_create(int argc, char **argv)
 {
 	CLEANUP(cmd_close) struct cmd_env e = { .path = "" };
+	const char *from = NULL;
 	struct disk_params p = {
-		.sector_size = 4096,
 		.uid = geteuid(),
 		.gid = getegid(),
 		.mode = 0600,
@@ -131,9 +151,11 @@ cmd_create(int argc, char **argv)
 	struct descriptor d;
 	int r;
 
-	r = parse(&argc, &argv, &p);
+	r = parse(&argc, &argv, &p, &from);
 	if (r)
 		return r;
+	if (from)
+		return clone(from, &p);
 	r = cmd_open(&e, CMD_KMS | CMD_CHANGE);
 	if (r)
 		return r;
@@ -141,9 +163,11 @@ cmd_create(int argc, char **argv)
 		p.key = e.settings.kms_key;
 	if (!p.kind)
 		p.kind = "data";
+	if (!p.sector_size)
+		p.sector_size = 4096;
 	r = cmd_check_key(p.key);
 	if (r)
 		return r;
 	r = catalog_create(e.catalog, e.kms, &p, &d, NULL);
-	return r < 0 ? fail(&p, r) : print(&d);
+	return r < 0 ? fail(&p, r) : cmd_print_made(&d);
 }
