@@ -120,6 +120,8 @@ const struct command commands[] = {
 	  NULL },
 	{ "top", cmd_top, 0, 0, "[--once]", "show what goes on on the disks",
 	  "  --once   totals since each was attached, and no more\n", NULL },
+	{ "tree", cmd_tree, 0, 0, "",
+	  "show which disks, snapshots and images come of which", NULL, NULL },
 	{ "umount", cmd_umount, 1, 1, "MOUNTPOINT", "unmount a store", NULL,
 	  NULL },
 	{ "unlock", cmd_unlock, 1, 1, "NAME",
