@@ -80,6 +80,7 @@ expect 0 '^create $' complete_words cr
 expect 0 '^backup change-root restore status $' complete_words kms ''
 expect 0 '^--sector-size $' complete_words create --se
 expect 0 'config' complete_words help ''
+expect 0 '^all $' complete_words ls a
 
 note 'used wrongly'
 refuse 2 'which command' sd
@@ -94,7 +95,7 @@ refuse 2 '--store names nothing' sd -s '' ls
 refuse 2 '--store names nothing' sd rm db --yes --store=
 refuse 2 '--config names nothing' sd --config '' ls
 refuse 2 'too few' sd rename a
-refuse 2 'too many' sd ls a
+refuse 2 'too many' sd ls all a
 refuse 2 'which command' sd key
 refuse 2 '--json: options stand before `key` or behind' sd key --json ls
 refuse 2 'auto, none, json or bar' sd ls --progress=often
