@@ -1,5 +1,5 @@
 # Completion of sealdisk for bash.  What there is to complete, the program
-# itself says: commands, their options, the disks of the store.
+# itself says: commands, their options, the names in the store.
 # shellcheck shell=bash
 
 _sealdisk_words() {
@@ -34,6 +34,41 @@ _sealdisk_options() {
 		--passphrase-fd --help
 }
 
+# bash breaks words at @ and :, so that DISK@SNAPSHOT and image:NAME come as
+# several.  The whole of the one that is being written.
+_sealdisk_name() {
+	local i=$COMP_CWORD word=${COMP_WORDS[COMP_CWORD]}
+
+	while ((i > 1)); do
+		case ${COMP_WORDS[i - 1]}+$word in
+		*[@:]+* | *+[@:]*) ;;
+		*) break ;;
+		esac
+		i=$((i - 1))
+		word=${COMP_WORDS[i]}$word
+	done
+	printf '%s' "$word"
+}
+
+# The names of the kinds that are said, as `ls` has them.
+_sealdisk_names() {
+	local kind cut name
+
+	name=$(_sealdisk_name)
+	_sealdisk_words "$(for kind; do
+		"$program" ls "$kind" --names 2>/dev/null
+	done)" "$name"
+	# What bash puts in is what follows the last : or stands from the last @
+	# on.
+	cut=${name%"${name##*:}"}
+	case $name in
+	*@*) cut=${name%@*} ;;
+	esac
+	COMPREPLY=("${COMPREPLY[@]#"$cut"}")
+	# A \ before @ or : would be no part of the name next time.
+	compopt +o filenames 2>/dev/null || :
+}
+
 _sealdisk() {
 	local program=${COMP_WORDS[0]} cur=${COMP_WORDS[COMP_CWORD]}
 	local command sub
@@ -51,10 +86,13 @@ _sealdisk() {
 	'') _sealdisk_words "$("$program" --list-commands)" "$cur" ;;
 	key | kms) _sealdisk_words "$sub" "$cur" ;;
 	help) _sealdisk_words "$("$program" --list-commands) config" "$cur" ;;
-	attach | detach | export | info | rename | resize | rm | rotate | set | \
-		unlock)
-		_sealdisk_words "$("$program" ls --names 2>/dev/null)" "$cur"
+	attach | clone | detach | export | info | rename | rm | rotate)
+		_sealdisk_names all
 		;;
+	image) _sealdisk_names disks snapshots ;;
+	resize | set | snapshot | unlock) _sealdisk_names disks ;;
+	rollback) _sealdisk_names snapshots ;;
+	ls) _sealdisk_words 'disks snapshots images all' "$cur" ;;
 	'key cancel-deletion' | 'key disable' | 'key enable' | 'key rotate' | \
 		'key schedule-deletion' | 'key users')
 		_sealdisk_words "$("$program" key alias 2>/dev/null |
