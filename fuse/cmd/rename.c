@@ -64,17 +64,12 @@ lock_frozen(struct cmd_env *e, const struct cmd_target *t,
 		     : 0;
 }
 
-static int
-fail(const struct cmd_target *t, const char *to, int err)
-{
-	char why[64];
-
-	(void)snprintf(why, sizeof(why), "there is %s %s of that name",
-		       t->type == DESC_IMAGE ? "an" : "a",
-		       cmd_type_word(t->type));
-	return cmd_fail(err, err == -EEXIST ? why : NULL, NULL,
-			"rename %s to %s", t->text, to);
-}
+/* By type. */
+static const char *const taken[] = {
+	[DESC_DISK] = "there is a disk of that name, or snapshots of one",
+	[DESC_SNAPSHOT] = "there is a snapshot of that name",
+	[DESC_IMAGE] = "there is an image of that name",
+};
 
 int
 cmd_rename(int argc, char **argv)
@@ -106,5 +101,7 @@ cmd_rename(int argc, char **argv)
 	if (r)
 		return r;
 	r = lock ? rename_in_store(&e, &t, to) : rename_in_mount(path, to);
-	return r < 0 ? fail(&t, to, r) : r;
+	return r < 0 ? cmd_fail(r, r == -EEXIST ? taken[t.type] : NULL, NULL,
+				"rename %s to %s", t.text, to)
+		     : 0;
 }
