@@ -37,7 +37,7 @@ fail(const struct descriptor *d, size_t n, int err)
 		hint = "try again";
 	} else if (err == -EPERM && geteuid() != 0) {
 		why = "that is for its owner and root";
-	} else if (err == -ENOTTY || err == -ENOSYS || err == -EPERM) {
+	} else if (err == -ENOTTY || err == -EOPNOTSUPP || err == -EPERM) {
 		why = "the daemon that has it attached is an older program";
 		hint = "detach it, and try again";
 	}
