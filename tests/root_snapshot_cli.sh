@@ -106,18 +106,18 @@ cmp "$MNT/snapshots/db/a" "$T/a"
 expect 0 '^$' sd rename db@a first
 check 'a snapshot' cmp "$MNT/snapshots/db/first" "$T/a"
 cmp "$MNT/images/now" "$T/b"
-expect 0 '^$' sd rename image:now then
-check 'an image' cmp "$MNT/images/then" "$T/b"
-expect 0 '^$' sd clone image:then again
+expect 0 '^$' sd rename image:now later
+check 'an image' cmp "$MNT/images/later" "$T/b"
+expect 0 '^$' sd clone image:later again
 check 'a clone' cmp "$MNT/disks/again" "$T/b"
-expect 0 '^$' sd rm --yes image:then
+expect 0 '^$' sd rm --yes image:later
 expect 0 '^$' sd rm --yes db@first
 check_not 'they are gone' test -e "$MNT/snapshots/db/first"
-check_not 'both' test -e "$MNT/images/then"
+check_not 'both' test -e "$MNT/images/later"
 check 'the clone stays' cmp "$MNT/disks/again" "$T/b"
 if command -v qemu-img >/dev/null; then
 	expect 0 '' sd export db@set "$T/q" --format qcow2
-	check 'in another format' qemu-img compare -q -F raw -f qcow2 "$T/q" \
+	check 'in another format' qemu-img compare -q -f qcow2 -F raw "$T/q" \
 		"$T/b"
 	umount_store
 	expect 0 '' sd export log@set "$T/q2" --format qcow2

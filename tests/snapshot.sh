@@ -446,7 +446,6 @@ if started busy import "$T/large" busy; then
 	# It is stopped: whoever waits for it waits in vain.
 	refuse 4 'snapshot busy: in use by process [0-9]+ of this host' \
 		sd snapshot busy
-	refuse 4 'create busy: in use by process' sd create x --from busy
 	refuse 4 'rm busy: in use by process' sd rm --yes busy
 else
 	note 'the import was too fast'
