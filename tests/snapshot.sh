@@ -539,3 +539,15 @@ rm "$STORE"/lineages/*/layers/*/layer.ini
 expect 6 'layers.*missing' sd tree
 rm -rf "$STORE"
 cp -a "$T/saved" "$STORE"
+
+note 'a tree whose layers go round in a circle'
+layer=$(field image:i '.lineage + "/layers/" + .layer')
+sd image one@b j
+for name in one@a one@b one image:i; do
+	sd rm --yes "$name"
+done
+sed -i "s|^parent = -|parent = $(field image:j '.lineage + "/" + .layer')|
+	s|^parent_limit = 0|parent_limit = 1048576|" \
+	"$STORE/lineages/$layer/layer.ini"
+json 'map(select(.name == "image:j"))[0].parent == null' \
+	timeout 60 "$SEALDISK" tree --json

@@ -17,6 +17,8 @@
 
 #include "snapshot.h"
 
+_Static_assert(FREEZE_MAX == SD_IOC_DISKS, "the daemon takes as many");
+
 #define TRIES 5 /* between our look and our attach somebody may be faster */
 
 /* Several are told apart by what they are called. */

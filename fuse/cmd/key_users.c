@@ -248,7 +248,7 @@ list(struct cmd_env *e, const char *key_id, const char *version)
 	/* Before a key goes, this must be known. */
 	if (r == 0 && w.bad)
 		return cmd_fail(-EUCLEAN, "some cannot be read",
-				"`sealdisk ls` shows which",
+				"`sealdisk ls all` shows which",
 				"key users: %u descriptors of %s", w.bad,
 				e->path);
 	return r;
