@@ -148,12 +148,16 @@ disk_rename(struct disk *d, const char *to)
 
 	if (!n)
 		return -ENOMEM;
+	/* A snapshot that is just being taken must not come to lie under a
+	 * name that is the disk's no more. */
+	pthread_mutex_lock(&d->e->snapshots);
 	pthread_mutex_lock(&d->size_lock);
 	current(d, n);
 	r = catalog_rename(d->e->cat, n, d->top->dk, to);
 	if (r == 0)
 		d->desc = *n;
 	pthread_mutex_unlock(&d->size_lock);
+	pthread_mutex_unlock(&d->e->snapshots);
 	free(n);
 	return r;
 }
