@@ -253,12 +253,25 @@ list_folder(struct catalog *c, const char *path, const char *of,
 	return r;
 }
 
-static int
-list_snapshots(struct catalog *c, int (*fn)(const char *name, void *arg),
-	       void *arg)
+int
+catalog_snapshots(struct catalog *c, const char *disk,
+		  int (*fn)(const char *name, void *arg), void *arg)
+{
+	char path[STORE_PATH_LEN];
+	int r;
+
+	if (name_check(disk) < 0)
+		return 0;
+	path_snapshots(disk, path);
+	r = list_folder(c, path, disk, fn, arg);
+	return r == -ENOTDIR ? 0 : r;
+}
+
+int
+catalog_snapshot_folders(struct catalog *c,
+			 int (*fn)(const char *disk, void *arg), void *arg)
 {
 	CLEANUP(names_done) struct names disks = { 0 };
-	char path[STORE_PATH_LEN];
 	size_t i;
 	int r;
 
@@ -268,20 +281,38 @@ list_snapshots(struct catalog *c, int (*fn)(const char *name, void *arg),
 	for (i = 0; i < disks.n && r == 0; i++) {
 		if (name_check(disks.v[i]) < 0)
 			continue;
-		path_snapshots(disks.v[i], path);
-		r = list_folder(c, path, disks.v[i], fn, arg);
-		if (r == -ENOTDIR)
+		r = has_snapshots(c->st, disks.v[i]);
+		if (r > 0)
+			r = fn(disks.v[i], arg);
+		else if (r == -ENOTDIR)
 			r = 0;
 	}
 	return r;
+}
+
+/* A listing of all snapshots under way. */
+struct all {
+	struct catalog *c;
+	int (*fn)(const char *name, void *arg);
+	void *arg;
+};
+
+static int
+list_one_disk(const char *disk, void *arg)
+{
+	struct all *a = arg;
+
+	return catalog_snapshots(a->c, disk, a->fn, a->arg);
 }
 
 int
 catalog_list(struct catalog *c, enum desc_type type,
 	     int (*fn)(const char *name, void *arg), void *arg)
 {
+	struct all a = { c, fn, arg };
+
 	if (type == DESC_SNAPSHOT)
-		return list_snapshots(c, fn, arg);
+		return catalog_snapshot_folders(c, list_one_disk, &a);
 	return list_folder(c, folders[type], NULL, fn, arg);
 }
 

@@ -46,6 +46,15 @@ int catalog_list(struct catalog *c, enum desc_type type,
 		 int (*fn)(const char *name, void *arg), void *arg)
     __attribute__((__nonnull__(1, 3))) CHECKED;
 
+/* The same for the snapshots of one disk, which may be gone, and for the names
+ * of the disks, there or gone, that have any. */
+int catalog_snapshots(struct catalog *c, const char *disk,
+		      int (*fn)(const char *name, void *arg), void *arg)
+    __attribute__((__nonnull__(1, 2, 3))) CHECKED;
+int catalog_snapshot_folders(struct catalog *c,
+			     int (*fn)(const char *disk, void *arg), void *arg)
+    __attribute__((__nonnull__(1, 2))) CHECKED;
+
 /**
  * catalog_load(c, type, name, ret, ret_text, ret_len):
  * Read and parse a descriptor, not authenticated yet.  ${ret_text} may be NULL;
@@ -152,6 +161,44 @@ int catalog_image(struct catalog *c, struct kms *kms, const char *snapshot,
  */
 int catalog_rollback(struct catalog *c, struct kms *kms, const char *snapshot)
     NONNULL CHECKED;
+
+/**
+ * catalog_update(c, kms, type, name, uuid, fn, arg):
+ * Change owner and mode of the snapshot or image ${uuid}, called ${name}:
+ * ${fn} edits the descriptor and returns 0 or an error.  It may be open,
+ * wherever that is: who reads it never writes its descriptor, so that the
+ * names' lock is enough.  One Decrypt.
+ *
+ * -ENOENT  the name is another's by now
+ * -EBUSY   it is just being removed
+ */
+int catalog_update(struct catalog *c, struct kms *kms, enum desc_type type,
+		   const char *name, const struct uuid *uuid,
+		   int (*fn)(struct descriptor *desc, void *arg), void *arg)
+    __attribute__((__nonnull__(1, 2, 4, 5, 6))) CHECKED;
+
+/* The same for its name, a snapshot's without the disk's.  -EEXIST. */
+int catalog_move(struct catalog *c, struct kms *kms, enum desc_type type,
+		 const char *name, const struct uuid *uuid, const char *to)
+    NONNULL CHECKED;
+
+/**
+ * catalog_survey(c, ret):
+ * How the layers of a store hang together, as far as it can be read: costs a
+ * look at every descriptor and every layer.ini, so keep it for a while.
+ */
+struct survey;
+int catalog_survey(struct catalog *c, struct survey **ret) NONNULL CHECKED;
+void survey_free(struct survey *s);
+DEFINE_CLEANUP(struct survey, survey_free)
+
+/**
+ * survey_look(s, d, ret_layers, ret_needed):
+ * How many layers ${d} reads from, and whether its own one is needed by another
+ * descriptor too, or may be as far as can be known.  -ENOENT: not seen.
+ */
+int survey_look(const struct survey *s, const struct descriptor *d,
+		unsigned *ret_layers, bool *ret_needed) NONNULL CHECKED;
 
 /* A layer that was made and that nothing names: the sweep removes it. */
 void catalog_drop_layer(struct catalog *c, const struct layer_ref *l) NONNULL;

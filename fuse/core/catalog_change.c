@@ -288,18 +288,15 @@ rename_steps(struct catalog *c, const struct descriptor *d,
 }
 
 int
-catalog_rename(struct catalog *c, struct descriptor *d, const struct key *dk,
-	       const char *to)
+rename_locked(struct catalog *c, struct descriptor *d, const struct key *dk,
+	      const char *to)
 {
 	CLEANUP(free_memp) struct descriptor *renamed = malloc(sizeof(*d));
-	CLEANUP(store_unlockp) struct store_lock *lock = NULL;
 	int r;
 
 	if (!renamed)
 		return -ENOMEM;
 	r = name_check(to);
-	if (r == 0)
-		r = catalog_lock_names(c, &lock);
 	if (r == 0)
 		r = names_check_free(c, d->type, d->of, to);
 	if (r < 0)
@@ -313,6 +310,17 @@ catalog_rename(struct catalog *c, struct descriptor *d, const struct key *dk,
 	}
 	strcpy(d->name, to);
 	return 0;
+}
+
+int
+catalog_rename(struct catalog *c, struct descriptor *d, const struct key *dk,
+	       const char *to)
+{
+	CLEANUP(store_unlockp) struct store_lock *lock = NULL;
+	int r;
+
+	r = catalog_lock_names(c, &lock);
+	return r < 0 ? r : rename_locked(c, d, dk, to);
 }
 
 /* Remove. */

@@ -314,6 +314,78 @@ catalog_image(struct catalog *c, struct kms *kms, const char *snapshot,
 	return catalog_add(c, d, dks, 1);
 }
 
+/* ---- owner, mode and name of what is frozen ---- */
+
+/*
+ * Its descriptor as it is now, with what keeps others from changing it: who
+ * removes it wants the disk's lock for himself, everybody else the names'.
+ * Whoever reads it shares the disk's lock as we do.
+ */
+static int
+hold(struct catalog *c, struct kms *kms, enum desc_type type, const char *name,
+     const struct uuid *uuid, struct store_lock **ret_locks,
+     struct descriptor *d, struct key *dk)
+{
+	int r;
+
+	if (type == DESC_DISK)
+		return -EINVAL;
+	r = catalog_load_verified(c, kms, type, name, d, dk);
+	if (r == 0 && !uuid_equal(&d->uuid, uuid))
+		r = -ENOENT;
+	if (r == 0)
+		r = catalog_share_disk(c, uuid, &ret_locks[0]);
+	if (r == 0)
+		r = catalog_lock_names(c, &ret_locks[1]);
+	return r < 0 ? r : load_again(c, type, name, dk, d);
+}
+
+static void
+let_go(struct store_lock **locks)
+{
+	store_unlock(locks[1]);
+	store_unlock(locks[0]);
+}
+
+int
+catalog_update(struct catalog *c, struct kms *kms, enum desc_type type,
+	       const char *name, const struct uuid *uuid,
+	       int (*fn)(struct descriptor *desc, void *arg), void *arg)
+{
+	CLEANUP(free_memp) struct descriptor *d = malloc(sizeof(*d));
+	CLEANUP(key_wipe) struct key dk = { { 0 } };
+	struct store_lock *locks[2] = { NULL, NULL };
+	int r;
+
+	if (!d)
+		return -ENOMEM;
+	r = hold(c, kms, type, name, uuid, locks, d, &dk);
+	if (r == 0)
+		r = fn(d, arg);
+	if (r == 0)
+		r = catalog_save(c, d, &dk);
+	let_go(locks);
+	return r;
+}
+
+int
+catalog_move(struct catalog *c, struct kms *kms, enum desc_type type,
+	     const char *name, const struct uuid *uuid, const char *to)
+{
+	CLEANUP(free_memp) struct descriptor *d = malloc(sizeof(*d));
+	CLEANUP(key_wipe) struct key dk = { { 0 } };
+	struct store_lock *locks[2] = { NULL, NULL };
+	int r;
+
+	if (!d)
+		return -ENOMEM;
+	r = hold(c, kms, type, name, uuid, locks, d, &dk);
+	if (r == 0)
+		r = rename_locked(c, d, &dk, to);
+	let_go(locks);
+	return r;
+}
+
 /* ---- back to a snapshot ---- */
 
 /* What the disk is from now on.  Its keys are the snapshot's: an older one may

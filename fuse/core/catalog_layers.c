@@ -63,8 +63,9 @@ add(struct layer_set *s, const struct layer_meta *m)
 	return 0;
 }
 
-static int
-load_meta(struct store *st, const struct layer_ref *ref, struct layer_meta *ret)
+int
+layer_peek(struct store *st, const struct layer_ref *ref,
+	   struct layer_meta *ret)
 {
 	CLEANUP(free_memp) char *text = NULL;
 	char path[STORE_PATH_LEN];
@@ -78,6 +79,16 @@ load_meta(struct store *st, const struct layer_ref *ref, struct layer_meta *ret)
 	if (r == 0 && (!uuid_equal(&ret->uuid, &ref->layer) ||
 		       !uuid_equal(&ret->lineage, &ref->lineage)))
 		r = -EUCLEAN;
+	return r;
+}
+
+static int
+load_meta(struct store *st, const struct layer_ref *ref, struct layer_meta *ret)
+{
+	char path[STORE_PATH_LEN];
+	int r = layer_peek(st, ref, ret);
+
+	path_layer(ref, "layer.ini", path);
 	if (r < 0 && r != -ENOMEM)
 		log_warn("%s: %s: nothing of this lineage is removed", path,
 			 err_text(r));

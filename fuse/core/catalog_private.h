@@ -57,6 +57,9 @@ int pending_mark(struct store *st, const struct uuid *lineage) NONNULL CHECKED;
 int names_check_free(struct catalog *c, enum desc_type type, const char *of,
 		     const char *name) __attribute__((__nonnull__(1, 4)))
 CHECKED;
+/* catalog_rename() with the names locked. */
+int rename_locked(struct catalog *c, struct descriptor *d, const struct key *dk,
+		  const char *to) NONNULL CHECKED;
 /* A new descriptor; after an error it is not there, as far as that goes. */
 int catalog_add_one(struct catalog *c, const struct descriptor *d,
 		    const struct key *dk) NONNULL CHECKED;
@@ -98,6 +101,9 @@ struct layer_set {
 void layers_done(struct layer_set *s);
 const struct layer_meta *layers_find(const struct layer_set *s,
 				     const struct uuid *layer) NONNULL;
+/* A layer.ini, not authenticated. */
+int layer_peek(struct store *st, const struct layer_ref *ref,
+	       struct layer_meta *ret) NONNULL CHECKED;
 /* All that the descriptors reach, in whatever lineage. */
 int layers_reached(struct store *st, const struct census *census,
 		   struct layer_set *ret) NONNULL CHECKED;
