@@ -402,9 +402,14 @@ remove_layer(struct store *st, const struct layer_ref *ref,
 	return r == -ENOENT ? 0 : r;
 }
 
-int
-layers_remove_dead(struct store *st, const struct uuid *lineage,
-		   const struct layer_set *live, unsigned *budget)
+/* Calls ${fn} for each layer of a lineage that is not in ${live}, until one
+ * does not return 0. */
+static int
+for_each_dead(struct store *st, const struct uuid *lineage,
+	      const struct layer_set *live,
+	      int (*fn)(struct store *st, const struct layer_ref *ref,
+			const struct layer_set *live, unsigned *budget),
+	      unsigned *budget)
 {
 	CLEANUP(names_done) struct names n = { 0 };
 	struct layer_ref ref = { .lineage = *lineage };
@@ -416,6 +421,31 @@ layers_remove_dead(struct store *st, const struct uuid *lineage,
 	for (size_t i = 0; r == 0 && i < n.n; i++)
 		if (n.is_dir[i] && uuid_parse(n.v[i], &ref.layer) == 0 &&
 		    !layers_find(live, &ref.layer))
-			r = remove_layer(st, &ref, live, budget);
+			r = fn(st, &ref, live, budget);
 	return r;
+}
+
+int
+layers_remove_dead(struct store *st, const struct uuid *lineage,
+		   const struct layer_set *live, unsigned *budget)
+{
+	return for_each_dead(st, lineage, live, remove_layer, budget);
+}
+
+static int
+stop_at_first(struct store *st, const struct layer_ref *ref,
+	      const struct layer_set *live, unsigned *budget)
+{
+	(void)st;
+	(void)ref;
+	(void)live;
+	(void)budget;
+	return 1;
+}
+
+int
+layers_any_dead(struct store *st, const struct uuid *lineage,
+		const struct layer_set *live)
+{
+	return for_each_dead(st, lineage, live, stop_at_first, NULL);
 }

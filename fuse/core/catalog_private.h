@@ -116,8 +116,11 @@ int layers_find_merge(const struct census *census, const struct layer_set *live,
 		      const struct uuid *lineage, size_t *at,
 		      const struct layer_meta **ret_x,
 		      const struct layer_meta **ret_y) NONNULL CHECKED;
-/* Remove the others of a lineage, whose lock the caller has for itself.  0, or
- * 1 where ${budget}, which counts files, has run out. */
+/* Whether a lineage has others, 1 or 0; and remove them: the caller has its
+ * lock for itself.  0, or 1 where ${budget}, which counts files, has run out.
+ */
+int layers_any_dead(struct store *st, const struct uuid *lineage,
+		    const struct layer_set *live) NONNULL CHECKED;
 int layers_remove_dead(struct store *st, const struct uuid *lineage,
 		       const struct layer_set *live, unsigned *budget)
     NONNULL CHECKED;

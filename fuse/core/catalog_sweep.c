@@ -193,21 +193,34 @@ catalog_clear_mark(struct catalog *c, const struct uuid *lineage)
 	return clear_mark(c->st, lineage);
 }
 
-/* Of a lineage in which layers could be merged the mark stays: that takes keys,
- * and is the engine's (merge.c). */
+/*
+ * Of a lineage in which layers can be merged the mark stays: that takes keys,
+ * and is the engine's (merge.c).  What was removed after we had decided found
+ * the mark there and left it to us: so it goes only when, with the names
+ * locked, nothing is dead.  1: something is.
+ */
 static int
-sweep_layers(struct catalog *c, const struct uuid *lineage,
-	     const struct verdict *v, unsigned *budget)
+clear_mark_if_done(struct catalog *c, const struct uuid *lineage)
 {
+	CLEANUP(store_unlockp) struct store_lock *names = NULL;
+	CLEANUP(verdict_done) struct verdict v = { 0 };
 	const struct layer_meta *x, *y;
 	size_t at = 0;
 	int r;
 
-	r = layers_remove_dead(c->st, lineage, &v->live, budget);
-	if (r == 0 && layers_find_merge(&v->census, &v->live, lineage, &at, &x,
-					&y) == -ENOENT)
-		r = clear_mark(c->st, lineage);
-	return r;
+	r = catalog_lock_names(c, &names);
+	if (r == 0)
+		r = decide(c, lineage, &v);
+	if (r == -EUCLEAN)
+		return 0; /* it keeps the mark */
+	if (r == 0 && !v.alive)
+		r = 1;
+	if (r == 0)
+		r = layers_any_dead(c->st, lineage, &v.live);
+	if (r ||
+	    layers_find_merge(&v.census, &v.live, lineage, &at, &x, &y) == 0)
+		return r;
+	return clear_mark(c->st, lineage);
 }
 
 /* 0, 1 where there is more to do, or an error. */
@@ -223,8 +236,13 @@ visit(struct catalog *c, const struct uuid *lineage, unsigned *budget)
 		return 0; /* somebody makes a layer, or sweeps; another time */
 	if (r < 0)
 		return r;
-	r = v.alive ? sweep_layers(c, lineage, &v, budget)
-		    : sweep_lineage(c->st, lineage, budget);
+	if (v.alive) {
+		r = layers_remove_dead(c->st, lineage, &v.live, budget);
+		if (r == 0)
+			r = clear_mark_if_done(c, lineage);
+	} else {
+		r = sweep_lineage(c->st, lineage, budget);
+	}
 	/* Its file stays while the lineage does: others may be waiting. */
 	c->st->ops->unlock(lock, !v.alive && r == 0);
 	return r == -ENOENT ? 0 : r; /* somebody else was first */
