@@ -154,7 +154,10 @@ fs_stat(struct fs *fs, struct node *n, const struct descriptor *desc,
 
 	memset(ret, 0, sizeof(*ret));
 	*ret_timeout = TIMEOUT_FOLDER;
-	if (n->kind == NODE_FOLDER) {
+	if (node_is_folder(n)) {
+		/* One of snapshots comes and goes with its disk. */
+		if (n->kind != NODE_FOLDER)
+			*ret_timeout = TIMEOUT_DETACHED;
 		stat_folder(fs, n, ret);
 		return 0;
 	}
@@ -162,8 +165,11 @@ fs_stat(struct fs *fs, struct node *n, const struct descriptor *desc,
 	if (n->kind == NODE_DISK && drive_attr(n, &a, &leaving)) {
 		if (!leaving)
 			*ret_timeout = TIMEOUT_ATTACHED;
-		stat_disk(n, &a, ret);
-		return 0;
+		/* Of what is frozen, the store alone has what was changed. */
+		if (n->type == DESC_DISK) {
+			stat_disk(n, &a, ret);
+			return 0;
+		}
 	}
 	r = stat_detached(fs, n, desc, ret);
 	return r == 0 && n->kind == NODE_INFO ? stat_info(fs, n, ret) : r;
@@ -202,11 +208,26 @@ fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	(void)fuse_reply_attr(req, &st, timeout);
 }
 
+void
+fs_reply_node(fuse_req_t req, struct node *n, const struct descriptor *desc)
+{
+	struct fs *fs = fs_of(req);
+	struct fuse_entry_param e;
+	int r = fs_entry(fs, n, desc, &e);
+
+	if (r < 0) {
+		fs_reply(req, r);
+		return;
+	}
+	tree_count(fs->tree, n);
+	if (fuse_reply_entry(req, &e) < 0)
+		tree_forget(fs->tree, n->id, 1);
+}
+
 static void
 fs_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct fs *fs = fs_of(req);
-	struct fuse_entry_param e;
 	struct descriptor desc;
 	struct node *n;
 	int r = tree_lookup(fs->tree, parent, name, &desc, &n);
@@ -215,14 +236,7 @@ fs_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		fs_reply(req, r);
 		return;
 	}
-	r = fs_entry(fs, n, n->kind == NODE_FOLDER ? NULL : &desc, &e);
-	if (r < 0) {
-		fs_reply(req, r);
-	} else {
-		tree_count(fs->tree, n);
-		if (fuse_reply_entry(req, &e) < 0)
-			tree_forget(fs->tree, n->id, 1);
-	}
+	fs_reply_node(req, n, node_is_folder(n) ? NULL : &desc);
 	tree_unpin(fs->tree, n);
 }
 
@@ -411,6 +425,7 @@ fs_new(const struct fs_options *o, struct fs **ret)
 	fs->catalog = engine_catalog(o->engine);
 	fs->mounted = time(NULL);
 	(void)pthread_mutex_init(&fs->lock, NULL);
+	(void)pthread_mutex_init(&fs->survey_lock, NULL);
 	/* So that the handles of an earlier process are not taken for ours. */
 	r = crypto_random(&fs->next_note, sizeof(fs->next_note));
 	if (r == 0)
@@ -428,6 +443,8 @@ fs_free(struct fs *fs)
 		return;
 	tree_free(fs->tree);
 	notes_free(fs);
+	survey_free(fs->survey);
+	(void)pthread_mutex_destroy(&fs->survey_lock);
 	(void)pthread_mutex_destroy(&fs->lock);
 	free(fs);
 }

@@ -80,12 +80,35 @@ change_detached(struct fs *fs, struct node *n,
 	return r;
 }
 
+/* Of a snapshot or image. */
+static int
+change_frozen(struct fs *fs, struct node *n,
+	      int (*fn)(struct descriptor *desc, void *arg), void *arg)
+{
+	char name[NODE_NAME_MAX + 1];
+	struct descriptor desc;
+	int r = -ENOENT;
+
+	/* Somebody may just have renamed it, or its disk. */
+	for (int tries = 0; tries < 3 && r == -ENOENT; tries++) {
+		r = tree_load(fs->tree, n, &desc, NULL, NULL);
+		if (r < 0)
+			return r;
+		tree_name(fs->tree, n, name);
+		r = catalog_update(fs->catalog, engine_kms(fs->opt.engine),
+				   n->type, name, &n->uuid, fn, arg);
+	}
+	return r;
+}
+
 int
 drive_change(struct fs *fs, struct drive *d,
 	     int (*fn)(struct descriptor *desc, void *arg), void *arg)
 {
 	int r;
 
+	if (d->node->type != DESC_DISK)
+		return change_frozen(fs, d->node, fn, arg);
 	if (drive_use(d)) {
 		r = disk_update(atomic_load(&d->disk), fn, arg);
 		drive_unuse(fs, d);
@@ -137,6 +160,8 @@ check(const struct node *n, const struct stat *st, int to_set)
 		return -EPERM;
 	if (!(to_set & FUSE_SET_ATTR_SIZE))
 		return 0;
+	if (n->type != DESC_DISK)
+		return -EROFS;
 	if (st->st_size < 0 || (uint64_t)st->st_size > DISK_SIZE_MAX)
 		return -EFBIG;
 	return st->st_size % SECTOR ? -EINVAL : 0;
@@ -166,7 +191,7 @@ fs_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
 	d = drive_peek(n);
 	if (!to_set) {
 		reply_attr(fs, req, n);
-	} else if (d && drive_use(d)) {
+	} else if (d && n->type == DESC_DISK && drive_use(d)) {
 		r = change_attached(d, st, to_set);
 		drive_unuse(fs, d);
 		if (r < 0)

@@ -53,7 +53,7 @@ fs_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 	if (!n)
 		return;
-	r = n->kind == NODE_FOLDER ? note_put(fs, NULL, 0, &fi->fh) : -ENOTDIR;
+	r = node_is_folder(n) ? note_put(fs, NULL, 0, &fi->fh) : -ENOTDIR;
 	if (r < 0)
 		fs_reply(req, r);
 	else if (fuse_reply_open(req, fi) < 0)
@@ -114,7 +114,7 @@ static void
 fill_entry(struct fs *fs, struct node *n, const struct descriptor *desc,
 	   struct fuse_entry_param *e)
 {
-	if (fs_entry(fs, n, n->kind == NODE_FOLDER ? NULL : desc, e) == 0)
+	if (fs_entry(fs, n, node_is_folder(n) ? NULL : desc, e) == 0)
 		return;
 	memset(e, 0, sizeof(*e));
 	e->attr.st_mode = S_IFREG;
@@ -135,7 +135,7 @@ put_name(struct listing *l, const char *name, off_t pos)
 
 	if (tree_lookup(fs->tree, l->folder, name, &desc, &n) < 0)
 		return put(l, name, &e, pos);
-	if (n->kind == NODE_FOLDER)
+	if (node_is_folder(n))
 		e.attr.st_mode = S_IFDIR;
 	if (l->plus) {
 		/* Known before it is told, or it might be forgotten before. */

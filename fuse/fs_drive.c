@@ -150,6 +150,20 @@ drive_stats(struct node *n, struct disk_stats *ret)
 	return disk != NULL;
 }
 
+time_t
+drive_since(struct node *n)
+{
+	struct drive *d = drive_peek(n);
+	time_t t;
+
+	if (!d)
+		return 0;
+	(void)pthread_mutex_lock(&d->lock);
+	t = atomic_load(&d->disk) && !d->leaving ? d->since : 0;
+	(void)pthread_mutex_unlock(&d->lock);
+	return t;
+}
+
 int
 drive_attach_error(struct node *n)
 {
@@ -169,23 +183,23 @@ drive_attach_error(struct node *n)
  */
 
 static void
-log_attach(struct fs *fs, const struct descriptor *desc, int r)
+log_attach(struct fs *fs, const struct node *n, const char *name, int r)
 {
 	struct lock_owner o;
 
-	if (r == -EBUSY &&
-	    catalog_disk_owner(fs->catalog, &desc->uuid, &o) == 0)
-		log_error("attach %s: process %ld of host %s has it%s%s",
-			  desc->name, o.pid, o.host,
-			  o.mount_point[0] ? " on " : "", o.mount_point);
+	if (r == -EBUSY && catalog_disk_owner(fs->catalog, &n->uuid, &o) == 0)
+		log_error("attach %s: process %ld of host %s has it%s%s", name,
+			  o.pid, o.host, o.mount_point[0] ? " on " : "",
+			  o.mount_point);
 	else
-		log_error("attach %s: %s", desc->name, err_text(r));
+		log_error("attach %s: %s", name, err_text(r));
 }
 
 /* What has the name may have changed since it was looked up. */
 static int
 attach_node(struct fs *fs, struct node *n, struct disk **ret)
 {
+	char name[NODE_NAME_MAX + 1];
 	struct descriptor desc;
 	struct disk *disk;
 	int r;
@@ -194,10 +208,11 @@ attach_node(struct fs *fs, struct node *n, struct disk **ret)
 		r = tree_load(fs->tree, n, &desc, NULL, NULL);
 		if (r < 0)
 			return r;
-		r = disk_attach(fs->opt.engine, DESC_DISK, desc.name,
+		tree_name(fs->tree, n, name);
+		r = disk_attach(fs->opt.engine, n->type, name,
 				fs->opt.read_only ? DISK_READ_ONLY : 0, &disk);
 		if (r < 0 && r != -ENOENT) {
-			log_attach(fs, &desc, r);
+			log_attach(fs, n, name, r);
 			return r;
 		}
 		if (r < 0)
@@ -263,6 +278,7 @@ drive_attach(struct fs *fs, struct drive *d)
 	if (r == 0) {
 		d->users++;
 		d->pages = false;
+		d->since = time(NULL);
 		atomic_store(&d->disk, disk);
 	}
 	(void)pthread_mutex_unlock(&d->lock);
@@ -280,8 +296,8 @@ drive_attach(struct fs *fs, struct drive *d)
  * after the last close, but a page being read is waited for.  This is why it
  * has to be a thread that the kernel does not wait for.
  */
-static void
-drop_pages(struct fs *fs, struct drive *d)
+void
+drive_drop_pages(struct fs *fs, struct drive *d)
 {
 	if (fs->session)
 		(void)fuse_lowlevel_notify_inval_inode(fs->session, d->node->id,
@@ -291,7 +307,7 @@ drop_pages(struct fs *fs, struct drive *d)
 int
 drive_detach(struct fs *fs, struct drive *d)
 {
-	char name[DISK_NAME_MAX + 1];
+	char name[NODE_NAME_MAX + 1];
 	struct disk *disk;
 	int r;
 
@@ -306,7 +322,7 @@ drive_detach(struct fs *fs, struct drive *d)
 	if (!disk || r)
 		return r;
 
-	drop_pages(fs, d);
+	drive_drop_pages(fs, d);
 	r = disk_detach(disk);
 	if (r < 0) {
 		tree_name(fs->tree, d->node, name);

@@ -143,10 +143,10 @@ fs_count(struct fs *fs, unsigned *ret_open)
 static void
 run_commit(struct fs_job *j)
 {
-	char name[DISK_NAME_MAX + 1];
+	char name[NODE_NAME_MAX + 1];
 	int r;
 
-	if (!drive_use(j->drive))
+	if (j->node->type != DESC_DISK || !drive_use(j->drive))
 		return;
 	r = disk_flush(atomic_load(&j->drive->disk));
 	drive_unuse(j->fs, j->drive);

@@ -34,45 +34,51 @@ run_unlink(struct fs_job *j)
 
 	/* A disk that could not be committed can still be deleted. */
 	if (r != -EBUSY)
-		r = catalog_remove(fs->catalog, DESC_DISK, j->name);
+		r = catalog_remove(fs->catalog, j->node->type, j->name);
 	if (r < 0 && r != -EBUSY)
 		log_error("remove %s: %s", j->name, err_text(r));
+	if (r == 0)
+		info_outdated(fs);
 	fs_reply(j->req, r);
 	if (r == 0)
 		fs_sweep(fs);
 }
 
-/* The node of a name in disks/, pinned; what is wrong has been answered. */
-static struct node *
-named(fuse_req_t req, fuse_ino_t parent, const char *name)
+/* A job on the strand of what is called ${name} in disks/, images/ or a folder
+ * of snapshots, with its name; what is wrong has been answered. */
+static struct fs_job *
+named_job(fuse_req_t req, fuse_ino_t parent, const char *name,
+	  void (*run)(struct fs_job *j))
 {
+	struct fs *fs = fs_of(req);
 	struct descriptor desc;
+	struct tree_place p;
+	struct fs_job *j;
 	struct node *n;
-	int r = -EPERM;
+	int r = tree_place(fs->tree, parent, &p);
 
-	if (parent == NODE_DISKS)
-		r = tree_lookup(fs_of(req)->tree, parent, name, &desc, &n);
+	if (r == -ENOTDIR || (r == 0 && p.kind != NODE_DISK))
+		r = -EPERM;
 	if (r == 0)
-		return n;
-	fs_reply(req, r);
-	return NULL;
+		r = tree_lookup(fs->tree, parent, name, &desc, &n);
+	if (r < 0) {
+		fs_reply(req, r);
+		return NULL;
+	}
+	j = fs_job_new(fs, req, n, run);
+	if (j)
+		tree_place_name(&p, name, j->name);
+	tree_unpin(fs->tree, n);
+	return j;
 }
 
 void
 fs_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct fs *fs = fs_of(req);
-	struct node *n = named(req, parent, name);
-	struct fs_job *j;
+	struct fs_job *j = named_job(req, parent, name, run_unlink);
 
-	if (!n)
-		return;
-	j = fs_job_new(fs, req, n, run_unlink);
-	if (j) {
-		(void)strcpy(j->name, name);
+	if (j)
 		fs_start(j);
-	}
-	tree_unpin(fs->tree, n);
 }
 
 /*
@@ -100,72 +106,95 @@ rename_detached(struct fs *fs, struct fs_job *j)
 	return r;
 }
 
+static int
+rename_disk(struct fs *fs, struct fs_job *j)
+{
+	int r;
+
+	if (drive_use(j->drive)) {
+		r = disk_rename(atomic_load(&j->drive->disk), j->to);
+		drive_unuse(fs, j->drive);
+		return r;
+	}
+	r = drive_detach(fs, j->drive); /* one that has failed */
+	return r == -EBUSY ? r : rename_detached(fs, j);
+}
+
+/* The new name as the catalog has it. */
+static void
+set_name(struct fs_job *j)
+{
+	struct tree_place p = { .type = j->node->type };
+	char name[NODE_NAME_MAX + 1];
+	const char *at = strchr(j->name, '@');
+
+	if (at)
+		memcpy(p.of, j->name, (size_t)(at - j->name));
+	tree_place_name(&p, j->to, name);
+	tree_set_name(j->fs->tree, j->node, name);
+}
+
 static void
 run_rename(struct fs_job *j)
 {
 	struct fs *fs = j->fs;
 	int r;
 
-	if (drive_use(j->drive)) {
-		r = disk_rename(atomic_load(&j->drive->disk), j->to);
-		drive_unuse(fs, j->drive);
-	} else {
-		r = drive_detach(fs, j->drive); /* one that has failed */
-		if (r != -EBUSY)
-			r = rename_detached(fs, j);
-	}
+	if (j->node->type == DESC_DISK)
+		r = rename_disk(fs, j);
+	else
+		r = catalog_move(fs->catalog, engine_kms(fs->opt.engine),
+				 j->node->type, j->name, &j->node->uuid, j->to);
 	if (r == 0)
-		tree_set_name(fs->tree, j->node, j->to);
+		set_name(j);
 	else if (r != -EEXIST && r != -EBUSY)
 		log_error("rename %s to %s: %s", j->name, j->to, err_text(r));
 	fs_reply(j->req, r);
+}
+
+/* Names stay in the folder that they are in. */
+static int
+check_places(struct fs *fs, fuse_ino_t parent, fuse_ino_t to_parent)
+{
+	struct tree_place from, to;
+	int r = tree_place(fs->tree, parent, &from);
+
+	if (r == 0)
+		r = tree_place(fs->tree, to_parent, &to);
+	if (r == -ENOTDIR ||
+	    (r == 0 && (from.kind != NODE_DISK || to.kind != NODE_DISK)))
+		return -EPERM;
+	return r == 0 && parent != to_parent ? -EXDEV : r;
 }
 
 void
 fs_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
 	  fuse_ino_t to_parent, const char *to, unsigned flags)
 {
-	struct fs *fs = fs_of(req);
 	struct fs_job *j;
-	struct node *n;
 	int r = 0;
 
 	/* Never onto an existing name, whether that was asked for or not. */
 	if (flags & ~(unsigned)RENAME_NOREPLACE)
 		r = -EINVAL;
-	else if (parent != NODE_DISKS)
-		r = -EPERM;
 	if (r == 0)
-		r = fs_check_name(to_parent, to);
+		r = check_places(fs_of(req), parent, to_parent);
+	if (r == 0)
+		r = strlen(to) > DISK_NAME_MAX ? -ENAMETOOLONG : name_check(to);
 	if (r < 0) {
 		fs_reply(req, r);
 		return;
 	}
-	n = named(req, parent, name);
-	if (!n)
-		return;
-	j = fs_job_new(fs, req, n, run_rename);
+	j = named_job(req, parent, name, run_rename);
 	if (j) {
-		(void)strcpy(j->name, name);
 		(void)strcpy(j->to, to);
 		fs_start(j);
 	}
-	tree_unpin(fs->tree, n);
 }
 
 /*
- * What there is not.  A hard link would be a snapshot, an image or a clone; a
- * version that makes none says that it does not support it, which is what will
- * change, and not EPERM, which says that it never may be.
+ * What there is not.
  */
-
-void
-fs_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
-{
-	(void)ino;
-	(void)name;
-	fs_reply(req, parent == NODE_DISKS ? -EOPNOTSUPP : -EPERM);
-}
 
 void
 fs_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)

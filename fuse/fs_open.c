@@ -57,6 +57,10 @@ fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		info_open(req, n, fi);
 		return;
 	}
+	if (n->type != DESC_DISK && (fi->flags & (O_ACCMODE | O_TRUNC))) {
+		fs_reply(req, -EROFS);
+		return;
+	}
 	d = drive_peek(n);
 	if (d && drive_use(d)) {
 		reply_open(fs, req, d, fi->flags);
@@ -198,8 +202,6 @@ run_create(struct fs_job *j)
 static void
 run_mknod(struct fs_job *j)
 {
-	struct fuse_entry_param e;
-	struct fs *fs = j->fs;
 	struct descriptor desc;
 	struct node *n;
 	int r = make_disk(j, &desc, &n);
@@ -208,15 +210,8 @@ run_mknod(struct fs_job *j)
 		fs_reply(j->req, r);
 		return;
 	}
-	r = fs_entry(fs, n, &desc, &e);
-	if (r < 0) {
-		fs_reply(j->req, r);
-	} else {
-		tree_count(fs->tree, n);
-		if (fuse_reply_entry(j->req, &e) < 0)
-			tree_forget(fs->tree, n->id, 1);
-	}
-	tree_unpin(fs->tree, n);
+	fs_reply_node(j->req, n, &desc);
+	tree_unpin(j->fs->tree, n);
 }
 
 /* A new disk is its owner's alone, whatever the client's umask says. */

@@ -51,6 +51,7 @@ struct drive {
 	unsigned n_direct, n_cached;
 	bool pages;
 	int64_t idle_ms;  /* monotonic: when the last user went */
+	time_t since;     /* when it was attached */
 	int attach_error; /* what the last attach said */
 	/* guarded by fs->lock: the list of drives that hold a disk */
 	struct drive *next, *prev;
@@ -73,6 +74,9 @@ struct fs {
 	struct note *notes;
 	uint64_t next_note;
 	volatile bool stop_sweep;
+	pthread_mutex_t survey_lock; /* guards what follows, see fs_info.c */
+	struct survey *survey;
+	int64_t survey_ms;
 };
 
 /* A request that is answered by a job. */
@@ -87,8 +91,10 @@ struct fs_job {
 	mode_t mode;
 	struct stat st; /* of setattr */
 	int to_set;
-	char name[DISK_NAME_MAX + 1], to[DISK_NAME_MAX + 1];
-	void *data; /* free()d at the end */
+	/* A name that there is, as the catalog has it; a new one. */
+	char name[NODE_NAME_MAX + 1], to[DISK_NAME_MAX + 1];
+	fuse_ino_t parent; /* of link */
+	void *data;        /* free()d at the end */
 };
 
 /*
@@ -111,6 +117,11 @@ int fs_stat(struct fs *fs, struct node *n, const struct descriptor *desc,
 int fs_entry(struct fs *fs, struct node *n, const struct descriptor *desc,
 	     struct fuse_entry_param *ret)
     __attribute__((__nonnull__(1, 2, 4), __warn_unused_result__));
+
+/* Answer with a node that the kernel then knows; ${desc} as for fs_entry(). */
+void fs_reply_node(fuse_req_t req, struct node *n,
+		   const struct descriptor *desc)
+    __attribute__((__nonnull__(2)));
 
 /**
  * fs_job_new(fs, req, node, run):
@@ -149,6 +160,11 @@ int drive_detach(struct fs *fs, struct drive *d) NONNULL CHECKED;
 bool drive_attr(struct node *n, struct disk_attr *ret, bool *ret_leaving)
     NONNULL CHECKED;
 bool drive_stats(struct node *n, struct disk_stats *ret) NONNULL CHECKED;
+/* Since when it is attached here; 0: it is not. */
+time_t drive_since(struct node *n) NONNULL CHECKED;
+/* What the kernel has of the file and was not written yet comes; its pages go.
+ */
+void drive_drop_pages(struct fs *fs, struct drive *d) NONNULL;
 /* What the last attach said: 0 or a negative errno of disk.h. */
 int drive_attach_error(struct node *n) NONNULL CHECKED;
 
@@ -164,14 +180,17 @@ void drive_closed(struct fs *fs, struct drive *d, uint64_t fh) NONNULL;
 /**
  * drive_change(fs, d, fn, arg):
  * On the strand: change the descriptor, whether the disk is attached here or
- * not.  -EBUSY: somebody else has it.
+ * not.  -EBUSY: somebody else has it.  A snapshot or image may be open here and
+ * elsewhere: nobody who reads it has a copy that would be written back, so that
+ * it is changed in the store, under the lock of the names (catalog_update).
  */
 int drive_change(struct fs *fs, struct drive *d,
 		 int (*fn)(struct descriptor *desc, void *arg), void *arg)
     __attribute__((__nonnull__(1, 2, 3))) CHECKED;
 
 /*
- * fs_open.c, fs_file.c, fs_attr.c, fs_dir.c, fs_name.c, fs_info.c: requests.
+ * fs_open.c, fs_file.c, fs_attr.c, fs_dir.c, fs_name.c, fs_link.c, fs_info.c,
+ * fs_ioctl.c: requests.
  */
 void fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void fs_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
@@ -214,6 +233,17 @@ void fs_symlink(fuse_req_t req, const char *link, fuse_ino_t parent,
 /* 0, or what a new name in that folder is refused with. */
 int fs_check_name(uint64_t parent, const char *name) NONNULL CHECKED;
 
+/* What is known of a disk because it is attached here. */
+struct look {
+	struct disk_stats stats;
+	struct disk_attr attr;
+	bool there; /* attr; stats are zeros if not, or if it is just going */
+	time_t since;
+	int attach_error;
+};
+void info_look(struct fs *fs, struct node *info, struct look *ret) NONNULL;
+/* Names have changed: what was found out about layers is old. */
+void info_outdated(struct fs *fs) NONNULL;
 /* The text of an info file; malloc'ed. */
 int info_text(struct fs *fs, struct node *n, char **ret, size_t *ret_len)
     NONNULL CHECKED;
@@ -222,6 +252,8 @@ void info_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	       uint64_t fh);
 /* The size of the text that ${fh} reads; ${size} where that is not known. */
 off_t info_size(struct fs *fs, uint64_t fh, off_t size) NONNULL CHECKED;
+/* SD_IOC_SNAPSHOT, after the caller's right to it was looked at. */
+void fs_snapshot(fuse_req_t req, const void *in, size_t in_len) NONNULL;
 void fs_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg,
 	      struct fuse_file_info *fi, unsigned flags, const void *in,
 	      size_t in_len, size_t out_len);

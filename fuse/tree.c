@@ -1,39 +1,17 @@
 /*
- * tree.c - the mounted tree: a table of the nodes that the kernel knows.
+ * tree.c - the mounted tree: a table of the nodes that the kernel knows.  What
+ * the store says of names is tree_store.c.
  *
  * The table's lock is held for a step through one bucket, never over a read of
  * the store: requests that move data take it too, for reading.
  */
-#include "tree.h"
+#include "tree_private.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <sealdisk/log.h>
-
-#define BUCKETS 1024
-#define KIND_MASK 7U
-#define FIXED_IDS 16 /* ids below are folders */
-
-struct tree {
-	struct catalog *catalog;
-	void (*release)(void *user);
-	pthread_rwlock_t lock; /* guards all below, and names */
-	struct node *buckets[BUCKETS];
-};
-
-static const struct {
-	uint64_t id, parent;
-	const char *name;
-} folders[] = {
-	{ NODE_ROOT, 0, "" },
-	{ NODE_DISKS, NODE_ROOT, "disks" },
-	{ NODE_INFOS, NODE_ROOT, "info" },
-	{ NODE_INFO_DISKS, NODE_INFOS, "disks" },
-};
-#define N_FOLDERS (sizeof(folders) / sizeof(folders[0]))
 
 uint64_t
 tree_id(const struct uuid *uuid, enum node_kind kind)
@@ -120,10 +98,15 @@ node_add_locked(struct tree *t, uint64_t id, enum node_kind kind,
 	return n;
 }
 
-/* The node of a disk, made where it is not there, pinned. */
-static int
+bool
+node_is_folder(const struct node *n)
+{
+	return n->kind != NODE_DISK && n->kind != NODE_INFO;
+}
+
+int
 node_get(struct tree *t, const struct uuid *uuid, enum node_kind kind,
-	 const char *name, struct node **ret)
+	 enum desc_type type, const char *name, struct node **ret)
 {
 	uint64_t id = tree_id(uuid, kind);
 	struct node *n;
@@ -131,11 +114,14 @@ node_get(struct tree *t, const struct uuid *uuid, enum node_kind kind,
 
 	(void)pthread_rwlock_wrlock(&t->lock);
 	n = find_locked(t, id);
-	if (!n)
+	if (!n) {
 		n = node_add_locked(t, id, kind, uuid);
+		if (n)
+			n->type = type;
+	}
 	if (!n) {
 		r = -ENOMEM;
-	} else if (!uuid_equal(&n->uuid, uuid)) {
+	} else if (!uuid_equal(&n->uuid, uuid) || n->type != type) {
 		r = -EUCLEAN;
 	} else {
 		n->pins++;
@@ -144,57 +130,10 @@ node_get(struct tree *t, const struct uuid *uuid, enum node_kind kind,
 	}
 	(void)pthread_rwlock_unlock(&t->lock);
 	if (r == -EUCLEAN)
-		log_error("disk %s: its uuid gives the node id of another "
-			  "disk: one of them is forged",
+		log_error("%s: its uuid gives the node id of another one: one "
+			  "of them is forged",
 			  name);
 	return r;
-}
-
-static int
-lookup_folder(struct tree *t, uint64_t parent, const char *name,
-	      struct node **ret)
-{
-	for (size_t i = 0; i < N_FOLDERS; i++) {
-		if (folders[i].parent != parent ||
-		    strcmp(folders[i].name, name) != 0)
-			continue;
-		*ret = tree_find(t, folders[i].id);
-		tree_pin(t, *ret);
-		return 0;
-	}
-	return -ENOENT;
-}
-
-int
-tree_lookup(struct tree *t, uint64_t parent, const char *name,
-	    struct descriptor *ret_desc, struct node **ret)
-{
-	int r;
-
-	if (strlen(name) > DISK_NAME_MAX)
-		return -ENAMETOOLONG;
-	if (parent == NODE_ROOT || parent == NODE_INFOS)
-		return lookup_folder(t, parent, name, ret);
-	if (parent != NODE_DISKS && parent != NODE_INFO_DISKS)
-		return -ENOTDIR;
-	if (name_check(name) < 0)
-		return -ENOENT;
-	r = catalog_load(t->catalog, DESC_DISK, name, ret_desc, NULL, NULL);
-	if (r < 0)
-		return r;
-	return node_get(t, &ret_desc->uuid,
-			parent == NODE_DISKS ? NODE_DISK : NODE_INFO, name,
-			ret);
-}
-
-int
-tree_other(struct tree *t, const struct node *n, enum node_kind kind,
-	   struct node **ret)
-{
-	char name[DISK_NAME_MAX + 1];
-
-	tree_name(t, n, name);
-	return node_get(t, &n->uuid, kind, name, ret);
 }
 
 void
@@ -243,7 +182,7 @@ tree_unpin(struct tree *t, struct node *n)
 
 void
 tree_name(struct tree *t, const struct node *n,
-	  char ret[static DISK_NAME_MAX + 1])
+	  char ret[static NODE_NAME_MAX + 1])
 {
 	(void)pthread_rwlock_rdlock(&t->lock);
 	(void)strcpy(ret, n->name);
@@ -258,114 +197,6 @@ tree_set_name(struct tree *t, struct node *n, const char *name)
 	(void)pthread_rwlock_unlock(&t->lock);
 }
 
-/* A search of all descriptors by id or uuid. */
-struct search {
-	struct tree *t;
-	uint64_t id;
-	const struct uuid *uuid; /* NULL: whatever has the id */
-	struct descriptor *desc;
-	enum node_kind kind;
-	char name[DISK_NAME_MAX + 1];
-};
-
-static int
-search_one(const char *name, void *arg)
-{
-	struct search *s = arg;
-	int r =
-	    catalog_load(s->t->catalog, DESC_DISK, name, s->desc, NULL, NULL);
-
-	/* One that cannot be read is not it, as far as can be known. */
-	if (r < 0 || tree_id(&s->desc->uuid, s->kind) != s->id ||
-	    (s->uuid && !uuid_equal(&s->desc->uuid, s->uuid)))
-		return 0;
-	(void)strcpy(s->name, name);
-	return 1;
-}
-
-/* Fills in ${s}->name and ${s}->desc.  -ENOENT. */
-static int
-search(struct search *s)
-{
-	int r = catalog_list(s->t->catalog, DESC_DISK, search_one, s);
-
-	return r < 0 ? r : r > 0 ? 0 : -ENOENT;
-}
-
-int
-tree_recover(struct tree *t, uint64_t id, struct node **ret)
-{
-	struct descriptor desc;
-	struct search s = { .t = t, .id = id, .desc = &desc };
-	int r;
-
-	s.kind = (enum node_kind)(id & KIND_MASK);
-	if (id < FIXED_IDS || (s.kind != NODE_DISK && s.kind != NODE_INFO))
-		return -ENOENT;
-	r = search(&s);
-	if (r == 0)
-		r = node_get(t, &desc.uuid, s.kind, s.name, ret);
-	if (r < 0)
-		return r;
-	tree_count(t, *ret);
-	tree_unpin(t, *ret);
-	return 0;
-}
-
-int
-tree_load(struct tree *t, struct node *n, struct descriptor *ret,
-	  char **ret_text, size_t *ret_len)
-{
-	struct search s = { .t = t, .id = n->id, .uuid = &n->uuid };
-	char name[DISK_NAME_MAX + 1];
-	char *text = NULL;
-	int r;
-
-	tree_name(t, n, name);
-	for (int tries = 0; tries < 2; tries++) {
-		r = catalog_load(t->catalog, DESC_DISK, name, ret,
-				 ret_text ? &text : NULL, ret_len);
-		if (r == 0 && uuid_equal(&ret->uuid, &n->uuid)) {
-			if (ret_text)
-				*ret_text = text;
-			return 0;
-		}
-		free(TAKE(text));
-		if (r < 0 && r != -ENOENT)
-			return r;
-		s.desc = ret;
-		s.kind = n->kind;
-		r = search(&s);
-		if (r < 0)
-			return r;
-		(void)strcpy(name, s.name);
-		tree_set_name(t, n, name);
-	}
-	return -ENOENT;
-}
-
-static int
-list_folders(uint64_t parent, int (*fn)(const char *name, void *arg), void *arg)
-{
-	int r = 0;
-
-	for (size_t i = 0; i < N_FOLDERS && !r; i++)
-		if (folders[i].parent == parent)
-			r = fn(folders[i].name, arg);
-	return r;
-}
-
-int
-tree_list(struct tree *t, uint64_t folder,
-	  int (*fn)(const char *name, void *arg), void *arg)
-{
-	if (folder == NODE_ROOT || folder == NODE_INFOS)
-		return list_folders(folder, fn, arg);
-	if (folder != NODE_DISKS && folder != NODE_INFO_DISKS)
-		return -ENOTDIR;
-	return catalog_list(t->catalog, DESC_DISK, fn, arg);
-}
-
 int
 tree_new(struct catalog *c, void (*release)(void *user), struct tree **ret)
 {
@@ -377,8 +208,8 @@ tree_new(struct catalog *c, void (*release)(void *user), struct tree **ret)
 	t->catalog = c;
 	t->release = release;
 	(void)pthread_rwlock_init(&t->lock, NULL);
-	for (size_t i = 0; i < N_FOLDERS; i++)
-		if (!node_add_locked(t, folders[i].id, NODE_FOLDER, &nil))
+	for (uint64_t id = NODE_ROOT; id <= NODE_LAST; id++)
+		if (!node_add_locked(t, id, NODE_FOLDER, &nil))
 			return -ENOMEM;
 	*ret = TAKE(t);
 	return 0;

@@ -1,109 +1,9 @@
 /*
- * test_tree.c - names and node ids, over a store that is a table in memory:
- * tree.c is linked with a catalog_list() and catalog_load() of this file.
+ * test_tree.c - names and node ids.
  */
-#include "test.h"
+#include "tree_env.h"
 
 #include <pthread.h>
-
-#include "tree.h"
-
-#define MAX_DISKS 16
-
-static struct {
-	char name[DISK_NAME_MAX + 1];
-	struct uuid uuid;
-	bool bad;
-} disks[MAX_DISKS];
-static size_t n_disks;
-static int n_released;
-
-int
-catalog_list(struct catalog *c, enum desc_type type,
-	     int (*fn)(const char *name, void *arg), void *arg)
-{
-	int r = 0;
-
-	(void)c;
-	assert_int_equal(type, DESC_DISK);
-	for (size_t i = 0; i < n_disks && r == 0; i++)
-		r = fn(disks[i].name, arg);
-	return r;
-}
-
-int
-catalog_load(struct catalog *c, enum desc_type type, const char *name,
-	     struct descriptor *ret, char **ret_text, size_t *ret_len)
-{
-	(void)c;
-	(void)type;
-	for (size_t i = 0; i < n_disks; i++) {
-		if (strcmp(disks[i].name, name) != 0)
-			continue;
-		if (disks[i].bad)
-			return -EUCLEAN;
-		memset(ret, 0, sizeof(*ret));
-		strcpy(ret->name, name);
-		ret->uuid = disks[i].uuid;
-		if (ret_text) {
-			*ret_text = strdup(name);
-			*ret_len = strlen(name);
-		}
-		return 0;
-	}
-	return -ENOENT;
-}
-
-static void
-add_disk(const char *name, uint8_t seed)
-{
-	assert_in_range(n_disks, 0, MAX_DISKS - 1);
-	strcpy(disks[n_disks].name, name);
-	fill_pattern(disks[n_disks].uuid.bytes, 16, seed);
-	disks[n_disks++].bad = false;
-}
-
-static void
-on_release(void *user)
-{
-	assert_ptr_equal(user, &n_released);
-	n_released++;
-}
-
-/* tree_new() wants a catalog, which only the two functions above see. */
-static struct tree *
-new_tree(void)
-{
-	static char catalog;
-	struct tree *t;
-
-	n_disks = 0;
-	n_released = 0;
-	assert_ok(tree_new((struct catalog *)&catalog, on_release, &t));
-	return t;
-}
-
-/* A lookup as the kernel does one: the node is known afterwards. */
-static struct node *
-look_up(struct tree *t, uint64_t parent, const char *name)
-{
-	struct descriptor d;
-	struct node *n;
-
-	assert_ok(tree_lookup(t, parent, name, &d, &n));
-	tree_count(t, n);
-	tree_unpin(t, n);
-	return n;
-}
-
-static int
-lookup_error(struct tree *t, uint64_t parent, const char *name)
-{
-	struct descriptor d;
-	struct node *n;
-
-	return tree_lookup(t, parent, name, &d, &n);
-}
 
 static void
 a_node_id_comes_of_the_uuid_and_never_changes(void **state)
@@ -139,7 +39,14 @@ folders_have_fixed_ids(void **state)
 	assert_int_equal(look_up(t, NODE_ROOT, "disks")->id, NODE_DISKS);
 	assert_int_equal(look_up(t, NODE_ROOT, "info")->id, NODE_INFOS);
 	assert_int_equal(look_up(t, NODE_INFOS, "disks")->id, NODE_INFO_DISKS);
-	assert_err(lookup_error(t, NODE_ROOT, "snapshots"), ENOENT);
+	assert_int_equal(look_up(t, NODE_ROOT, "snapshots")->id,
+			 NODE_SNAPSHOTS);
+	assert_int_equal(look_up(t, NODE_ROOT, "images")->id, NODE_IMAGES);
+	assert_int_equal(look_up(t, NODE_INFOS, "snapshots")->id,
+			 NODE_INFO_SNAPSHOTS);
+	assert_int_equal(look_up(t, NODE_INFOS, "images")->id,
+			 NODE_INFO_IMAGES);
+	assert_err(lookup_error(t, NODE_INFOS, "info"), ENOENT);
 	tree_forget(t, NODE_DISKS, 1000);
 	assert_non_null(tree_find(t, NODE_DISKS));
 }
@@ -212,7 +119,7 @@ a_rename_by_somebody_else_is_followed(void **state)
 {
 	CLEANUP(tree_freep) struct tree *t = new_tree();
 	CLEANUP(free_memp) char *text = NULL;
-	char name[DISK_NAME_MAX + 1];
+	char name[NODE_NAME_MAX + 1];
 	struct descriptor d;
 	struct node *n;
 	size_t len;
@@ -329,22 +236,41 @@ folders_list_what_they_hold(void **state)
 		uint64_t folder;
 		const char *names;
 	} rows[] = {
-		{ NODE_ROOT, "disks info " },
+		{ NODE_ROOT, "disks images info snapshots " },
 		{ NODE_DISKS, "a b " },
-		{ NODE_INFOS, "disks " },
+		{ NODE_SNAPSHOTS, "a b Gone " },
+		{ NODE_IMAGES, "i " },
+		{ NODE_INFOS, "disks images snapshots " },
 		{ NODE_INFO_DISKS, "a b " },
+		{ NODE_INFO_SNAPSHOTS, "a b Gone " },
+		{ NODE_INFO_IMAGES, "i " },
 	};
 	char names[64];
 
 	(void)state;
 	add_disk("a", 1);
 	add_disk("b", 2);
+	add(DESC_SNAPSHOT, "Gone@1", 3);
+	add(DESC_SNAPSHOT, "b@2", 4);
+	add(DESC_SNAPSHOT, "b@3", 5);
+	add(DESC_IMAGE, "i", 6);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		names[0] = '\0';
 		assert_ok(tree_list(t, rows[i].folder, append_name, names));
 		assert_string_equal(names, rows[i].names);
 	}
+	names[0] = '\0';
+	assert_ok(tree_list(t, look_up(t, NODE_SNAPSHOTS, "b")->id, append_name,
+			    names));
+	assert_string_equal(names, "2 3 ");
+	names[0] = '\0';
+	assert_ok(tree_list(t, look_up(t, NODE_SNAPSHOTS, "a")->id, append_name,
+			    names));
+	assert_string_equal(names, "");
 	assert_err(tree_list(t, 99, append_name, names), ENOTDIR);
+	assert_err(tree_list(t, look_up(t, NODE_IMAGES, "i")->id, append_name,
+			     names),
+		   ENOTDIR);
 }
 
 /* Four threads look up and forget what four others find: the counts come out
