@@ -164,8 +164,9 @@ make_disk(struct fs_job *j, struct descriptor *desc, struct node **ret)
 		.mode = j->mode,
 	};
 	struct fs *fs = j->fs;
-	int r = catalog_create(fs->catalog, engine_kms(fs->opt.engine), &p,
-			       desc, NULL);
+	int made = catalog_create(fs->catalog, engine_kms(fs->opt.engine), &p,
+				  desc, NULL);
+	int r = made;
 
 	if (r < 0 && r != -EEXIST)
 		log_error("create %s: %s", j->name, err_text(r));
@@ -175,7 +176,8 @@ make_disk(struct fs_job *j, struct descriptor *desc, struct node **ret)
 		r = 0;
 	if (r == 0)
 		r = tree_lookup(fs->tree, NODE_DISKS, j->name, desc, ret);
-	return r;
+	/* The snapshots of one that is gone have the name. */
+	return r == -ENOENT && made == -EEXIST ? made : r;
 }
 
 static void
