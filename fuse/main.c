@@ -5,6 +5,7 @@
  * The table is read by dispatch, help, completion and tests/cli.sh.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -224,13 +225,30 @@ close_output(int r)
 			"standard output");
 }
 
+/*
+ * Where a standard descriptor was closed, the next file that is opened would
+ * get its number: a message would then be written into a disk's store, and the
+ * daemon's pipe be taken for its standard input.  What holds its place cannot
+ * be read (0) or written (1, 2), so that whoever uses it is still told.
+ */
+static int
+hold_standard_fds(void)
+{
+	for (int fd = 0; fd < 3; fd++)
+		if (fcntl(fd, F_GETFD) < 0 &&
+		    open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd)
+			return -errno;
+	return 0;
+}
+
 int
 main(int argc, char **argv)
 {
-	int r;
+	int r = hold_standard_fds();
 
 	log_init("sealdisk");
-	r = secret_harden();
+	if (r == 0)
+		r = secret_harden();
 	if (r == 0)
 		r = crypto_init();
 	if (r < 0)

@@ -331,3 +331,18 @@ try 'Read-only' touch "$DISKS/n"
 try 'Read-only' truncate -s 1M "$DISKS/a"
 check 'and reads' test "$(first "$DISKS/a")" = hello
 umount_store
+
+note 'standard descriptors that are closed'
+# Without the timeout it would be waited for for ever.
+mount_closed() {
+	timeout 10 "$SEALDISK" mount "$STORE" "$MNT" <&- >&- 2>&-
+}
+ls_closed() {
+	sd ls >&- 2>"$T/err"
+}
+check 'all standard descriptors closed: it is mounted' mount_closed
+check 'and reads' test "$(first "$DISKS/a")" = hello
+umount_store
+check_not 'a closed standard output is an error' ls_closed
+check 'which is told' grep -qx \
+	'sealdisk: standard output: cannot be written' "$T/err"
