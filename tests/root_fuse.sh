@@ -332,7 +332,13 @@ try 'Read-only' truncate -s 1M "$DISKS/a"
 check 'and reads' test "$(first "$DISKS/a")" = hello
 umount_store
 
-note 'standard descriptors that are closed'
+note 'what its caller has open, and what it has closed'
+exec 9>"$T/lock"
+flock 9
+expect 0 '^$' sd mount "$STORE" "$MNT"
+exec 9>&-
+check 'it keeps no lock of its caller' flock -n "$T/lock" true
+umount_store
 # Without the timeout it would be waited for for ever.
 mount_closed() {
 	timeout 10 "$SEALDISK" mount "$STORE" "$MNT" <&- >&- 2>&-

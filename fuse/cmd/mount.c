@@ -403,9 +403,23 @@ serve(struct mount_args *a)
  * The command that was called.
  */
 
+/*
+ * Of what is open the daemon gets ${fd}, and ${passphrase} where that is a
+ * number.  All else but the standard descriptors is its caller's: a lock, or a
+ * file that keeps another mount busy, would be held for as long as it serves.
+ */
+static void
+keep_fds(int fd, const char *passphrase)
+{
+	(void)close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+	(void)fcntl(fd, F_SETFD, 0);
+	if (passphrase[0] && atoi(passphrase) > 2)
+		(void)fcntl(atoi(passphrase), F_SETFD, 0);
+}
+
 /* In the child: the same command again, as the daemon. */
 static void
-become_daemon(int argc, char **argv, int fd)
+become_daemon(const struct mount_args *a, int argc, char **argv, int fd)
 {
 	char self[PATH_MAX], ready[32], name[] = "sealdisk", mount[] = "mount",
 					config[] = "--config", passphrase[64];
@@ -434,6 +448,7 @@ become_daemon(int argc, char **argv, int fd)
 	for (int i = 1; i < argc; i++)
 		args[n++] = argv[i];
 	args[n++] = ready;
+	keep_fds(fd, a->settings.keystore_passphrase_fd);
 	(void)execv(self, args);
 }
 
@@ -450,7 +465,7 @@ start_daemon(struct mount_args *a, int argc, char **argv)
 	(void)fcntl(from, F_SETFD, FD_CLOEXEC);
 	pid = fork();
 	if (pid == 0) {
-		become_daemon(argc, argv, fds[1]);
+		become_daemon(a, argc, argv, fds[1]);
 		_exit(127);
 	}
 	(void)close(fds[1]);
