@@ -4,6 +4,8 @@
 #include "engine_env.h"
 
 #include <errno.h>
+#include <time.h>
+#include <unistd.h>
 
 #define MiB (1ULL << 20)
 
@@ -133,6 +135,41 @@ a_chunk_gets_a_new_key_before_its_old_one_is_worn(void **state)
 	assert_ok(disk_detach(d));
 }
 
+/* Of the whole process, in milliseconds. */
+static long
+cpu_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return t.tv_sec * 1000L + t.tv_nsec / 1000000L;
+}
+
+/* A detach asks the other disks to commit, whether they have anything to. */
+static void
+a_detach_leaves_the_other_disks_asleep(void **state)
+{
+	struct engine_env *v = *state;
+	static uint8_t a[MiB];
+	struct disk *idle, *d;
+	long before;
+
+	v->opt.manual = false;
+	eenv_reopen(v);
+	eenv_create(v, "a", 8 * MiB);
+	eenv_create(v, "b", 8 * MiB);
+	assert_ok(disk_attach(v->e, "a", 0, &idle));
+	assert_ok(disk_attach(v->e, "b", 0, &d));
+	fill(a, sizeof(a), 3);
+	assert_ok(disk_write(d, v->s, a, sizeof(a), 0));
+	assert_ok(disk_detach(d));
+	(void)usleep(50000);
+	before = cpu_ms();
+	(void)usleep(500000);
+	assert_true(cpu_ms() - before < 50);
+	assert_ok(disk_detach(idle));
+}
+
 int
 main(void)
 {
@@ -142,6 +179,7 @@ main(void)
 		T(what_was_flushed_survives_a_kill),
 		T(a_group_can_be_rewritten_without_end),
 		T(a_chunk_gets_a_new_key_before_its_old_one_is_worn),
+		T(a_detach_leaves_the_other_disks_asleep),
 	};
 
 	if (crypto_init() < 0)
