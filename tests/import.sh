@@ -214,9 +214,10 @@ qemu-img create -q -f qcow2 -o data_file=data,data_file_raw=on ext.qcow2 1M
 refuse 1 'data: its content lies in another file' sd import ext.qcow2 c
 qemu-img create -q -f vmdk -o subformat=monolithicFlat flat.vmdk 1M
 refuse 1 'flat-flat.vmdk: its content lies in another' sd import flat.vmdk c
+# Not LUKS: for that qemu-img times the processor, and gives up on a busy one.
 qemu-img create -q -f qcow2 --object secret,id=s,data=abc \
-	-o encrypt.format=luks,encrypt.key-secret=s luks.qcow2 1M
-refuse 1 'encrypted by itself' sd import luks.qcow2 c
+	-o encrypt.format=aes,encrypt.key-secret=s aes.qcow2 1M
+refuse 1 'encrypted by itself' sd import aes.qcow2 c
 printf 'QFI\xfb\0\0\0\3 and no more' >broken.qcow2
 refuse 1 'qemu-img: ' sd import broken.qcow2 c
 refuse 2 'the image has 1' sd import back.qcow2 c --size 512 --format raw
