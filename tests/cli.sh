@@ -231,6 +231,9 @@ json 'map(select(.key_id == "'"$id"'"))[0] | .state == "Enabled" and
 	has("creator") and has("primary_version_id") and has("created")' \
 	sd key ls --json
 json 'map(.alias) | index("alias/app") != null' sd key alias --json
+n_keys=$(sd key ls | wc -l)
+refuse 1 'alias/app: another key has this alias' sd key create --alias app
+check 'no key was made' test "$(sd key ls | wc -l)" -eq "$n_keys"
 keep sd key ls
 keep sd create keyed --size 1M --key alias/app
 json '.key_id == "'"$id"'" and .key_alias == "alias/app"' sd info keyed --json

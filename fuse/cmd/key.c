@@ -192,6 +192,13 @@ check_free(struct kms *kms, const char *alias)
 }
 
 static int
+refuse_taken(const char *alias, const char *key_id, void *arg)
+{
+	(void)key_id;
+	return strcmp(alias, arg) == 0 ? -EEXIST : 0;
+}
+
+static int
 key_create(int argc, char **argv)
 {
 	CLEANUP(kms_closep) struct kms *kms = NULL;
@@ -213,6 +220,16 @@ key_create(int argc, char **argv)
 		r = check_free(kms, alias);
 	if (r)
 		return r;
+	/* A key that is made goes again after a week at the soonest: see first
+	 * whether it can have its name. */
+	if (given)
+		r = kms_list_aliases(kms, refuse_taken, alias);
+	if (r == -EEXIST)
+		return cmd_fail(r, "another key has this alias",
+				"no key was made; name another alias",
+				"key create: alias %s", alias);
+	if (r < 0)
+		return key_fail(r, given);
 	r = kms_create_key(kms, description ? description : "", &k);
 	if (r < 0)
 		return key_fail(r, "");
