@@ -166,7 +166,7 @@ expect 1 'Input/output error' read_at "$D/data" 0
 refuse 6 'does not verify|malformed' sd attach data
 put_back
 for change in 's/^size = .*/size = 512/' 's/^clean = yes/clean = no/' \
-	's/^mode = .*/mode = 0666/' 's/^session = .*/session = 1/' \
+	's/^mode = .*/mode = 0666/' 's/^session = .*/session = 99/' \
 	's/^layer = .*/layer = '"$(sed -n 's/^layer = //p' \
 		"$T/saved/disks/second.ini" | sed 's|/|\\/|g')/"; do
 	sed -i "$change" "$STORE/disks/data.ini"
@@ -272,8 +272,8 @@ check 'and no fault' test "$(field data .counters.faults)" = 0
 let_go
 put_file "${chunks[4]}"
 
-printf 'x' | dd of="${chunks[0]}" bs=1 seek=$((69632 + 5000)) conv=notrunc \
-	status=none
+printf 'xxxxxxxx' | dd of="${chunks[0]}" bs=1 seek=$((69632 + 5000)) \
+	conv=notrunc status=none
 hold
 expect 1 'Input/output error' dd if="$D/data" of=/dev/null bs=4k count=256 \
 	status=none
