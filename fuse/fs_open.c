@@ -37,7 +37,10 @@ run_open(struct fs_job *j)
 {
 	int r = drive_attach(j->fs, j->drive);
 
-	if (r < 0)
+	/* The kernel has a name for it still: it looks that up once more. */
+	if (r == -ENOENT)
+		(void)fuse_reply_err(j->req, ESTALE);
+	else if (r < 0)
 		fs_reply(j->req, r);
 	else
 		reply_open(j->fs, j->req, j->drive, j->flags);

@@ -158,8 +158,8 @@ a_detach_leaves_the_other_disks_asleep(void **state)
 	eenv_reopen(v);
 	eenv_create(v, "a", 8 * MiB);
 	eenv_create(v, "b", 8 * MiB);
-	assert_ok(disk_attach(v->e, "a", 0, &idle));
-	assert_ok(disk_attach(v->e, "b", 0, &d));
+	assert_ok(disk_attach(v->e, DESC_DISK, "a", 0, &idle));
+	assert_ok(disk_attach(v->e, DESC_DISK, "b", 0, &d));
 	fill(a, sizeof(a), 3);
 	assert_ok(disk_write(d, v->s, a, sizeof(a), 0));
 	assert_ok(disk_detach(d));
