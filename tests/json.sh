@@ -72,6 +72,13 @@ sd doctor --json >"$T/doctor" 2>/dev/null || status=$?
 check 'doctor' valid doctor <"$T/doctor"
 check 'doctor: its status is 0 or 1' test "$status" -le 1
 
+note 'what is frozen'
+for c in 'snapshot a c' 'snapshot a@x' 'image a@x i' 'clone a@x e' 'tree' \
+	'ls all' 'ls snapshots' 'ls images' 'info a@x' 'info image:i' 'info e'; do
+	# shellcheck disable=SC2086 # words
+	conforms 0 "${c%% *}" sd $c --json --passphrase-fd 3 3<"$T/words"
+done
+
 note 'progress'
 sd export d "$T/out2" --progress=json --passphrase-fd 3 3<"$T/words" \
 	2>"$T/progress"
@@ -86,6 +93,7 @@ note 'what is malformed'
 sed -i 's/^size = .*/size = many/' "$STORE/disks/b.ini"
 conforms 6 ls sd ls --json
 conforms 6 'key users' sd key users alias/app --json
+conforms 6 tree sd tree --json
 
 note 'an error leaves standard output empty'
 for c in 'info none' 'create a --size 1M' 'attach a' 'key rotate alias/none' \

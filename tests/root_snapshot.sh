@@ -2,6 +2,7 @@
 # root_snapshot.sh - snapshots/ and images/ of the mounted tree: what ln, rm and
 # mv do there, with the errno that each refusal has to have.  Snapshots of a
 # file system in use: root_snapshot_fs.sh.
+# shellcheck disable=SC2016 # perl has variables of its own
 # shellcheck disable=SC2119 # start_daemon's arguments are not the script's
 # shellcheck source=tests/lib.sh
 . "${0%/*}/lib.sh"
