@@ -88,7 +88,8 @@ kill "$noise"
 wait "$noise" 2>/dev/null || :
 kill "$writer"
 wait "$writer" 2>/dev/null || :
-umount "$FS"
+# What dd was at when its shell was killed it ends.
+wait_for 10 umount "$FS" 2>/dev/null
 sd detach db
 sum=$(sha256sum <"$SNAPS/db/1")
 
@@ -107,7 +108,7 @@ for ((i = 1; i <= rounds; i++)); do
 	wait_for 10 test -s "$T/more" || failed "clone $i cannot be written"
 	kill "$writer"
 	wait "$writer" 2>/dev/null || :
-	umount "$CLONE"
+	wait_for 10 umount "$CLONE"
 	check "clone $i is whole" fsck "$dev"
 	sd detach "c$i"
 done
