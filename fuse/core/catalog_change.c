@@ -346,6 +346,8 @@ remove_descriptor(struct catalog *c, const struct descriptor *d)
 	int r;
 
 	r = mark_lineages(c, d);
+	if (r == 0 && d->type != DESC_DISK)
+		r = receiving_forget(c->st, NULL, d);
 	if (r < 0)
 		return r;
 	path_descriptor(d->type, d->of, d->name, path);

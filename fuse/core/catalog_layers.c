@@ -82,6 +82,14 @@ layer_peek(struct store *st, const struct layer_ref *ref,
 	return r;
 }
 
+int
+layers_add(struct layer_set *s, const struct uuid *layer)
+{
+	const struct layer_meta m = { .uuid = *layer };
+
+	return add(s, &m);
+}
+
 static int
 load_meta(struct store *st, const struct layer_ref *ref, struct layer_meta *ret)
 {

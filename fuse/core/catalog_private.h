@@ -104,6 +104,13 @@ const struct layer_meta *layers_find(const struct layer_set *s,
 /* A layer.ini, not authenticated. */
 int layer_peek(struct store *st, const struct layer_ref *ref,
 	       struct layer_meta *ret) NONNULL CHECKED;
+/* One of which no more is known, which is neither merged nor merged into. */
+int layers_add(struct layer_set *s, const struct uuid *layer) NONNULL CHECKED;
+static inline bool
+layers_has(const struct layer_set *s, const struct uuid *layer)
+{
+	return layers_find(s, layer) != NULL;
+}
 /* All that the descriptors reach, in whatever lineage. */
 int layers_reached(struct store *st, const struct census *census,
 		   struct layer_set *ret) NONNULL CHECKED;
@@ -148,5 +155,14 @@ int catalog_marked(struct catalog *c, struct uuid **ret, size_t *ret_n)
 /* Nothing is left to do there. */
 int catalog_clear_mark(struct catalog *c, const struct uuid *lineage)
     NONNULL CHECKED;
+/* receiving.c: layers of a lineage that are being received; *${ret_alive} is
+ * set where there are any. */
+int receiving_reached(struct store *st, const struct uuid *lineage,
+		      struct layer_set *live, bool *ret_alive) NONNULL CHECKED;
+/* The end of marks that a crash has left: of what is in ${s}, or of what is
+ * going to be removed, ${gone}; either may be NULL. */
+int receiving_forget(struct store *st, const struct census *s,
+		     const struct descriptor *gone)
+    __attribute__((__nonnull__(1))) CHECKED;
 
 #endif

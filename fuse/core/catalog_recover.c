@@ -349,6 +349,8 @@ catalog_recover(struct catalog *c, unsigned *ret_bad)
 	if (r == 0)
 		r = look_at_lineages(c, &s);
 	if (r == 0)
+		r = receiving_forget(c->st, &s, NULL);
+	if (r == 0)
 		*ret_bad = s.bad;
 	return r;
 }

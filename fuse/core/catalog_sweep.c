@@ -148,7 +148,11 @@ decide(struct catalog *c, const struct uuid *lineage, struct verdict *ret)
 	if (r < 0)
 		return r;
 	ret->alive = census_has_lineage(&ret->census, lineage);
-	return ret->alive ? layers_reached(c->st, &ret->census, &ret->live) : 0;
+	if (ret->alive)
+		r = layers_reached(c->st, &ret->census, &ret->live);
+	if (r == 0)
+		r = receiving_reached(c->st, lineage, &ret->live, &ret->alive);
+	return r;
 }
 
 int

@@ -14,8 +14,8 @@
 
 #include <sealdisk/log.h>
 
-static int
-map_key(const struct key *dk, const struct uuid *layer, struct key *ret)
+int
+layer_map_key(const struct key *dk, const struct uuid *layer, struct key *ret)
 {
 	static const char label[] = "sealdisk/1 map";
 	uint8_t info[sizeof(label) - 1 + 16];
@@ -55,7 +55,7 @@ create_map(struct store *st, const struct layer_ref *ref, const struct key *dk)
 	char path[STORE_PATH_LEN];
 	int r;
 
-	r = map_key(dk, &ref->layer, &key);
+	r = layer_map_key(dk, &ref->layer, &key);
 	if (r < 0)
 		return r;
 	path_layer(ref, "map", path);
@@ -236,7 +236,7 @@ open_layer(struct layer *l)
 	l->map_key = secret_alloc(sizeof(*l->map_key));
 	if (!l->map_key)
 		return -ENOMEM;
-	r = map_key(l->dk, &l->ref.layer, l->map_key);
+	r = layer_map_key(l->dk, &l->ref.layer, l->map_key);
 	return r == 0 ? open_map(l) : r;
 }
 

@@ -16,4 +16,8 @@
 int layer_create(struct store *st, const struct layer_meta *m,
 		 const struct key *dk) NONNULL CHECKED;
 
+/* What authenticates the pages of its map. */
+int layer_map_key(const struct key *dk, const struct uuid *layer,
+		  struct key *ret) NONNULL CHECKED;
+
 #endif
