@@ -91,6 +91,12 @@ const struct command commands[] = {
 	  "list the disks", "  --names   nothing but the names\n", NULL },
 	{ "mount", cmd_mount, 2, -1, "STORE MOUNTPOINT [-f] [-o OPTION,...]",
 	  "mount a store", "Mount options: see mount.sealdisk(8).\n", NULL },
+	{ "receive", cmd_receive, 1, 1,
+	  "DISK@NAME | image:NAME [--resume | --abort]",
+	  "make a snapshot or an image of a stream on standard input",
+	  "  --resume   print where `send` is to go on after a stream was cut\n"
+	  "  --abort    give up what was received until then\n",
+	  NULL },
 	{ "rename", cmd_rename, 2, 2, "NAME NEW",
 	  "give a disk, snapshot or image another name",
 	  "NEW is the name alone: without DISK@ and without image:.\n", NULL },
@@ -108,6 +114,13 @@ const struct command commands[] = {
 	  "  --key K         under another master key: id or alias\n"
 	  "  -n, --dry-run   only say what would be done\n\n"
 	  "Also for disks that are in use.\n",
+	  NULL },
+	{ "send", cmd_send, 1, 1,
+	  "DISK@NAME | image:NAME [--from NAME0] [--resume TOKEN]",
+	  "write a snapshot or an image, encrypted, to standard output",
+	  "  --from NAME0     only what is not in this earlier one\n"
+	  "  --resume TOKEN   go on where `receive --resume` says\n\n"
+	  "No key is needed.\n",
 	  NULL },
 	{ "set", cmd_set, 2, -1, "NAME KEY=VALUE ...",
 	  "change properties of a disk",

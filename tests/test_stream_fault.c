@@ -89,7 +89,7 @@ goes_on(const char *base, bool from_start)
 static void
 a_receive_that_was_cut_goes_on(void **state)
 {
-	unsigned resumed = 0, n = 7 * some(3);
+	unsigned resumed = 0, n = 5 * some(3);
 	size_t len;
 
 	(void)state;
@@ -268,7 +268,7 @@ a_store_that_fails_holds_all_or_nothing(void **state)
 {
 	static const enum fault_mode modes[] = { FAULT_BEFORE, FAULT_AFTER,
 						 FAULT_HALF };
-	unsigned few = some(11);
+	unsigned few = some(23);
 
 	(void)state;
 	for (unsigned how = 0; how < 6; how++) {
@@ -318,7 +318,7 @@ power_cut(unsigned nth)
 static void
 a_power_cut_leaves_all_or_nothing(void **state)
 {
-	unsigned few = some(3);
+	unsigned few = some(5);
 
 	(void)state;
 	fault_kinds(to.st, FAULT_ALL);
@@ -332,7 +332,7 @@ a_power_cut_leaves_all_or_nothing(void **state)
 static void
 a_power_cut_spares_what_is_there(void **state)
 {
-	unsigned few = some(4), nth = 1;
+	unsigned few = some(7), nth = 1;
 	uint64_t before;
 	bool fired = true;
 

@@ -70,11 +70,13 @@ int cmd_info(int argc, char **argv);
 int cmd_init(int argc, char **argv);
 int cmd_ls(int argc, char **argv);
 int cmd_mount(int argc, char **argv); /* parses its options by itself */
+int cmd_receive(int argc, char **argv);
 int cmd_rename(int argc, char **argv);
 int cmd_resize(int argc, char **argv);
 int cmd_rm(int argc, char **argv);
 int cmd_rollback(int argc, char **argv);
 int cmd_rotate(int argc, char **argv);
+int cmd_send(int argc, char **argv);
 int cmd_set(int argc, char **argv);
 int cmd_snapshot(int argc, char **argv);
 int cmd_top(int argc, char **argv);
