@@ -91,7 +91,8 @@ _sealdisk() {
 		;;
 	image) _sealdisk_names disks snapshots ;;
 	resize | set | snapshot | unlock) _sealdisk_names disks ;;
-	rollback) _sealdisk_names snapshots ;;
+	receive | rollback) _sealdisk_names snapshots ;;
+	send) _sealdisk_names snapshots images ;;
 	ls) _sealdisk_words 'disks snapshots images all' "$cur" ;;
 	'key cancel-deletion' | 'key disable' | 'key enable' | 'key rotate' | \
 		'key schedule-deletion' | 'key users')
