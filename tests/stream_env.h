@@ -49,7 +49,8 @@ pipe_read(void *arg, void *buf, size_t len, size_t *ret_got)
 	size_t left = p->limit - p->at;
 	size_t n = left < len ? left : len;
 
-	memcpy(buf, p->p + p->at, n);
+	if (n)
+		memcpy(buf, p->p + p->at, n);
 	p->at += n;
 	*ret_got = n;
 	return n < len ? -ENODATA : 0;
