@@ -233,6 +233,72 @@ what_is_being_sent_is_not_removed(void **state)
 	assert_int_equal(said, -EBUSY);
 }
 
+static void
+what_was_just_removed_can_be_received_again(void **state)
+{
+	(void)state;
+	pass("d@two", NULL, "e@2");
+	pass("d@one", NULL, "e@1");
+	/* Nobody has swept in between. */
+	assert_ok(catalog_remove(engine_catalog(to.e), DESC_SNAPSHOT, "e@2"));
+	pass("d@three", NULL, "e@3");
+	assert_int_equal(result.there, 1);
+	assert_same_content("d@one", "e@1");
+}
+
+/* The chunk of index 0 that is not in ${arg}. */
+static int
+find_chunk(const char *name, bool is_dir, void *arg)
+{
+	char *found = arg;
+
+	if (is_dir || strncmp(name, "0000000-", 8) != 0 ||
+	    strcmp(name, found) == 0)
+		return 0;
+	strcpy(found, name);
+	return 1;
+}
+
+static int
+find_folder(const char *name, bool is_dir, void *arg)
+{
+	(void)is_dir;
+	(void)snprintf(arg, STORE_PATH_LEN, "lineages/%s/chunks/0000", name);
+	return 1;
+}
+
+/* As where the layer that it came with has been merged into another, on the
+ * sending side alone. */
+static void
+a_chunk_that_is_here_under_another_layer_does_not_come_twice(void **state)
+{
+	char folder[STORE_PATH_LEN], chunk[64] = "", name[64];
+	char path[STORE_PATH_LEN + 64];
+	struct store_file *f;
+
+	(void)state;
+	pass("d@one", NULL, "e@1");
+	assert_int_equal(
+	    to.st->ops->list(to.st, "lineages", find_folder, folder), 1);
+	assert_int_equal(to.st->ops->list(to.st, folder, find_chunk, chunk), 1);
+	assert_int_equal(from.st->ops->list(from.st, folder, find_chunk, chunk),
+			 1);
+	strcpy(name, chunk);
+	memcpy(name + 8, "00c0ffee", 8);
+	(void)snprintf(path, sizeof(path), "%s/%s", folder, name);
+	assert_ok(to.st->ops->create(to.st, path, &f));
+	store_close(f);
+	send_it("d@two", "d@one");
+	assert_err(try_receive("e@2"), EEXIST);
+	assert_non_null(result.why);
+	assert_string_equal(names_in(&to), "e@1 ");
+	assert_ok(to.st->ops->remove(to.st, path));
+	sweep(&to);
+	assert_same_content("d@one", "e@1");
+	assert_ok(try_receive("e@2"));
+	assert_same_content("d@two", "e@2");
+}
+
 /* Bytes of every page's second copy, as a crash could leave them. */
 static int
 spoil_chunks(const char *name, bool is_dir, void *arg)
@@ -291,6 +357,9 @@ main(void)
 		T(a_name_that_is_taken_is_refused, setup),
 		T(the_right_to_use_the_key_is_needed, setup),
 		T(what_is_being_sent_is_not_removed, setup),
+		T(what_was_just_removed_can_be_received_again, setup),
+		T(a_chunk_that_is_here_under_another_layer_does_not_come_twice,
+		  setup),
 		T(a_copy_that_is_torn_is_done_without, setup),
 	};
 

@@ -38,15 +38,6 @@ struct group {
 	const uint8_t *blocks;
 };
 
-/* What was to be stored was not. */
-static int
-store_error(struct receiver *r, int err)
-{
-	if (err < 0)
-		r->store_failed = true;
-	return err;
-}
-
 /* ---- the pages of the map ---- */
 
 static int
@@ -75,8 +66,7 @@ read_roots(struct content *c, bool again)
 	for (unsigned i = 0; e == 0 && i < ROOTS; i++) {
 		e = next_page(c, RECORD_ROOT, PAGE_ROOT, i, raw, &c->roots[i]);
 		if (e == 0 && c->keep && !again)
-			e = store_error(c->r, dest_page(&c->r->dest, PAGE_ROOT,
-							i, raw));
+			e = dest_page(&c->r->dest, PAGE_ROOT, i, raw);
 	}
 	return e;
 }
@@ -207,11 +197,10 @@ store_group(struct content *c, struct group *g, const uint8_t *salt)
 	if (g->group % CHUNK_GROUPS == 0)
 		e = dest_chunk_begin(d, g->group / CHUNK_GROUPS, salt);
 	if (e < 0)
-		return store_error(c->r, e);
+		return e;
 	dest_group_pages(d, g->group % CHUNK_GROUPS,
 			 (const uint8_t(*)[PAGE_LEN])g->raw);
-	return store_error(c->r,
-			   dest_blocks(d, g->group, &g->slots, g->blocks));
+	return dest_blocks(d, g->group, &g->slots, g->blocks);
 }
 
 static int
@@ -227,7 +216,7 @@ end_chunk(struct content *c, struct super *su)
 	su->created = c->meta->created;
 	e = dest_chunk_end(&r->dest, su, r->keys->chunk + KEY_LEN);
 	if (e < 0)
-		return store_error(r, e);
+		return e;
 	r->ret->chunks++;
 	r->at_layer = c->n;
 	r->at_chunk = su->index + 1;
@@ -313,7 +302,7 @@ receive_map_page(struct content *c, uint64_t n)
 					"layer (which has been merged on the "
 					"other side)");
 		if (e < 0)
-			return store_error(r, e);
+			return e;
 	}
 	for (unsigned i = 0; e == 0 && i < MAP_CHUNKS; i++) {
 		uint64_t index = n * MAP_CHUNKS + i;
@@ -334,7 +323,7 @@ begin(struct content *c)
 	bool again = c->begin > 0;
 	int e;
 
-	memset(d, 0, sizeof(*d));
+	memset(d, 0, sizeof(*d)); /* no sync has failed, or we were not here */
 	d->st = c->r->st;
 	d->ref = l->ref;
 	e = dest_begin(d, again);
@@ -345,7 +334,7 @@ begin(struct content *c)
 	if (e == -ENOENT)
 		e = receive_why(c->r, -EUCLEAN,
 				"what was received before is not there");
-	return store_error(c->r, e);
+	return e;
 }
 
 static int

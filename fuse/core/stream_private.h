@@ -207,6 +207,7 @@ struct chunk_dest {
 	struct store_file *map, *file;
 	uint8_t *head;  /* SLOTS_OFFSET bytes: superblock and pages */
 	uint64_t bytes; /* written since the last checkpoint */
+	bool sync_failed;
 };
 
 /* The map of a layer; ${again}: it is there, to go on with. */
@@ -271,7 +272,6 @@ struct receiver {
 	/* The same for what is there, durable or not. */
 	size_t at_layer;
 	uint64_t at_chunk;
-	bool store_failed; /* what is there is not known */
 	struct chunk_dest dest;
 	uint64_t chunks, blocks; /* of the stream */
 };

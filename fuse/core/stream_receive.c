@@ -271,12 +271,12 @@ receive_checkpoint(struct receiver *r, size_t layer, uint64_t chunk)
 			break;
 	r->mark.chunk = chunk;
 	e = r->st->ops->sync_all(r->st);
+	if (e < 0)
+		r->dest.sync_failed = true;
 	if (e == 0)
 		e = receiving_save(r->st, &r->mark);
-	if (e < 0) {
-		r->store_failed = true;
+	if (e < 0)
 		return e;
-	}
 	r->safe_layer = layer;
 	r->safe_chunk = chunk;
 	r->gained = true;
@@ -325,8 +325,7 @@ keep_what_is_there(struct receiver *r)
 	    r->at_layer > r->safe_layer ||
 	    (r->at_layer == r->safe_layer && r->at_chunk > r->safe_chunk);
 
-	/* After an error of the store it is not known what is there. */
-	if (r->marked && more && !r->store_failed)
+	if (r->marked && more && !r->dest.sync_failed)
 		(void)!receive_checkpoint(r, r->at_layer, r->at_chunk);
 }
 

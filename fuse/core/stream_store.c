@@ -18,6 +18,16 @@
 #include <stdio.h>
 #include <string.h>
 
+/* After a sync that failed nobody knows what of all that was written will be
+ * there.  A write that failed is nothing against those before it. */
+static int
+synced(struct chunk_dest *d, int err)
+{
+	if (err < 0)
+		d->sync_failed = true;
+	return err;
+}
+
 int
 dest_begin(struct chunk_dest *d, bool again)
 {
@@ -32,7 +42,7 @@ dest_begin(struct chunk_dest *d, bool again)
 	if (r == 0 || r == -ENOENT)
 		r = st->ops->create(st, path, &d->map);
 	path_folder(path, folder);
-	return r < 0 ? r : st->ops->sync_dir(st, folder);
+	return r < 0 ? r : synced(d, st->ops->sync_dir(st, folder));
 }
 
 int
@@ -92,7 +102,7 @@ dest_map_ready(struct chunk_dest *d, uint64_t n, const union page_body *body)
 	r = d->st->ops->list(d->st, folder, is_other, &o);
 	if (r > 0)
 		return -EEXIST;
-	return r < 0 && r != -ENOENT ? r : d->st->ops->sync(d->map);
+	return r < 0 && r != -ENOENT ? r : synced(d, d->st->ops->sync(d->map));
 }
 
 /* ---- a chunk ---- */
