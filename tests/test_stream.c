@@ -4,6 +4,7 @@
  * What must not pass is in test_stream_bad.c, what a store does that fails in
  * test_stream_fault.c.
  */
+#include "layer.h"
 #include "stream_env.h"
 
 #include <sealdisk/log.h>
@@ -246,7 +247,78 @@ what_was_just_removed_can_be_received_again(void **state)
 	assert_same_content("d@one", "e@1");
 }
 
-/* The chunk of index 0 that is not in ${arg}. */
+/* A disk "own" above d@one under a DK of its own: another lineage. */
+static void
+clone_own_key(void)
+{
+	struct descriptor *d = malloc(sizeof(*d));
+	struct layer_meta m = { .has_parent = true, .created = 1 };
+	struct key old, dk;
+	const struct key *dks[] = { &dk };
+	struct desc_key *k;
+
+	assert_non_null(d);
+	assert_ok(catalog_load_verified(engine_catalog(from.e), from.kms,
+					DESC_SNAPSHOT, "d@one", d, &old));
+	m.parent = d->layer;
+	m.parent_limit = m.size = d->size;
+	k = &d->keys[d->n_keys++];
+	assert_ok(uuid_new(&m.uuid));
+	assert_ok(uuid_new(&m.lineage));
+	assert_ok(uuid_new(&m.key));
+	assert_ok(uuid_new(&d->uuid));
+	k->uuid = m.key;
+	assert_ok(kms_generate_data_key(from.kms, KMS_SERVICE_ALIAS, &m.lineage,
+					&k->dk, &dk));
+	assert_ok(layer_create(from.st, &m, &dk));
+	d->type = DESC_DISK;
+	d->of[0] = '\0';
+	strcpy(d->name, "own");
+	d->lineage = d->layer.lineage = m.lineage;
+	d->layer.layer = m.uuid;
+	d->key = m.key;
+	assert_ok(catalog_add(engine_catalog(from.e), d, dks, 1));
+	free(d);
+}
+
+static void
+layers_of_several_lineages_travel_together(void **state)
+{
+	struct stream_name n = named("o@s");
+	char token[STREAM_TOKEN_LEN];
+	uint64_t before;
+
+	(void)state;
+	clone_own_key();
+	change("own", 2 * MiB, 3 * MiB, 9);
+	snapshot("own", "s");
+	pass("own@s", NULL, "o@s");
+	assert_int_equal(result.layers, 2);
+	assert_ok(catalog_remove(engine_catalog(to.e), DESC_SNAPSHOT, "o@s"));
+	sweep(&to);
+	assert_int_equal(files_in(&to, "lineages"), 0);
+
+	send_it("own@s", NULL);
+	sent.limit -= MiB;
+	assert_err(try_receive("o@s"), ENODATA);
+	sweep(&to);
+	assert_ok(stream_token(engine_catalog(to.e), &n, token));
+	assert_ok(try_send("own@s", NULL, token));
+	assert_ok(try_receive("o@s"));
+	assert_same_content("own@s", "o@s");
+	empty_store();
+
+	pass("d@one", NULL, "e@1");
+	before = files_in(&to, "lineages");
+	pass("own@s", "d@one", "o@s");
+	assert_int_equal(result.layers, 1);
+	assert_ok(catalog_remove(engine_catalog(to.e), DESC_SNAPSHOT, "o@s"));
+	sweep(&to);
+	assert_true(before == files_in(&to, "lineages"));
+	assert_same_content("d@one", "e@1");
+}
+
+/* A chunk of index 0 that is not ${arg}. */
 static int
 find_chunk(const char *name, bool is_dir, void *arg)
 {
@@ -288,15 +360,15 @@ a_chunk_that_is_here_under_another_layer_does_not_come_twice(void **state)
 	(void)snprintf(path, sizeof(path), "%s/%s", folder, name);
 	assert_ok(to.st->ops->create(to.st, path, &f));
 	store_close(f);
-	send_it("d@two", "d@one");
-	assert_err(try_receive("e@2"), EEXIST);
+	send_it("d@three", "d@one");
+	assert_err(try_receive("e@3"), EEXIST);
 	assert_non_null(result.why);
 	assert_string_equal(names_in(&to), "e@1 ");
 	assert_ok(to.st->ops->remove(to.st, path));
 	sweep(&to);
 	assert_same_content("d@one", "e@1");
-	assert_ok(try_receive("e@2"));
-	assert_same_content("d@two", "e@2");
+	assert_ok(try_receive("e@3"));
+	assert_same_content("d@three", "e@3");
 }
 
 /* Bytes of every page's second copy, as a crash could leave them. */
@@ -357,6 +429,7 @@ main(void)
 		T(a_name_that_is_taken_is_refused, setup),
 		T(the_right_to_use_the_key_is_needed, setup),
 		T(what_is_being_sent_is_not_removed, setup),
+		T(layers_of_several_lineages_travel_together, setup),
 		T(what_was_just_removed_can_be_received_again, setup),
 		T(a_chunk_that_is_here_under_another_layer_does_not_come_twice,
 		  setup),
