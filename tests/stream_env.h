@@ -36,7 +36,8 @@ pipe_write(void *arg, const void *buf, size_t len)
 		p->p = realloc(p->p, p->cap);
 		assert_non_null(p->p);
 	}
-	memcpy(p->p + p->len, buf, len);
+	if (len)
+		memcpy(p->p + p->len, buf, len);
 	p->len += len;
 	p->limit = p->len;
 	return 0;
