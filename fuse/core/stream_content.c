@@ -323,7 +323,7 @@ begin(struct content *c)
 	bool again = c->begin > 0;
 	int e;
 
-	memset(d, 0, sizeof(*d)); /* no sync has failed, or we were not here */
+	memset(d, 0, sizeof(*d));
 	d->st = c->r->st;
 	d->ref = l->ref;
 	e = dest_begin(d, again);

@@ -208,6 +208,10 @@ struct chunk_dest {
 	uint8_t *head;  /* SLOTS_OFFSET bytes: superblock and pages */
 	uint64_t bytes; /* written since the last checkpoint */
 	bool sync_failed;
+	/* Chunks of this lineage that others have made, in one folder. */
+	char folder[STORE_PATH_LEN];
+	struct here *here;
+	size_t n_here, cap_here;
 };
 
 /* The map of a layer; ${again}: it is there, to go on with. */

@@ -60,49 +60,85 @@ dest_page(struct chunk_dest *d, enum page_kind kind, uint64_t n,
 
 /* ---- chunks that are here ---- */
 
-struct others {
-	const struct chunk_dest *d;
-	const union page_body *body;
-	uint64_t n; /* of the map page */
+struct here {
+	uint32_t index;
+	uint8_t salt[4]; /* the beginning of it */
 };
 
-/* A file of a chunk that the page names, made by another layer? */
 static int
-is_other(const char *name, bool is_dir, void *arg)
+add_here(struct chunk_dest *d, const struct here *h)
 {
-	const struct others *o = arg;
-	const struct entry *e;
-	uint8_t by[4], salt[4];
+	size_t cap = d->cap_here ? 2 * d->cap_here : 256;
+	struct here *v;
+
+	if (d->n_here == d->cap_here) {
+		v = reallocarray(d->here, cap, sizeof(*v));
+		if (!v)
+			return -ENOMEM;
+		d->here = v;
+		d->cap_here = cap;
+	}
+	d->here[d->n_here++] = *h;
+	return 0;
+}
+
+/* A chunk that another layer has made. */
+static int
+note_here(const char *name, bool is_dir, void *arg)
+{
+	struct chunk_dest *d = arg;
 	char hex[2][9];
-	uint64_t index;
+	struct here h;
+	uint8_t by[4];
 	int end = 0;
 
 	if (is_dir || strlen(name) != 31 ||
-	    sscanf(name, "%7" SCNx64 "-%8[0-9a-f]-%8[0-9a-f].chunk%n", &index,
+	    sscanf(name, "%7" SCNx32 "-%8[0-9a-f]-%8[0-9a-f].chunk%n", &h.index,
 		   hex[0], hex[1], &end) != 3 ||
 	    end != 31 || hex_decode(hex[0], by, 4) < 0 ||
-	    hex_decode(hex[1], salt, 4) < 0 || index / MAP_CHUNKS != o->n)
+	    hex_decode(hex[1], h.salt, 4) < 0 ||
+	    memcmp(by, d->ref.layer.bytes, 4) == 0)
 		return 0;
-	e = &o->body->entry[index % MAP_CHUNKS];
-	return e->state == ENTRY_DATA && memcmp(e->unique, salt, 4) == 0 &&
-	       memcmp(by, o->d->ref.layer.bytes, 4) != 0;
+	return add_here(d, &h);
+}
+
+/* Those in one folder of a lineage are listed once, not once a map page. */
+static int
+list_here(struct chunk_dest *d, uint64_t index)
+{
+	static const uint8_t no_salt[12];
+	char path[STORE_PATH_LEN], folder[STORE_PATH_LEN];
+	int r;
+
+	path_chunk(&d->ref.lineage, index, &d->ref.layer, no_salt, path);
+	path_folder(path, folder);
+	if (strcmp(folder, d->folder) == 0)
+		return 0;
+	d->n_here = 0;
+	r = d->st->ops->list(d->st, folder, note_here, d);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	strcpy(d->folder, folder);
+	return 0;
 }
 
 int
 dest_map_ready(struct chunk_dest *d, uint64_t n, const union page_body *body)
 {
-	struct others o = { d, body, n };
-	static const uint8_t no_salt[12];
-	char path[STORE_PATH_LEN], folder[STORE_PATH_LEN];
 	int r;
 
-	path_chunk(&d->ref.lineage, n * MAP_CHUNKS, &d->ref.layer, no_salt,
-		   path);
-	path_folder(path, folder);
-	r = d->st->ops->list(d->st, folder, is_other, &o);
-	if (r > 0)
-		return -EEXIST;
-	return r < 0 && r != -ENOENT ? r : synced(d, d->st->ops->sync(d->map));
+	r = list_here(d, n * MAP_CHUNKS);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < d->n_here; i++) {
+		const struct here *h = &d->here[i];
+		const struct entry *e = &body->entry[h->index % MAP_CHUNKS];
+
+		if (h->index / MAP_CHUNKS == n && e->state == ENTRY_DATA &&
+		    memcmp(e->unique, h->salt, sizeof(h->salt)) == 0)
+			return -EEXIST;
+	}
+	return synced(d, d->st->ops->sync(d->map));
 }
 
 /* ---- a chunk ---- */
@@ -180,6 +216,8 @@ dest_close(struct chunk_dest *d)
 	store_close(d->file);
 	store_close(d->map);
 	free(d->head);
+	free(d->here);
 	d->file = d->map = NULL;
 	d->head = NULL;
+	d->here = NULL;
 }
