@@ -79,6 +79,10 @@ for c in 'snapshot a c' 'snapshot a@x' 'image a@x i' 'clone a@x e' 'tree' \
 	conforms 0 "${c%% *}" sd $c --json --passphrase-fd 3 3<"$T/words"
 done
 
+sd send a@x >"$T/stream"
+conforms 0 receive sd receive c@y --json --passphrase-fd 3 \
+	3<"$T/words" <"$T/stream"
+
 note 'progress'
 sd export d "$T/out2" --progress=json --passphrase-fd 3 3<"$T/words" \
 	2>"$T/progress"

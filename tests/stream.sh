@@ -97,10 +97,10 @@ head -c 64 "$T/raw" >"$T/needle"
 check_not 'the first bytes of the disk' grep -qaF -f "$T/needle" "$T/s"
 
 note 'refused'
-refuse 2 'name a snapshot' sd send d
-refuse 2 'name a snapshot' sd send d@
-refuse 2 'name a snapshot' sd send image:a@b
-refuse 2 'name a snapshot' receive_of "$T/s" x
+refuse 2 'DISK@SNAPSHOT or image:NAME' sd send d
+refuse 2 'DISK@SNAPSHOT or image:NAME' sd send d@
+refuse 2 'DISK@SNAPSHOT or image:NAME' sd send image:a@b
+refuse 2 'DISK@SNAPSHOT or image:NAME' receive_of "$T/s" x
 refuse 2 'not both' receive_of "$T/s" x@z --resume --abort
 refuse 3 'no such snapshot' sd send d@none
 refuse 3 'no such image' sd send image:none

@@ -5,36 +5,20 @@
 #ifndef SEALDISK_FROZEN_H
 #define SEALDISK_FROZEN_H
 
-#include <string.h>
-
 #include "cmd.h"
 #include "stream.h"
 
-/* What is wrong with it is told, and CMD_USAGE returned. */
+/* What is wrong with it is told, and CMD_USAGE returned.  ${ret} points into
+ * ${t}. */
 static inline int
-frozen_name(const char *text, struct stream_name *ret)
+frozen_name(const char *text, struct cmd_target *t, struct stream_name *ret)
 {
-	static const char image[] = "image:";
-	const char *at = strchr(text, '@');
-	char disk[DISK_NAME_MAX + 1];
-	bool ok;
+	int r = cmd_parse_name(
+	    text, CMD_TYPE(DESC_SNAPSHOT) | CMD_TYPE(DESC_IMAGE), t);
 
-	if (strncmp(text, image, sizeof(image) - 1) == 0) {
-		ret->type = DESC_IMAGE;
-		ret->name = text + sizeof(image) - 1;
-		ok = name_check(ret->name) == 0;
-	} else {
-		ret->type = DESC_SNAPSHOT;
-		ret->name = text;
-		(void)snprintf(disk, sizeof(disk), "%.*s",
-			       at ? (int)(at - text) : 0, text);
-		ok = at && (size_t)(at - text) <= DISK_NAME_MAX &&
-		     name_check(disk) == 0 && name_check(at + 1) == 0;
-	}
-	return ok ? 0
-		  : cmd_usage("%s: name a snapshot (DISK@NAME) or an image "
-			      "(image:NAME)",
-			      text);
+	if (r == 0)
+		*ret = (struct stream_name){ t->type, t->name };
+	return r;
 }
 
 #endif

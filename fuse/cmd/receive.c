@@ -20,6 +20,7 @@
 
 struct receive {
 	struct cmd_env e;
+	struct cmd_target to_is;
 	struct stream_name to;
 	const char *text; /* as it was said */
 	bool resume, abort;
@@ -47,7 +48,7 @@ parse(int argc, char **argv, struct receive *v)
 	if (r)
 		return r;
 	v->text = argv[0];
-	r = frozen_name(v->text, &v->to);
+	r = frozen_name(v->text, &v->to_is, &v->to);
 	if (r == 0 && v->resume && v->abort)
 		r = cmd_usage("--resume or --abort, not both");
 	if (r == 0 && !v->resume && !v->abort && isatty(STDIN_FILENO))

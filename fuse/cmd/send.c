@@ -17,6 +17,7 @@
 
 struct send {
 	struct cmd_env e;
+	struct cmd_target what_is, base_is;
 	struct stream_name what, base;
 	const char *base_text, *token;
 	struct progress *progress;
@@ -42,9 +43,9 @@ parse(int *argc, char ***argv, struct send *s)
 
 	r = cmd_parse(argc, argv, own);
 	if (r == 0)
-		r = frozen_name((*argv)[0], &s->what);
+		r = frozen_name((*argv)[0], &s->what_is, &s->what);
 	if (r == 0 && s->base_text)
-		r = frozen_name(s->base_text, &s->base);
+		r = frozen_name(s->base_text, &s->base_is, &s->base);
 	if (r == 0 && isatty(STDOUT_FILENO))
 		r = cmd_usage("a stream is nothing for a terminal: direct "
 			      "standard output to a file or a pipe");
