@@ -14,6 +14,7 @@
  * many runs with seeds from there on.
  */
 #include "engine_env.h"
+#include "engine_private.h"
 #include "mem_store.h"
 #include "snapshot.h"
 
@@ -569,10 +570,23 @@ sweep(struct engine_env *v)
 	engine_sweep(v->e, &stop);
 }
 
+/* A few pieces of merging, each but a chunk where opt.merge_chunks is 1: so a
+ * kill, a snapshot, a write comes in between. */
+static void
+step_merge(struct engine_env *v)
+{
+	bool more;
+
+	if (rnd(2))
+		assert_ok(catalog_sweep(engine_catalog(v->e), 2, &more));
+	for (uint64_t n = rnd(4); n > 0; n--)
+		assert_ok(engine_merge(v->e));
+}
+
 static void
 step_frozen(struct engine_env *v, struct model *m)
 {
-	switch (rnd(12)) {
+	switch (rnd(14)) {
 	case 0:
 	case 1:
 		step_snapshot(v, m);
@@ -600,6 +614,10 @@ step_frozen(struct engine_env *v, struct model *m)
 		break;
 	case 9:
 		sweep(v);
+		break;
+	case 10:
+	case 11:
+		step_merge(v);
 		break;
 	default:
 		check_snap(v, some_snap());
@@ -675,6 +693,7 @@ begin(struct engine_env *v)
 	v->opt.quiet_ms = 1;
 	if (rnd(4) == 0)
 		v->opt.seal_limit = 400;
+	v->opt.merge_chunks = rnd(3) ? 1 : 0;
 	assert_ok(engine_open(v->st, v->kms, &v->opt, &v->e));
 	for (unsigned i = 0; i < DISKS; i++) {
 		struct model *m = &models[i];

@@ -37,11 +37,13 @@ DEFINE_CLEANUP(struct scratch, scratch_free)
 struct engine_options {
 	const char *mount_point; /* for the lock's owner; "" for a command */
 	uint64_t cache_size;     /* bytes of cached pages; 0: the default */
-	unsigned commit_ms;  /* age at which a write is committed; 0: 5000 */
-	unsigned quiet_ms;   /* mirror after; 0: 3000; punching 20 times it */
-	unsigned seal_limit; /* seals of a group before its chunk gets a new
-			      * key; 0: what format.md allows */
-	bool manual;         /* tests: no background thread */
+	unsigned commit_ms;    /* age at which a write is committed; 0: 5000 */
+	unsigned quiet_ms;     /* mirror after; 0: 3000; punching 20 times it */
+	unsigned seal_limit;   /* seals of a group before its chunk gets a new
+				* key; 0: what format.md allows */
+	unsigned merge_chunks; /* of a layer that a piece of merging it takes;
+				* 0: by time */
+	bool manual;           /* tests: no background thread */
 };
 
 /**

@@ -110,6 +110,7 @@ engine_open(struct store *st, struct kms *kms, const struct engine_options *opt,
 	e->commit_ms = opt->commit_ms ? opt->commit_ms : DEFAULT_COMMIT_MS;
 	e->quiet_ms = opt->quiet_ms ? opt->quiet_ms : DEFAULT_QUIET_MS;
 	e->seal_limit = opt->seal_limit ? opt->seal_limit : SEAL_LIMIT;
+	e->merge_chunks = opt->merge_chunks;
 	e->manual = opt->manual;
 	pthread_mutex_init(&e->mutex, NULL);
 	pthread_mutex_init(&e->snapshots, NULL);

@@ -333,7 +333,8 @@ struct engine {
 	struct cache cache;
 	char *mount_point;
 	unsigned commit_ms, quiet_ms;
-	uint32_t seal_limit; /* of a group; then its chunk is rewritten */
+	uint32_t seal_limit;   /* of a group; then its chunk is rewritten */
+	unsigned merge_chunks; /* that a piece takes; 0: by time */
 	bool manual;
 	pthread_mutex_t mutex;
 	pthread_mutex_t snapshots; /* one at a time; before any other lock */

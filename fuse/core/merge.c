@@ -300,15 +300,25 @@ merge_chunk(struct merge *m, uint64_t index)
 	return fill_chunk(m, index);
 }
 
+/* Whether the piece that began at ${since} and did ${n} chunks is to go on. */
+static bool
+goes_on(const struct merge *m, int64_t since, unsigned n)
+{
+	if (m->e->merge_chunks > 0)
+		return n < m->e->merge_chunks;
+	return now_ms() < since + PIECE_MS;
+}
+
 /* 1: there is more. */
 static int
 merge_piece(struct merge *m, uint64_t *at)
 {
-	int64_t until = now_ms() + PIECE_MS;
 	uint64_t limit = m->d->top->parent_limit;
+	int64_t since = now_ms();
+	unsigned n = 0;
 	int r;
 
-	while (now_ms() < until) {
+	while (goes_on(m, since, n)) {
 		r = layer_next(m->parent, m->d->mover, *at, at);
 		if (r < 0)
 			return r;
@@ -318,7 +328,7 @@ merge_piece(struct merge *m, uint64_t *at)
 		if (r == -EAGAIN)
 			r = commit_for_room(m->d);
 		else if (r == 0)
-			(*at)++;
+			(*at)++, n++;
 		if (r < 0 && r != -ESTALE)
 			return r;
 	}
