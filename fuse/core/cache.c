@@ -194,6 +194,29 @@ chunk_unhash(struct chunk *c)
 		chunk_put(c);
 }
 
+void
+chunk_unhash_of(struct chunk *c, struct layer *l)
+{
+	struct cache *ca = cache_of(l);
+	uint64_t h = cache_hash(l, 0, c->index);
+	struct shard *sh = cache_shard(ca, h);
+	bool was;
+
+	/* Chunks of the pool come and go: only the table says what it is. */
+	pthread_mutex_lock(&sh->mutex);
+	was = chunk_unlink(ca, sh, h, c);
+	if (was && c->layer != l) {
+		struct chunk **pp = chunk_bucket(ca, sh, h);
+
+		c->hash_next = *pp;
+		*pp = c;
+		was = false;
+	}
+	pthread_mutex_unlock(&sh->mutex);
+	if (was)
+		chunk_put(c);
+}
+
 static struct chunk *
 chunk_find(struct cache *ca, struct shard *sh, uint64_t hash,
 	   const struct layer *l, uint64_t index)

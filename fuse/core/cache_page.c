@@ -95,16 +95,14 @@ page_try_ref(struct page *p)
 	while (n > 0)
 		if (atomic_compare_exchange_weak(&p->refs, &n, n + 1))
 			return true;
-	return p->kind == PAGE_ROOT;
+	return false;
 }
 
-/* As for chunks, the table holds a reference of its own. */
+/* As for chunks, the table holds a reference of its own; to a root page its
+ * layer does, whose life it has. */
 void
 page_put(struct page *p)
 {
-	/* A root page has its layer's life. */
-	if (p->kind == PAGE_ROOT)
-		return;
 	if (atomic_fetch_sub(&p->refs, 1) == 1)
 		page_free(cache_of(p->layer), p);
 }
@@ -322,6 +320,35 @@ forget_page(struct page *p, void *arg)
 	link_init(&p->commit_link);
 	page_unhash(p);
 	return 0;
+}
+
+static int
+forget_page_of(struct page *p, void *arg)
+{
+	if (p->layer == arg)
+		page_unhash(p);
+	return 0;
+}
+
+void
+cache_forget_layer(struct cache *ca, struct layer *l)
+{
+	(void)!cache_each(ca, l->disk, forget_page_of, l);
+	for (unsigned i = 0; i < ca->fresh_chunks; i++)
+		if (ca->chunk[i].disk == l->disk)
+			chunk_unhash_of(&ca->chunk[i], l);
+}
+
+bool
+cache_has_layer(struct cache *ca, const struct layer *l)
+{
+	for (unsigned i = 0; i < ca->fresh_pages; i++)
+		if (ca->page[i].disk == l->disk && ca->page[i].layer == l)
+			return true;
+	for (unsigned i = 0; i < ca->fresh_chunks; i++)
+		if (ca->chunk[i].disk == l->disk && ca->chunk[i].layer == l)
+			return true;
+	return false;
 }
 
 static bool

@@ -218,9 +218,85 @@ forget_chain_page(struct page *p, void *arg)
 	return 0;
 }
 
-void
-chain_forget(struct disk *d)
+/* Layer ${y}, which may be another disk's, as ${d} has it; NULL: not open. */
+static struct layer *
+find_open(struct disk *d, const struct layer *y)
 {
+	struct layer *l = atomic_load(&d->top);
+
+	while (l && !uuid_equal(&l->ref.layer, &y->ref.layer))
+		l = atomic_load(&l->parent);
+	return l;
+}
+
+/* What is in memory of ${l} is what another disk, which has it as ${y}, has
+ * changed since. */
+static void
+take_over(struct layer *l, struct layer *y)
+{
+	cache_forget_layer(cache_of(l), l);
+	for (unsigned i = 0; i < ROOTS; i++) {
+		struct page *p = atomic_load(&l->roots[i]);
+
+		if (!p)
+			continue;
+		pthread_rwlock_rdlock(&y->roots[i]->lock);
+		pthread_rwlock_wrlock(&p->lock);
+		p->body = y->roots[i]->body;
+		pthread_rwlock_unlock(&p->lock);
+		pthread_rwlock_unlock(&y->roots[i]->lock);
+	}
+	l->meta = y->meta;
+	l->parent_limit = y->parent_limit;
+}
+
+struct layer *
+chain_merged(struct disk *d, struct layer *y)
+{
+	struct layer *l = find_open(d, y), *x;
+
 	(void)!cache_each(&d->e->cache, d, forget_chain_page, NULL);
-	atomic_store(&d->top->parent, NULL);
+	if (!l)
+		return NULL;
+	if (l != y)
+		take_over(l, y);
+	x = atomic_load(&l->parent);
+	/* Below that nothing has changed. */
+	if (x)
+		atomic_store(&l->parent, atomic_load(&x->parent));
+	return x;
+}
+
+/* Whether a list or a thread has one of its root pages. */
+static bool
+roots_used(struct layer *l)
+{
+	struct disk *d = l->disk;
+	bool used = false;
+
+	pthread_mutex_lock(&d->mutex);
+	for (unsigned i = 0; i < ROOTS; i++) {
+		struct page *p = atomic_load(&l->roots[i]);
+
+		if (!p)
+			continue;
+		link_remove(&p->quiet_link);
+		used |= atomic_load(&p->refs) > 1;
+	}
+	pthread_mutex_unlock(&d->mutex);
+	return used;
+}
+
+void
+chain_close(struct layer *l)
+{
+	struct disk *d = l->disk;
+
+	cache_forget_layer(cache_of(l), l);
+	if (cache_has_layer(cache_of(l), l) || roots_used(l))
+		return;
+	pthread_mutex_lock(&d->layers_lock);
+	atomic_store(&d->layers[l->number], NULL);
+	pthread_mutex_unlock(&d->layers_lock);
+	layer_close(l);
 }

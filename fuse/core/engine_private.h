@@ -423,6 +423,8 @@ struct chunk *chunk_peek(struct layer *l, uint64_t index) NONNULL;
  * that one. */
 struct chunk *chunk_insert(struct chunk *c) NONNULL;
 void chunk_unhash(struct chunk *c) NONNULL;
+/* The same, if it still is one of ${l}. */
+void chunk_unhash_of(struct chunk *c, struct layer *l) NONNULL;
 void chunk_ref(struct chunk *c) NONNULL;
 void chunk_put(struct chunk *c) NONNULL;
 /* Make room for one more open file.  -EAGAIN: all of them are unsynced. */
@@ -430,6 +432,10 @@ int cache_file_slot(struct cache *c) NONNULL CHECKED;
 /* This thread commits, and so gives files back: it may pass the limit. */
 void cache_exceed(bool may);
 
+/* No-one finds any of its pages and chunks any more. */
+void cache_forget_layer(struct cache *c, struct layer *l) NONNULL;
+/* Whether there are any that somebody holds. */
+bool cache_has_layer(struct cache *c, const struct layer *l) NONNULL;
 /* Forget all pages and chunks of ${d}, whatever their state. */
 void cache_forget(struct cache *c, struct disk *d) NONNULL;
 /* Call ${fn} for each page of ${d}, with a reference held. */
@@ -517,10 +523,17 @@ int layer_parent(struct layer *l, struct scratch *s, struct layer **ret)
  * or 0 for zeros.  The page is locked, shared. */
 int chain_get(struct layer *l, uint64_t group, struct scratch *s,
 	      struct page **ret) NONNULL CHECKED;
-/* The parents are others than they were: what comes below the top layer is
- * opened anew.  With the barrier held exclusively.  Those that were open stay
- * so until the disk is detached: pages and chunks of theirs may be in use. */
-void chain_forget(struct disk *d) NONNULL;
+/**
+ * chain_merged(d, y):
+ * Layer ${y}, which ${d} or another disk has on top, has got all that its
+ * parent had, and that one's parent: so has it in the chain of ${d} from now
+ * on.  With the barrier held exclusively.  The one that has left the chain, for
+ * chain_close() when the barrier is let go of, or NULL.
+ */
+struct layer *chain_merged(struct disk *d, struct layer *y) NONNULL;
+/* Where somebody holds a page or chunk of it just now, it stays open until the
+ * disk is detached. */
+void chain_close(struct layer *l) NONNULL;
 /* What ${l} does not have: its parents' content, or zeros.  Within a group. */
 int parent_read(struct layer *l, struct scratch *s, void *buf, size_t len,
 		uint64_t off) NONNULL CHECKED;

@@ -200,6 +200,7 @@ root_get(struct layer *l, uint64_t n, struct scratch *s, struct page **ret)
 		p->layer = l;
 		p->kind = PAGE_ROOT;
 		p->index = n;
+		p->refs = 1;
 		r = page_load(p, s);
 		if (r == 0)
 			atomic_store(&l->roots[n], p);
@@ -245,19 +246,25 @@ static int
 number_layer(struct layer *l)
 {
 	struct disk *d = l->disk;
+	unsigned n = 1;
 	int r = 0;
 
 	pthread_mutex_lock(&d->layers_lock);
 	if (!d->layers)
 		d->layers = calloc(LAYERS_MAX, sizeof(*d->layers));
+	/* That of one that was closed serves again. */
+	while (d->layers && n <= d->n_layers && d->layers[n])
+		n++;
 	if (!d->layers)
 		r = -ENOMEM;
-	else if (d->n_layers + 1 == LAYERS_MAX)
+	else if (n == LAYERS_MAX)
 		r = -E2BIG;
-	else
-		l->number = ++d->n_layers;
-	if (r == 0)
-		atomic_store(&d->layers[l->number], l);
+	if (r == 0) {
+		l->number = n;
+		if (n > d->n_layers)
+			d->n_layers = n;
+		atomic_store(&d->layers[n], l);
+	}
 	pthread_mutex_unlock(&d->layers_lock);
 	return r;
 }

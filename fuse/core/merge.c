@@ -11,9 +11,8 @@
  * not change.  (format.md has each entry of X dropped as the child's is
  * durable. Then whoever knows the old map of Y and reads X's anew would read
  * what lies below X; so here X keeps them, says `merging` in its layer.ini, and
- * the sweep spares what has passed.)  When Y has its new parent, every chain of
- * this process that went through X is opened anew, before the sweep can come
- * by.
+ * the sweep spares what has passed.)  When Y has its new parent, X leaves every
+ * chain of this process, before the sweep can come by.
  *
  * Y is either on top of a disk, and then that disk does the work, as it is
  * attached or for the while; or it is frozen, and then a disk that has no name
@@ -372,9 +371,13 @@ finish(struct merge *m)
 	if (r == 0)
 		r = change_parent(m);
 	for (size_t i = 0; i < m->n_held; i++) {
+		struct layer *x = NULL;
+
 		if (r == 0)
-			chain_forget(m->held[i]);
+			x = chain_merged(m->held[i], m->d->top);
 		pthread_rwlock_unlock(&m->held[i]->barrier);
+		if (x)
+			chain_close(x);
 	}
 	return r;
 }

@@ -1,0 +1,178 @@
+/*
+ * test_merge.c - layers are merged while their disks and snapshots are in use,
+ * and while the store fails.
+ */
+#include "engine_env.h"
+#include "catalog_private.h"
+#include "engine_private.h"
+#include "fault_store.h"
+#include "mem_store.h"
+#include "snapshot.h"
+
+#include <sealdisk/log.h>
+
+#define KiB 1024u
+#define MiB (1024u * KiB)
+#define SIZE (16 * MiB)
+
+struct content {
+	uint8_t b[SIZE];
+};
+
+static struct engine_env env;
+static struct disk *disk;
+static struct content now, kept[4];
+static uint8_t io[SIZE];
+
+static void
+write_at(uint64_t off, uint64_t len, uint64_t seed)
+{
+	fill_pattern(now.b + off, len, seed);
+	assert_ok(disk_write(disk, env.s, now.b + off, len, off));
+}
+
+static void
+snap(const char *name)
+{
+	struct snapshot_request req = { disk, DESC_SNAPSHOT, name };
+
+	assert_ok(disks_snapshot(env.e, env.s, &req, 1));
+}
+
+static void
+drop(const char *name)
+{
+	assert_ok(catalog_remove(engine_catalog(env.e), DESC_SNAPSHOT, name));
+}
+
+static void
+sweep(void)
+{
+	bool stop = false;
+
+	engine_sweep(env.e, &stop);
+}
+
+static void
+holds(struct disk *d, const struct content *c)
+{
+	struct disk_stats st;
+
+	assert_ok(disk_read(d, env.s, io, SIZE, 0));
+	assert_memory_equal(io, c->b, SIZE);
+	disk_stats(d, &st);
+	assert_int_equal(st.faults, 0);
+}
+
+static void
+attach(void)
+{
+	assert_ok(disk_attach(env.e, DESC_DISK, "d", 0, &disk));
+}
+
+static void
+snapshot_holds(const char *name, const struct content *c)
+{
+	struct disk *d;
+
+	assert_ok(disk_attach(env.e, DESC_SNAPSHOT, name, 0, &d));
+	holds(d, c);
+	assert_ok(disk_detach(d));
+}
+
+/* ---- in use ---- */
+
+static void
+an_attached_snapshot_is_read_while_what_is_below_it_is_merged(void **state)
+{
+	struct disk *s;
+
+	(void)state;
+	write_at(0, 64 * KiB, 1);
+	write_at(4 * MiB, 64 * KiB, 2);
+	snap("a");
+	write_at(8 * KiB, 4 * KiB, 3);
+	snap("b");
+	kept[0] = now;
+	write_at(16 * KiB, 4 * KiB, 4);
+	assert_ok(disk_attach(env.e, DESC_SNAPSHOT, "d@b", 0, &s));
+	/* Its map and a page of it are in memory. */
+	assert_ok(disk_read(s, env.s, io, 16 * KiB, 0));
+	drop("d@a");
+	sweep();
+	holds(s, &kept[0]);
+	holds(disk, &now);
+	assert_ok(disk_detach(s));
+	snapshot_holds("d@b", &kept[0]);
+}
+
+/* A disk stays attached for years, with a snapshot each minute. */
+static void
+merging_does_not_use_up_layers(void **state)
+{
+	unsigned before = 0;
+	char name[16];
+
+	(void)state;
+	for (unsigned i = 0; i < 40; i++) {
+		write_at((i % 4) * 4 * MiB, 8 * KiB, i);
+		(void)snprintf(name, sizeof(name), "s%u", i);
+		snap(name);
+		if (i < 4)
+			continue;
+		(void)snprintf(name, sizeof(name), "d@s%u", i - 4);
+		drop(name);
+		sweep();
+		holds(disk, &now);
+		if (i == 10)
+			before = disk->n_layers;
+	}
+	assert_int_equal(disk->n_layers, before);
+}
+
+/* ---- the frame ---- */
+
+static int
+setup(void **state)
+{
+	struct store *mem, *st;
+
+	(void)state;
+	memset(&now, 0, sizeof(now));
+	assert_ok(mem_store_open(&mem));
+	assert_ok(fault_store_new(mem, &st));
+	eenv_begin(&env, st, CIPHER_AES256_GCM);
+	env.opt.quiet_ms = 1;
+	env.opt.merge_chunks = 1;
+	eenv_reopen(&env);
+	eenv_create(&env, "d", SIZE);
+	attach();
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	if (disk)
+		disk_abandon(disk);
+	disk = NULL;
+	eenv_end(&env);
+	return 0;
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(an_attached_snapshot_is_read_while_what_is_below_it_is_merged),
+		T(merging_does_not_use_up_layers),
+	};
+
+	if (crypto_init() < 0)
+		return 1;
+	log_set_level(LOG_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
