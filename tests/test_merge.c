@@ -80,6 +80,32 @@ snapshot_holds(const char *name, const struct content *c)
 	assert_ok(disk_detach(d));
 }
 
+static int
+count_one(const char *name, bool is_dir, void *arg)
+{
+	(void)name;
+	(void)is_dir;
+	++*(unsigned *)arg;
+	return 0;
+}
+
+/* Of the only lineage. */
+static unsigned
+entries(const char *folder)
+{
+	char path[STORE_PATH_LEN];
+	struct descriptor d;
+	unsigned n = 0;
+	int r;
+
+	assert_ok(catalog_load(engine_catalog(env.e), DESC_DISK, "d", &d, NULL,
+			       NULL));
+	path_lineage(&d.lineage, folder, path);
+	r = env.st->ops->list(env.st, path, count_one, &n);
+	assert_true(r == 0 || r == -ENOENT);
+	return n;
+}
+
 /* ---- in use ---- */
 
 static void
@@ -104,6 +130,28 @@ an_attached_snapshot_is_read_while_what_is_below_it_is_merged(void **state)
 	holds(disk, &now);
 	assert_ok(disk_detach(s));
 	snapshot_holds("d@b", &kept[0]);
+}
+
+/* The sweep was busy elsewhere between two merges. */
+static void
+what_passed_stays_where_two_merges_come_before_a_sweep(void **state)
+{
+	(void)state;
+	write_at(0, 64 * KiB, 1);
+	snap("a");
+	write_at(4 * MiB, 64 * KiB, 2);
+	snap("b");
+	write_at(8 * MiB, 64 * KiB, 3);
+	drop("d@a");
+	drop("d@b");
+	while (engine_merge(env.e) > 0)
+		;
+	sweep();
+	holds(disk, &now);
+	assert_ok(disk_detach(disk));
+	attach();
+	holds(disk, &now);
+	assert_int_equal(entries("layers"), 1);
 }
 
 /* A disk stays attached for years, with a snapshot each minute. */
@@ -168,6 +216,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(an_attached_snapshot_is_read_while_what_is_below_it_is_merged),
+		T(what_passed_stays_where_two_merges_come_before_a_sweep),
 		T(merging_does_not_use_up_layers),
 	};
 

@@ -474,6 +474,11 @@ merge_lineage(struct engine *e, const struct uuid *lineage)
 	r = catalog_judge(e->cat, lineage, &lock, &v);
 	if (r < 0 || !v.alive)
 		return r == -EBUSY || r == -EUCLEAN ? 0 : r;
+	/* Heirs are known by their parent: it stays until what they have come
+	 * into has been told from what goes. */
+	r = layers_any_dead(e->cat->st, lineage, &v.live);
+	if (r != 0)
+		return r < 0 ? r : 0;
 	while (layers_find_merge(&v.census, &v.live, lineage, &at, &x, &y) ==
 	       0) {
 		r = merge_pair(e, &v, x, y);
