@@ -80,6 +80,20 @@ snapshot_holds(const char *name, const struct content *c)
 	assert_ok(disk_detach(d));
 }
 
+static void
+reopen(bool power, uint64_t seed)
+{
+	if (disk)
+		disk_abandon(disk);
+	disk = NULL;
+	engine_close(env.e);
+	if (power)
+		mem_store_crash(fault_inner(env.st), seed);
+	else
+		mem_store_kill(fault_inner(env.st));
+	eenv_open(&env);
+}
+
 static int
 count_one(const char *name, bool is_dir, void *arg)
 {
@@ -178,6 +192,41 @@ merging_does_not_use_up_layers(void **state)
 	assert_int_equal(disk->n_layers, before);
 }
 
+/* ---- a store that fails ---- */
+
+static int setup(void **state);
+static int teardown(void **state);
+
+/* The names of map and layer.ini may come back in any order. */
+static void
+a_layer_whose_removal_a_power_cut_stops_takes_nothing_along(void **state)
+{
+	unsigned seeds = test_is_slow() ? 100 : 8;
+
+	for (unsigned seed = 0; seed < seeds; seed++)
+		for (unsigned nth = 1; nth < 8; nth++) {
+			write_at(0, 64 * KiB, 1);
+			write_at(4 * MiB, 64 * KiB, 2);
+			snap("a");
+			write_at(16 * KiB, 4 * KiB, 3);
+			drop("d@a");
+			assert_ok(disk_detach(disk));
+			disk = NULL;
+			fault_kinds(env.st, FAULT_REMOVE);
+			fault_mode(env.st, FAULT_BEFORE);
+			fault_arm(env.st, nth, -EIO, true);
+			sweep();
+			fault_arm(env.st, 0, 0, false);
+			reopen(true, seed);
+			sweep();
+			attach();
+			holds(disk, &now);
+			assert_int_equal(entries("layers"), 1);
+			teardown(state);
+			setup(state);
+		}
+}
+
 /* ---- the frame ---- */
 
 static int
@@ -218,6 +267,7 @@ main(void)
 		T(an_attached_snapshot_is_read_while_what_is_below_it_is_merged),
 		T(what_passed_stays_where_two_merges_come_before_a_sweep),
 		T(merging_does_not_use_up_layers),
+		T(a_layer_whose_removal_a_power_cut_stops_takes_nothing_along),
 	};
 
 	if (crypto_init() < 0)

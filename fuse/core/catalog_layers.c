@@ -287,7 +287,7 @@ find_heirs(struct store *st, const struct layer_ref *ref,
 	   const struct layer_set *live, struct heirs *ret)
 {
 	struct layer_meta dead;
-	char path[STORE_PATH_LEN];
+	char path[STORE_PATH_LEN], folder[STORE_PATH_LEN];
 	int r;
 
 	r = load_meta(st, ref, &dead);
@@ -306,6 +306,10 @@ find_heirs(struct store *st, const struct layer_ref *ref,
 		r = st->ops->open(st, path, false, &ret->v[ret->n].f);
 		if (r == 0)
 			ret->v[ret->n++].n = UINT64_MAX;
+		/* Its new parent may be there and not be durable yet. */
+		path_folder(path, folder);
+		if (r == 0)
+			r = st->ops->sync_dir(st, folder);
 	}
 	return r;
 }
@@ -319,6 +323,7 @@ has_passed(struct heirs *h, uint64_t index, const uint8_t salt[static 4])
 	return false;
 }
 
+/* Those of one folder; that they are gone is durable then. */
 static int
 remove_chunks_in(struct store *st, const char *folder, struct dead_map *m,
 		 struct heirs *h, unsigned *budget)
@@ -344,7 +349,8 @@ remove_chunks_in(struct store *st, const char *folder, struct dead_map *m,
 			r = 0;
 		(*budget)--;
 	}
-	return r;
+	/* And what went before we were cut off. */
+	return r < 0 ? r : st->ops->sync_dir(st, folder);
 }
 
 static int
@@ -392,17 +398,15 @@ remove_layer(struct store *st, const struct layer_ref *ref,
 	int r;
 
 	r = remove_chunks(st, ref, live, budget);
-	if (r != 0)
-		return r;
-	path_lineage(&ref->lineage, "chunks", path);
-	r = st->ops->sync_all(st);
 	for (size_t i = 0; r == 0 && i < 3; i++) {
 		path_layer(ref, files[i], path);
 		r = st->ops->remove(st, path);
+		path_folder(path, folder);
+		if (r == 0)
+			r = st->ops->sync_dir(st, folder);
 		if (r == -ENOENT)
 			r = 0;
 	}
-	path_folder(path, folder);
 	if (r == 0)
 		r = st->ops->remove(st, folder);
 	if (r == 0)
@@ -437,7 +441,13 @@ int
 layers_remove_dead(struct store *st, const struct uuid *lineage,
 		   const struct layer_set *live, unsigned *budget)
 {
-	return for_each_dead(st, lineage, live, remove_layer, budget);
+	char path[STORE_PATH_LEN];
+	int r;
+
+	r = for_each_dead(st, lineage, live, remove_layer, budget);
+	/* Before the mark goes. */
+	path_lineage(lineage, "layers", path);
+	return r != 0 ? r : st->ops->sync_dir(st, path);
 }
 
 static int
