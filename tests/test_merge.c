@@ -194,6 +194,36 @@ merging_does_not_use_up_layers(void **state)
 
 /* ---- a store that fails ---- */
 
+/* A merge is killed, done again, and the power fails at once: what the first
+ * one wrote must have become durable before anything is dropped. */
+static bool
+kill_and_cut(unsigned nth, unsigned then)
+{
+	bool fired;
+
+	assert_ok(disk_detach(disk));
+	disk = NULL;
+	fault_kinds(env.st, FAULT_CHANGES);
+	fault_mode(env.st, FAULT_BEFORE);
+	fault_arm(env.st, nth, -EIO, true);
+	sweep();
+	fired = fault_fired(env.st);
+	fault_arm(env.st, 0, 0, false);
+	reopen(false, 0);
+	fault_kinds(env.st, FAULT_CHANGES);
+	fault_arm(env.st, then, -EIO, true);
+	sweep();
+	fault_arm(env.st, 0, 0, false);
+	reopen(true, nth * 100 + then);
+	snapshot_holds("d@b", &kept[0]);
+	attach();
+	holds(disk, &now);
+	sweep();
+	holds(disk, &now);
+	snapshot_holds("d@b", &kept[0]);
+	return fired;
+}
+
 static int setup(void **state);
 static int teardown(void **state);
 
@@ -224,6 +254,31 @@ a_layer_whose_removal_a_power_cut_stops_takes_nothing_along(void **state)
 			assert_int_equal(entries("layers"), 1);
 			teardown(state);
 			setup(state);
+		}
+}
+
+static void
+a_merge_that_was_killed_is_made_durable(void **state)
+{
+	unsigned step = test_is_slow() ? 1 : test_is_watched() ? 9 : 5;
+
+	for (unsigned then = 1; then < 40; then += step)
+		for (unsigned nth = 1 + then % step;; nth += step) {
+			bool fired;
+
+			write_at(0, 64 * KiB, 1);
+			write_at(4 * MiB, 64 * KiB, 2);
+			snap("a");
+			write_at(16 * KiB, 4 * KiB, 3);
+			snap("b");
+			kept[0] = now;
+			write_at(24 * KiB, 4 * KiB, 4);
+			drop("d@a");
+			fired = kill_and_cut(nth, then);
+			teardown(state);
+			setup(state);
+			if (!fired)
+				break;
 		}
 }
 
@@ -268,6 +323,7 @@ main(void)
 		T(what_passed_stays_where_two_merges_come_before_a_sweep),
 		T(merging_does_not_use_up_layers),
 		T(a_layer_whose_removal_a_power_cut_stops_takes_nothing_along),
+		T(a_merge_that_was_killed_is_made_durable),
 	};
 
 	if (crypto_init() < 0)

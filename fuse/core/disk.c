@@ -339,6 +339,8 @@ open_at(struct disk *d, enum desc_type type, const char *name,
 	size_t len;
 	int r;
 
+	/* Nobody knows how the last one that had it on top ended. */
+	d->drop_cache = true;
 	r = catalog_load(d->e->cat, type, name, &d->desc, &text, &len);
 	if (r == 0)
 		r = unwrap_dks(d);

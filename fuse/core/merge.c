@@ -444,6 +444,28 @@ same_pair(const struct engine *e, const struct layer_meta *x,
 	       uuid_equal(&e->merge_y, &y->uuid);
 }
 
+/* Somebody may have been killed at it, or failed: what he wrote is seen, and is
+ * not durable perhaps.  A disk with a name has had that done at its attach. */
+static int
+begin_pair(struct engine *e, const struct layer_meta *x,
+	   const struct layer_meta *y)
+{
+	int r = 0;
+
+	if (same_pair(e, x, y))
+		return 0;
+	if (y->state != LAYER_OPEN)
+		r = e->st->ops->sync_all(e->st);
+	if (r < 0) {
+		engine_fail(e, r);
+		return r;
+	}
+	e->merge_x = x->uuid;
+	e->merge_y = y->uuid;
+	e->merge_at = 0;
+	return 0;
+}
+
 static int
 merge_pair(struct engine *e, const struct verdict *v,
 	   const struct layer_meta *x, const struct layer_meta *y)
@@ -451,12 +473,11 @@ merge_pair(struct engine *e, const struct verdict *v,
 	CLEANUP(merge_done) struct merge m = { .e = e, .v = v, .x = x, .y = y };
 	int r;
 
-	if (!same_pair(e, x, y)) {
-		e->merge_x = x->uuid;
-		e->merge_y = y->uuid;
-		e->merge_at = 0;
-	}
-	r = work(&m, &e->merge_at);
+	r = begin_pair(e, x, y);
+	if (r == 0)
+		r = work(&m, &e->merge_at);
+	if (r < 0)
+		memset(&e->merge_x, 0, sizeof(e->merge_x));
 	if (r == 0)
 		log_debug("a layer was merged into its child");
 	return r == 0 ? 1 : r; /* either way there is more to look at */
