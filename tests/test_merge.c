@@ -194,6 +194,42 @@ merging_does_not_use_up_layers(void **state)
 
 /* ---- a store that fails ---- */
 
+/* Of the disk's own layer, the new parent is there, and it is said not to be:
+ * what goes then must be nothing that is still read through. */
+static void
+a_parent_is_gone_for_good_though_it_is_said_to_have_stayed(void **state)
+{
+	(void)state;
+	for (unsigned nth = 1; nth < 4; nth++) {
+		char name[16], full[16];
+
+		write_at(0, 64 * KiB, 10 * nth);
+		write_at(4 * MiB, 64 * KiB, 10 * nth + 1);
+		(void)snprintf(name, sizeof(name), "a%u", nth);
+		(void)snprintf(full, sizeof(full), "d@a%u", nth);
+		snap(name);
+		write_at(16 * KiB, 4 * KiB, 10 * nth + 2);
+		drop(full);
+		fault_kinds(env.st, FAULT_REPLACE);
+		fault_mode(env.st, FAULT_AFTER);
+		fault_arm(env.st, nth, -EIO, false);
+		sweep();
+		fault_arm(env.st, 0, 0, false);
+		sweep();
+		holds(disk, &now);
+		write_at(128 * KiB, 4 * KiB, 10 * nth + 3);
+		snap(name);
+		holds(disk, &now);
+		assert_ok(disk_detach(disk));
+		attach();
+		holds(disk, &now);
+		drop(full);
+		sweep();
+		holds(disk, &now);
+		assert_int_equal(entries("layers"), 1);
+	}
+}
+
 /* A merge is killed, done again, and the power fails at once: what the first
  * one wrote must have become durable before anything is dropped. */
 static bool
@@ -322,6 +358,7 @@ main(void)
 		T(an_attached_snapshot_is_read_while_what_is_below_it_is_merged),
 		T(what_passed_stays_where_two_merges_come_before_a_sweep),
 		T(merging_does_not_use_up_layers),
+		T(a_parent_is_gone_for_good_though_it_is_said_to_have_stayed),
 		T(a_layer_whose_removal_a_power_cut_stops_takes_nothing_along),
 		T(a_merge_that_was_killed_is_made_durable),
 	};

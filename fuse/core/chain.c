@@ -251,7 +251,7 @@ take_over(struct layer *l, struct layer *y)
 }
 
 struct layer *
-chain_merged(struct disk *d, struct layer *y)
+chain_merged(struct disk *d, struct layer *y, const struct uuid *gone)
 {
 	struct layer *l = find_open(d, y), *x;
 
@@ -261,9 +261,10 @@ chain_merged(struct disk *d, struct layer *y)
 	if (l != y)
 		take_over(l, y);
 	x = atomic_load(&l->parent);
+	if (!x || !uuid_equal(&x->ref.layer, gone))
+		return NULL;
 	/* Below that nothing has changed. */
-	if (x)
-		atomic_store(&l->parent, atomic_load(&x->parent));
+	atomic_store(&l->parent, atomic_load(&x->parent));
 	return x;
 }
 

@@ -524,13 +524,14 @@ int layer_parent(struct layer *l, struct scratch *s, struct layer **ret)
 int chain_get(struct layer *l, uint64_t group, struct scratch *s,
 	      struct page **ret) NONNULL CHECKED;
 /**
- * chain_merged(d, y):
+ * chain_merged(d, y, gone):
  * Layer ${y}, which ${d} or another disk has on top, has got all that its
- * parent had, and that one's parent: so has it in the chain of ${d} from now
- * on.  With the barrier held exclusively.  The one that has left the chain, for
- * chain_close() when the barrier is let go of, or NULL.
+ * parent, ${gone}, had, and that one's parent: so has it in the chain of ${d}
+ * from now on.  With the barrier held exclusively.  The one that has left the
+ * chain, for chain_close() when the barrier is let go of, or NULL.
  */
-struct layer *chain_merged(struct disk *d, struct layer *y) NONNULL;
+struct layer *chain_merged(struct disk *d, struct layer *y,
+			   const struct uuid *gone) NONNULL;
 /* Where somebody holds a page or chunk of it just now, it stays open until the
  * disk is detached. */
 void chain_close(struct layer *l) NONNULL;

@@ -173,6 +173,16 @@ open_worker(struct merge *m)
 	return uuid_equal(&m->d->top->ref.layer, &m->y->uuid) ? 0 : -EAGAIN;
 }
 
+/* Whether Y has all of X, and that could only not be said. */
+static bool
+has_left(const struct merge *m)
+{
+	const struct layer_meta *y = &m->d->top->meta;
+
+	return !y->has_parent || !uuid_equal(&y->parent.layer, &m->x->uuid);
+}
+
+/* 1: it was done before. */
 static int
 begin(struct merge *m)
 {
@@ -185,6 +195,8 @@ begin(struct merge *m)
 		r = -EROFS;
 	if (r < 0)
 		return r;
+	if (has_left(m))
+		return layer_save_meta(m->d->top, &m->d->top->meta) ?: 1;
 	m->buf = mmap(NULL, GROUP_LEN, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (m->buf == MAP_FAILED) {
@@ -193,8 +205,6 @@ begin(struct merge *m)
 	}
 	(void)madvise(m->buf, GROUP_LEN, MADV_DONTDUMP);
 	r = layer_parent(m->d->top, m->d->mover, &m->parent);
-	if (r == 0 && !uuid_equal(&m->parent->ref.layer, &m->x->uuid))
-		r = -EAGAIN;
 	if (r == 0 && m->parent->meta.state != LAYER_MERGING) {
 		struct layer_meta meta = m->parent->meta;
 
@@ -336,6 +346,8 @@ merge_piece(struct merge *m, uint64_t *at)
 
 /* ---- the end ---- */
 
+/* Where it fails it may be there all the same, and then X goes.  Nobody needs X
+ * any more, so in memory it holds in any case; begin() says it again. */
 static int
 change_parent(struct merge *m)
 {
@@ -352,8 +364,8 @@ change_parent(struct merge *m)
 					? y->parent_limit
 					: m->parent->parent_limit;
 	r = layer_save_meta(y, &meta);
-	if (r == 0)
-		y->parent_limit = meta.parent_limit;
+	y->meta = meta;
+	y->parent_limit = meta.parent_limit;
 	return r;
 }
 
@@ -361,6 +373,7 @@ change_parent(struct merge *m)
 static int
 finish(struct merge *m)
 {
+	bool done;
 	int r;
 
 	r = commit_wait(m->d);
@@ -368,13 +381,14 @@ finish(struct merge *m)
 		pthread_rwlock_wrlock(&m->held[i]->barrier);
 	if (r == 0)
 		r = commit_wait(m->d);
-	if (r == 0)
+	done = r == 0;
+	if (done)
 		r = change_parent(m);
 	for (size_t i = 0; i < m->n_held; i++) {
 		struct layer *x = NULL;
 
-		if (r == 0)
-			x = chain_merged(m->held[i], m->d->top);
+		if (done)
+			x = chain_merged(m->held[i], m->d->top, &m->x->uuid);
 		pthread_rwlock_unlock(&m->held[i]->barrier);
 		if (x)
 			chain_close(x);
@@ -424,6 +438,8 @@ work(struct merge *m, uint64_t *at)
 {
 	int r = begin(m), e;
 
+	if (r == 1)
+		return 0;
 	if (r == 0)
 		r = merge_piece(m, at);
 	if (r < 0)
