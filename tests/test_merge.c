@@ -230,6 +230,30 @@ a_parent_is_gone_for_good_though_it_is_said_to_have_stayed(void **state)
 	}
 }
 
+static void
+a_snapshot_that_failed_leaves_a_disk_that_attaches(void **state)
+{
+	(void)state;
+	write_at(0, 64 * KiB, 1);
+	for (unsigned nth = 1; nth < 16; nth++) {
+		struct snapshot_request req = { disk, DESC_SNAPSHOT, "a" };
+		int r;
+
+		write_at(4 * KiB * nth, 4 * KiB, nth);
+		fault_kinds(env.st, FAULT_REPLACE);
+		fault_mode(env.st, FAULT_AFTER);
+		fault_arm(env.st, 1 + nth / 2, -EIO, nth % 2);
+		r = disks_snapshot(env.e, env.s, &req, 1);
+		assert_true(r == 0 || r == -EIO);
+		fault_arm(env.st, 0, 0, false);
+		reopen(false, 0);
+		attach();
+		holds(disk, &now);
+		r = catalog_remove(engine_catalog(env.e), DESC_SNAPSHOT, "d@a");
+		assert_true(r == 0 || r == -ENOENT);
+	}
+}
+
 /* A merge is killed, done again, and the power fails at once: what the first
  * one wrote must have become durable before anything is dropped. */
 static bool
@@ -359,6 +383,7 @@ main(void)
 		T(what_passed_stays_where_two_merges_come_before_a_sweep),
 		T(merging_does_not_use_up_layers),
 		T(a_parent_is_gone_for_good_though_it_is_said_to_have_stayed),
+		T(a_snapshot_that_failed_leaves_a_disk_that_attaches),
 		T(a_layer_whose_removal_a_power_cut_stops_takes_nothing_along),
 		T(a_merge_that_was_killed_is_made_durable),
 	};

@@ -29,6 +29,7 @@ struct frozen {
 	struct store_lock *lineage;
 	uint64_t allocated; /* of the old layer, bytes */
 	bool done;          /* the new layer is on top */
+	bool unsure;        /* or perhaps, but for what the descriptor says */
 };
 
 /* ---- layers ---- */
@@ -148,10 +149,13 @@ put_on_top(struct frozen *f)
 		atomic_store(&d->top, f->new);
 		f->done = true;
 	} else {
-		/* Either may stand there now, and either is right: the next
-		 * commit makes it the old one. */
+		/* Either may stand there now: let it be the old one, or else
+		 * the next commit does. */
 		d->desc.layer = was;
-		atomic_store(&d->size_dirty, true);
+		f->unsure = catalog_save(d->e->cat, &d->desc, disk_top_dk(d)) <
+			    0;
+		if (f->unsure)
+			atomic_store(&d->size_dirty, true);
 	}
 	pthread_mutex_unlock(&d->size_lock);
 	return r;
@@ -184,7 +188,8 @@ wait_for_page(struct page *p, void *arg)
 }
 
 /* A layer that was frozen in vain goes on being written to: nothing but itself
- * may say that it is not. */
+ * may say that it is not.  As long as the descriptor may name the new one above
+ * it, it must: that one could not be read. */
 static void
 thaw(struct frozen *f)
 {
@@ -193,7 +198,7 @@ thaw(struct frozen *f)
 	if (f->done || m.state == LAYER_OPEN)
 		return;
 	m.state = LAYER_OPEN;
-	if (layer_save_meta(f->old, &m) < 0)
+	if (f->unsure || layer_save_meta(f->old, &m) < 0)
 		f->old->meta = m;
 	atomic_store(&f->old->frozen, false);
 }
