@@ -32,6 +32,13 @@ write_at(uint64_t off, uint64_t len, uint64_t seed)
 }
 
 static void
+zero_at(uint64_t off, uint64_t len)
+{
+	memset(now.b + off, 0, len);
+	assert_ok(disk_zero(disk, env.s, off, len));
+}
+
+static void
 snap(const char *name)
 {
 	struct snapshot_request req = { disk, DESC_SNAPSHOT, name };
@@ -166,6 +173,40 @@ what_passed_stays_where_two_merges_come_before_a_sweep(void **state)
 	attach();
 	holds(disk, &now);
 	assert_int_equal(entries("layers"), 1);
+}
+
+/* Pieces of one chunk, and what has passed is discarded between two. */
+static void
+what_has_passed_can_be_discarded(void **state)
+{
+	uint64_t at;
+
+	(void)state;
+	write_at(0, 64 * KiB, 1);
+	write_at(4 * MiB, 64 * KiB, 2);
+	write_at(8 * MiB, 64 * KiB, 3);
+	snap("a");
+	drop("d@a");
+	assert_int_equal(engine_merge(env.e), 1);
+	zero_at(0, 4 * MiB);
+	assert_ok(disk_background(disk));
+	assert_ok(disk_background(disk));
+	assert_ok(disk_seek(disk, env.s, 0, true, &at));
+	assert_int_equal(at, 4 * MiB);
+	write_at(8 * KiB, 8 * KiB, 4);
+	assert_ok(disk_flush(disk));
+	holds(disk, &now);
+	/* From the start. */
+	reopen(false, 0);
+	attach();
+	holds(disk, &now);
+	sweep();
+	holds(disk, &now);
+	assert_int_equal(entries("layers"), 1);
+	assert_ok(disk_detach(disk));
+	attach();
+	holds(disk, &now);
+	assert_int_equal(entries("chunks/0000"), 3);
 }
 
 /* A disk stays attached for years, with a snapshot each minute. */
@@ -381,6 +422,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(an_attached_snapshot_is_read_while_what_is_below_it_is_merged),
 		T(what_passed_stays_where_two_merges_come_before_a_sweep),
+		T(what_has_passed_can_be_discarded),
 		T(merging_does_not_use_up_layers),
 		T(a_parent_is_gone_for_good_though_it_is_said_to_have_stayed),
 		T(a_snapshot_that_failed_leaves_a_disk_that_attaches),

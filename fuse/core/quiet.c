@@ -278,6 +278,41 @@ take_dead(struct disk *d)
 	return c;
 }
 
+/*
+ * A chunk that passed to this layer from its parent has a name in both maps
+ * until the merge is done (merge.c), and who begins that again asks the parent.
+ * So its file stays as long.
+ */
+static int
+parent_names_locked(struct disk *d, struct chunk *c)
+{
+	enum entry_state state;
+	uint8_t salt[sizeof(c->salt)];
+	struct layer *p;
+	int r;
+
+	if (!c->layer->meta.has_parent)
+		return 0;
+	r = layer_parent(c->layer, d->bg, &p);
+	if (r < 0 || p->meta.state != LAYER_MERGING)
+		return r;
+	r = layer_entry(p, d->bg, c->index, &state, salt);
+	if (r < 0)
+		return r;
+	return state == ENTRY_DATA && !memcmp(salt, c->salt, sizeof(salt));
+}
+
+static bool
+parent_names(struct disk *d, struct chunk *c)
+{
+	int r;
+
+	pthread_rwlock_rdlock(&d->barrier);
+	r = parent_names_locked(d, c);
+	pthread_rwlock_unlock(&d->barrier);
+	return r != 0; /* or who knows */
+}
+
 static void
 bury(struct disk *d, struct chunk *c)
 {
@@ -310,23 +345,43 @@ commit_due(const struct disk *d)
 		now_ms() - d->dirty_since >= (int64_t)d->e->commit_ms);
 }
 
+/* Put back what was not buried: another time. */
+static void
+keep_dead(struct disk *d, struct link *keep)
+{
+	pthread_mutex_lock(&d->mutex);
+	while (!link_empty(keep)) {
+		struct link *l = keep->next;
+
+		link_remove(l);
+		link_append(&d->dead, l);
+	}
+	pthread_mutex_unlock(&d->mutex);
+}
+
 /* Each of them keeps an object that others may need.  But a commit may become
  * due meanwhile, or the thread be stopped. */
 static void
 bury_dead(struct disk *d, bool all)
 {
+	struct link keep;
 	struct chunk *c;
 
+	link_init(&keep);
 	for (unsigned i = 0; (c = take_dead(d)); i++) {
 		bool stop;
 
-		bury(d, c);
+		if (parent_names(d, c))
+			link_append(&keep, &c->dead_link);
+		else
+			bury(d, c);
 		pthread_mutex_lock(&d->mutex);
 		stop = d->stop || commit_due(d);
 		pthread_mutex_unlock(&d->mutex);
 		if (stop && !all && i >= BURY_MAX)
 			break;
 	}
+	keep_dead(d, &keep);
 }
 
 void
