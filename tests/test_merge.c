@@ -9,6 +9,9 @@
 #include "mem_store.h"
 #include "snapshot.h"
 
+#include <pthread.h>
+#include <time.h>
+
 #include <sealdisk/log.h>
 
 #define KiB 1024u
@@ -233,6 +236,113 @@ merging_does_not_use_up_layers(void **state)
 	assert_int_equal(disk->n_layers, before);
 }
 
+/* A store whose next read by one thread waits. */
+static struct {
+	const struct store_ops *ops;
+	pthread_mutex_t mutex;
+	pthread_cond_t cond;
+	pthread_t who;
+	bool armed, inside, go, done;
+	int r;
+} slow = { .mutex = PTHREAD_MUTEX_INITIALIZER,
+	   .cond = PTHREAD_COND_INITIALIZER };
+
+static int
+slow_read(struct store_file *f, void *buf, size_t len, uint64_t off)
+{
+	pthread_mutex_lock(&slow.mutex);
+	if (slow.armed && pthread_equal(slow.who, pthread_self())) {
+		slow.armed = false;
+		slow.inside = true;
+		pthread_cond_broadcast(&slow.cond);
+		while (!slow.go)
+			pthread_cond_wait(&slow.cond, &slow.mutex);
+	}
+	pthread_mutex_unlock(&slow.mutex);
+	return slow.ops->read(f, buf, len, off);
+}
+
+static void *
+read_slowly(void *arg)
+{
+	struct scratch *s;
+
+	(void)arg;
+	slow.r = scratch_new(&s);
+	pthread_mutex_lock(&slow.mutex);
+	slow.who = pthread_self();
+	slow.armed = true;
+	pthread_mutex_unlock(&slow.mutex);
+	if (slow.r == 0)
+		slow.r = disk_read(disk, s, io, 4 * KiB, 0);
+	scratch_free(s);
+	return NULL;
+}
+
+/* Pass the chunk, and write the block twice, so that its first slot is used
+ * again. */
+static void *
+pass_and_write(void *arg)
+{
+	(void)arg;
+	assert_int_equal(engine_merge(env.e), 1);
+	write_at(0, 4 * KiB, 2);
+	assert_ok(disk_flush(disk));
+	write_at(0, 4 * KiB, 3);
+	pthread_mutex_lock(&slow.mutex);
+	slow.done = true;
+	pthread_cond_broadcast(&slow.cond);
+	pthread_mutex_unlock(&slow.mutex);
+	return NULL;
+}
+
+static void
+wait_a_moment(void)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec++;
+	pthread_mutex_lock(&slow.mutex);
+	while (!slow.done &&
+	       pthread_cond_timedwait(&slow.cond, &slow.mutex, &until) == 0)
+		;
+	slow.go = true;
+	pthread_cond_broadcast(&slow.cond);
+	pthread_mutex_unlock(&slow.mutex);
+}
+
+static void
+a_read_that_is_under_way_is_not_overtaken(void **state)
+{
+	struct store *mem = fault_inner(env.st);
+	pthread_t reader, writer;
+	struct store_ops ops;
+
+	(void)state;
+	write_at(0, 64 * KiB, 1);
+	snap("a");
+	drop("d@a");
+	holds(disk, &now); /* the page is in memory */
+	slow.ops = mem->ops;
+	ops = *mem->ops;
+	ops.read = slow_read;
+	mem->ops = &ops;
+	assert_int_equal(pthread_create(&reader, NULL, read_slowly, NULL), 0);
+	pthread_mutex_lock(&slow.mutex);
+	while (!slow.inside)
+		pthread_cond_wait(&slow.cond, &slow.mutex);
+	pthread_mutex_unlock(&slow.mutex);
+	assert_int_equal(pthread_create(&writer, NULL, pass_and_write, NULL),
+			 0);
+	wait_a_moment();
+	assert_int_equal(pthread_join(reader, NULL), 0);
+	assert_int_equal(pthread_join(writer, NULL), 0);
+	mem->ops = slow.ops;
+	assert_ok(slow.r);
+	holds(disk, &now);
+}
+
 /* ---- a store that fails ---- */
 
 /* Of the disk's own layer, the new parent is there, and it is said not to be:
@@ -424,6 +534,7 @@ main(void)
 		T(what_passed_stays_where_two_merges_come_before_a_sweep),
 		T(what_has_passed_can_be_discarded),
 		T(merging_does_not_use_up_layers),
+		T(a_read_that_is_under_way_is_not_overtaken),
 		T(a_parent_is_gone_for_good_though_it_is_said_to_have_stayed),
 		T(a_snapshot_that_failed_leaves_a_disk_that_attaches),
 		T(a_layer_whose_removal_a_power_cut_stops_takes_nothing_along),

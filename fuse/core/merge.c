@@ -239,16 +239,19 @@ pass_locked(struct merge *m, uint64_t index, const uint8_t salt[static 12])
 	return 0;
 }
 
-/* The whole chunk: only its owner is another. */
+/* The whole chunk: only its owner is another.  Writes to it may come at once,
+ * so whoever reads it by way of X has to have finished. */
 static int
 pass_chunk(struct merge *m, uint64_t index, const uint8_t salt[static 12])
 {
 	pthread_mutex_t *mutex = &m->d->top->creating[index % 64];
 	int r;
 
+	pthread_rwlock_wrlock(&m->d->barrier);
 	pthread_mutex_lock(mutex);
 	r = pass_locked(m, index, salt);
 	pthread_mutex_unlock(mutex);
+	pthread_rwlock_unlock(&m->d->barrier);
 	return r;
 }
 
