@@ -236,7 +236,7 @@ merging_does_not_use_up_layers(void **state)
 	assert_int_equal(disk->n_layers, before);
 }
 
-/* A store whose next read by one thread waits. */
+/* A store whose next read, or replacement, by one thread waits. */
 static struct {
 	const struct store_ops *ops;
 	pthread_mutex_t mutex;
@@ -247,8 +247,8 @@ static struct {
 } slow = { .mutex = PTHREAD_MUTEX_INITIALIZER,
 	   .cond = PTHREAD_COND_INITIALIZER };
 
-static int
-slow_read(struct store_file *f, void *buf, size_t len, uint64_t off)
+static void
+wait_if_told(void)
 {
 	pthread_mutex_lock(&slow.mutex);
 	if (slow.armed && pthread_equal(slow.who, pthread_self())) {
@@ -259,7 +259,29 @@ slow_read(struct store_file *f, void *buf, size_t len, uint64_t off)
 			pthread_cond_wait(&slow.cond, &slow.mutex);
 	}
 	pthread_mutex_unlock(&slow.mutex);
+}
+
+static int
+slow_read(struct store_file *f, void *buf, size_t len, uint64_t off)
+{
+	wait_if_told();
 	return slow.ops->read(f, buf, len, off);
+}
+
+static int
+slow_replace(struct store *st, const char *path, const void *buf, size_t len)
+{
+	wait_if_told();
+	return slow.ops->replace(st, path, buf, len);
+}
+
+static void
+arm(void)
+{
+	pthread_mutex_lock(&slow.mutex);
+	slow.who = pthread_self();
+	slow.armed = true;
+	pthread_mutex_unlock(&slow.mutex);
 }
 
 static void *
@@ -269,14 +291,20 @@ read_slowly(void *arg)
 
 	(void)arg;
 	slow.r = scratch_new(&s);
-	pthread_mutex_lock(&slow.mutex);
-	slow.who = pthread_self();
-	slow.armed = true;
-	pthread_mutex_unlock(&slow.mutex);
+	arm();
 	if (slow.r == 0)
 		slow.r = disk_read(disk, s, io, 4 * KiB, 0);
 	scratch_free(s);
 	return NULL;
+}
+
+static void
+say_done(void)
+{
+	pthread_mutex_lock(&slow.mutex);
+	slow.done = true;
+	pthread_cond_broadcast(&slow.cond);
+	pthread_mutex_unlock(&slow.mutex);
 }
 
 /* Pass the chunk, and write the block twice, so that its first slot is used
@@ -289,10 +317,7 @@ pass_and_write(void *arg)
 	write_at(0, 4 * KiB, 2);
 	assert_ok(disk_flush(disk));
 	write_at(0, 4 * KiB, 3);
-	pthread_mutex_lock(&slow.mutex);
-	slow.done = true;
-	pthread_cond_broadcast(&slow.cond);
-	pthread_mutex_unlock(&slow.mutex);
+	say_done();
 	return NULL;
 }
 
@@ -312,34 +337,82 @@ wait_a_moment(void)
 	pthread_mutex_unlock(&slow.mutex);
 }
 
+/* ${slowly} stops in the store; ${other} has a second to come by. */
+static void
+overtake(void *(*slowly)(void *arg), void *(*other)(void *arg))
+{
+	struct store *mem = fault_inner(env.st);
+	pthread_t a, b;
+	struct store_ops ops;
+
+	slow.ops = mem->ops;
+	slow.armed = slow.inside = slow.go = slow.done = false;
+	ops = *mem->ops;
+	ops.read = slow_read;
+	ops.replace = slow_replace;
+	mem->ops = &ops;
+	assert_int_equal(pthread_create(&a, NULL, slowly, NULL), 0);
+	pthread_mutex_lock(&slow.mutex);
+	while (!slow.inside)
+		pthread_cond_wait(&slow.cond, &slow.mutex);
+	pthread_mutex_unlock(&slow.mutex);
+	assert_int_equal(pthread_create(&b, NULL, other, NULL), 0);
+	wait_a_moment();
+	assert_int_equal(pthread_join(a, NULL), 0);
+	assert_int_equal(pthread_join(b, NULL), 0);
+	mem->ops = slow.ops;
+	assert_ok(slow.r);
+}
+
 static void
 a_read_that_is_under_way_is_not_overtaken(void **state)
 {
-	struct store *mem = fault_inner(env.st);
-	pthread_t reader, writer;
-	struct store_ops ops;
-
 	(void)state;
 	write_at(0, 64 * KiB, 1);
 	snap("a");
 	drop("d@a");
 	holds(disk, &now); /* the page is in memory */
-	slow.ops = mem->ops;
-	ops = *mem->ops;
-	ops.read = slow_read;
-	mem->ops = &ops;
-	assert_int_equal(pthread_create(&reader, NULL, read_slowly, NULL), 0);
-	pthread_mutex_lock(&slow.mutex);
-	while (!slow.inside)
-		pthread_cond_wait(&slow.cond, &slow.mutex);
-	pthread_mutex_unlock(&slow.mutex);
-	assert_int_equal(pthread_create(&writer, NULL, pass_and_write, NULL),
-			 0);
-	wait_a_moment();
-	assert_int_equal(pthread_join(reader, NULL), 0);
-	assert_int_equal(pthread_join(writer, NULL), 0);
-	mem->ops = slow.ops;
-	assert_ok(slow.r);
+	overtake(read_slowly, pass_and_write);
+	holds(disk, &now);
+}
+
+static void *
+shrink_slowly(void *arg)
+{
+	struct scratch *s;
+
+	(void)arg;
+	slow.r = scratch_new(&s);
+	arm();
+	if (slow.r == 0)
+		slow.r = disk_resize(disk, s, SIZE / 2);
+	scratch_free(s);
+	return NULL;
+}
+
+static void *
+freeze(void *arg)
+{
+	(void)arg;
+	snap("b");
+	say_done();
+	return NULL;
+}
+
+/* What a layer's layer.ini says is changed by one at a time. */
+static void
+a_disk_shrinks_while_it_is_frozen(void **state)
+{
+	(void)state;
+	write_at(0, 64 * KiB, 1);
+	snap("a");
+	assert_ok(disk_flush(disk));
+	overtake(shrink_slowly, freeze);
+	assert_ok(disk_resize(disk, env.s, SIZE));
+	assert_ok(disk_flush(disk));
+	holds(disk, &now);
+	reopen(false, 0);
+	attach();
 	holds(disk, &now);
 }
 
@@ -535,6 +608,7 @@ main(void)
 		T(what_has_passed_can_be_discarded),
 		T(merging_does_not_use_up_layers),
 		T(a_read_that_is_under_way_is_not_overtaken),
+		T(a_disk_shrinks_while_it_is_frozen),
 		T(a_parent_is_gone_for_good_though_it_is_said_to_have_stayed),
 		T(a_snapshot_that_failed_leaves_a_disk_that_attaches),
 		T(a_layer_whose_removal_a_power_cut_stops_takes_nothing_along),

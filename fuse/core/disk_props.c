@@ -57,17 +57,24 @@ set_size(struct disk *d, uint64_t size)
 	return r;
 }
 
-/* The parents are asked below the smallest size that the disk ever had. */
+/* The parents are asked below the smallest size that the disk ever had.  A
+ * snapshot or a merge changes layer.ini under the barrier, too. */
 static int
 lower_parent_limit(struct disk *d, uint64_t size)
 {
-	struct layer *l = d->top;
-	struct layer_meta m = l->meta;
+	struct layer_meta m;
+	struct layer *l;
+	int r = 0;
 
-	if (!m.has_parent || size >= l->parent_limit)
-		return 0;
-	m.parent_limit = l->parent_limit = size;
-	return layer_save_meta(l, &m);
+	pthread_rwlock_wrlock(&d->barrier);
+	l = d->top;
+	m = l->meta;
+	if (m.has_parent && size < l->parent_limit) {
+		m.parent_limit = l->parent_limit = size;
+		r = layer_save_meta(l, &m);
+	}
+	pthread_rwlock_unlock(&d->barrier);
+	return r;
 }
 
 static int
