@@ -243,8 +243,7 @@ quiet_hurry(struct disk *d)
 {
 	struct page *p;
 
-	while ((p = take_quiet(d, &d->quiet, 0)))
-		mirror_one(d, p);
+	mirror_all(d, 0);
 	while ((p = take_quiet(d, &d->keep, 0)))
 		punch_one(d, p, QUIET_RUN);
 }
