@@ -28,9 +28,10 @@ has_written() {
 
 # A second writer, so that there is always something under way.
 make_noise() {
-	while dd if=/dev/urandom of="$FS/noise" bs=64k count=64 conv=fsync \
-		2>/dev/null; do
-		rm "$FS/noise" || break
+	while [ ! -e "$T/stop" ]; do
+		dd if=/dev/urandom of="$FS/noise" bs=64k count=64 conv=fsync \
+			status=none
+		rm "$FS/noise"
 	done
 }
 
@@ -84,8 +85,8 @@ for ((i = 1; i <= rounds; i++)); do
 	after[i]=$(last_acked)
 	sleep 1
 done
-kill "$noise"
-wait "$noise" 2>/dev/null || :
+touch "$T/stop"
+wait "$noise"
 kill "$writer"
 wait "$writer" 2>/dev/null || :
 # What dd was at when its shell was killed it ends.
@@ -128,8 +129,8 @@ mount "$dev" "$FS"
 check 'with all that was written' \
 	verify "$FS" "$(last_acked)" $(($(last_acked) + 1))
 umount "$FS"
-sd detach db
 check 'no fault' test "$(field db .counters.faults)" = 0
+sd detach db
 
 note 'the end of all of them'
 rm "$SNAPS/db/2" "$DISKS/db" "$DISKS"/c*
