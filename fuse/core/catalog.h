@@ -1,6 +1,6 @@
 /*
- * catalog.h - the names of a store: which disks there are (later snapshots and
- * images), and the locks around them.
+ * catalog.h - the names of a store: which disks, snapshots and images there
+ * are, and the locks around them.
  *
  * Every function works on the store itself, whoever else uses it: a change of
  * names is made under locks/catalog, held for that change alone.  A disk's

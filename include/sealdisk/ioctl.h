@@ -3,7 +3,9 @@
  *
  * The calls are made on info/disks/NAME, opened for reading (opening the disk
  * itself would attach it), or where it is said so on the mount's own folder.
- * Whoever may open the info file, its owner and root, may make them.
+ * Whoever may open the info file, its owner and root, may make them.  Those on
+ * info/snapshots/DISK/NAME and info/images/NAME are the same, but that nothing
+ * can be set there: -EROFS.
  *
  * They fail with the errno of a file operation: namespace.md, architecture.md.
  * libfuse 3.14 passes at most 16,383 bytes.
@@ -66,7 +68,11 @@ struct sd_ioc_rewrap {
 
 /*
  * On the mount's own folder: a snapshot of each of several disks, all at one
- * instant, DISK@${name}.  Names end with a NUL.  One alone is a link(2).
+ * instant, DISK@${name}.  Names end with a NUL.  One alone is a link(2).  For
+ * root and the daemon's user alone: -EPERM.
+ *
+ * -EEXIST  one of the names is taken, -EBUSY another process has one of the
+ *          disks, -EINVAL a name, or one disk twice: nothing was done
  */
 #define SD_IOC_NAME 208
 #define SD_IOC_DISKS 32
