@@ -39,8 +39,8 @@ longest=$(printf 'x%.0s' {1..200})
 
 note 'the tree'
 start_daemon -o linger=0,allow_other
-expect 0 "^disks"$'\n'"images"$'\n'"info"$'\n'"snapshots\$" ls "$MNT"
-expect 0 "^disks"$'\n'"images"$'\n'"snapshots\$" ls "$MNT/info"
+expect 0 $'^disks\nimages\ninfo\nsnapshots$' ls "$MNT"
+expect 0 $'^disks\nimages\nsnapshots$' ls "$MNT/info"
 stat_is %a 755 "$MNT"
 stat_is %a 755 "$DISKS"
 expect 0 "^$STORE fuse.sealdisk rw.*allow_other" findmnt -n \
@@ -83,8 +83,8 @@ try 'not permitted' ln -s a "$DISKS/s"
 try 'not permitted' mknod "$DISKS/p" p
 try 'not permitted' touch "$MNT/x"
 try 'not permitted' touch "$INFO/x"
-try 'not permitted' rmdir "$DISKS"
 try 'not permitted' ln "$INFO/a" "$INFO/b"
+try 'not permitted' rmdir "$DISKS"
 try 'not permitted' rm "$INFO/a"
 try 'not permitted' mv "$DISKS/a" "$MNT/a"
 
@@ -331,3 +331,24 @@ try 'Read-only' touch "$DISKS/n"
 try 'Read-only' truncate -s 1M "$DISKS/a"
 check 'and reads' test "$(first "$DISKS/a")" = hello
 umount_store
+
+note 'what its caller has open, and what it has closed'
+exec 9>"$T/lock"
+flock 9
+expect 0 '^$' sd mount "$STORE" "$MNT"
+exec 9>&-
+check 'it keeps no lock of its caller' flock -n "$T/lock" true
+umount_store
+# Without the timeout it would be waited for for ever.
+mount_closed() {
+	timeout 10 "$SEALDISK" mount "$STORE" "$MNT" <&- >&- 2>&-
+}
+ls_closed() {
+	sd ls >&- 2>"$T/err"
+}
+check 'all standard descriptors closed: it is mounted' mount_closed
+check 'and reads' test "$(first "$DISKS/a")" = hello
+umount_store
+check_not 'a closed standard output is an error' ls_closed
+check 'which is told' grep -qx \
+	'sealdisk: standard output: cannot be written' "$T/err"

@@ -67,12 +67,10 @@ snapshot_new_top(struct disk *d, struct layer **ret)
 static void
 give_up(struct frozen *f)
 {
-	struct catalog *c = f->d->e->cat;
-
 	if (!f->new || f->done)
 		return;
 	atomic_store(&f->d->layers[f->new->number], NULL);
-	catalog_drop_layer(c, &f->new->ref);
+	catalog_drop_layer(f->d->e->cat, &f->new->ref);
 	layer_close(f->new);
 	f->new = NULL;
 }
