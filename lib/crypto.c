@@ -342,6 +342,21 @@ hmac_pad_wipe(struct hmac_pad *p)
 	secret_wipe(p, sizeof(*p));
 }
 
+/*
+ * libgcrypt keeps the state of a hash, and at the end its result, on the stack,
+ * and leaves them there: of HKDF that is a key.  What was used below the caller
+ * is overwritten.
+ */
+static void burn_stack(void) __attribute__((__noinline__));
+
+static void
+burn_stack(void)
+{
+	uint8_t used[2048];
+
+	secret_wipe(used, sizeof(used));
+}
+
 /* One of the two hashes of HMAC: the key under ${mask}, then the parts. */
 static int
 hmac_half(const struct hmac_pad *key, uint8_t mask, const struct iovec *iov,
@@ -349,6 +364,7 @@ hmac_half(const struct hmac_pad *key, uint8_t mask, const struct iovec *iov,
 {
 	CLEANUP(hmac_pad_wipe) struct hmac_pad pad;
 	gcry_buffer_t parts[1 + HMAC_PARTS_MAX] = { { 0 } };
+	gcry_error_t e;
 
 	for (size_t i = 0; i < sizeof(pad.bytes); i++)
 		pad.bytes[i] = key->bytes[i] ^ mask;
@@ -358,8 +374,9 @@ hmac_half(const struct hmac_pad *key, uint8_t mask, const struct iovec *iov,
 		parts[1 + i].data = iov[i].iov_base;
 		parts[1 + i].len = iov[i].iov_len;
 	}
-	return from_gcry(
-	    gcry_md_hash_buffers(GCRY_MD_SHA256, 0, ret, parts, 1 + iovcnt));
+	e = gcry_md_hash_buffers(GCRY_MD_SHA256, 0, ret, parts, 1 + iovcnt);
+	burn_stack();
+	return from_gcry(e);
 }
 
 /* RFC 2104, for a key of any length.  ${ret} may be one of the parts. */

@@ -124,8 +124,8 @@ check 'the disk is whole' fsck "$dev"
 mount "$dev" "$FS"
 check 'with all that was written' \
 	verify "$FS" "$(last_acked)" $(($(last_acked) + 1))
-umount "$FS"
 check 'no fault' test "$(field db .counters.faults)" = 0
+umount "$FS"
 sd detach db
 
 note 'the end of all of them'
