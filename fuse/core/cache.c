@@ -304,8 +304,9 @@ chunk_take_free(struct cache *ca)
 		c = ca->free_chunks;
 		ca->free_chunks = c->hash_next;
 	} else if (ca->fresh_chunks < ca->n_chunks) {
-		c = &ca->chunk[ca->fresh_chunks++];
+		c = &ca->chunk[ca->fresh_chunks];
 		chunk_init(c);
+		ca->fresh_chunks++;
 	}
 	pthread_mutex_unlock(&ca->free_lock);
 	return c;

@@ -203,8 +203,9 @@ page_take_free(struct cache *ca)
 		p = ca->free_pages;
 		ca->free_pages = p->hash_next;
 	} else if (ca->fresh_pages < ca->n_pages) {
-		p = &ca->page[ca->fresh_pages++];
+		p = &ca->page[ca->fresh_pages];
 		page_init(p);
+		ca->fresh_pages++;
 	}
 	pthread_mutex_unlock(&ca->free_lock);
 	return p;

@@ -221,7 +221,7 @@ struct cache {
 	pthread_mutex_t free_lock;
 	struct page *free_pages;
 	struct chunk *free_chunks;
-	unsigned fresh_pages, fresh_chunks; /* of the pool, never used yet */
+	atomic_uint fresh_pages, fresh_chunks; /* of the pool, never used yet */
 	unsigned max_files;
 	atomic_uint open_files;
 	atomic_uint pinned; /* pages dirty or being committed */

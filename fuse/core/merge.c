@@ -173,6 +173,22 @@ open_worker(struct merge *m)
 	return uuid_equal(&m->d->top->ref.layer, &m->y->uuid) ? 0 : -EAGAIN;
 }
 
+/* So that the sweep spares what has passed.  Readers look at it, too. */
+static int
+mark_merging(struct merge *m)
+{
+	struct layer_meta meta = m->parent->meta;
+	int r;
+
+	if (meta.state == LAYER_MERGING)
+		return 0;
+	meta.state = LAYER_MERGING;
+	pthread_rwlock_wrlock(&m->d->barrier);
+	r = layer_save_meta(m->parent, &meta);
+	pthread_rwlock_unlock(&m->d->barrier);
+	return r;
+}
+
 /* Whether Y has all of X, and that could only not be said. */
 static bool
 has_left(const struct merge *m)
@@ -205,13 +221,7 @@ begin(struct merge *m)
 	}
 	(void)madvise(m->buf, GROUP_LEN, MADV_DONTDUMP);
 	r = layer_parent(m->d->top, m->d->mover, &m->parent);
-	if (r == 0 && m->parent->meta.state != LAYER_MERGING) {
-		struct layer_meta meta = m->parent->meta;
-
-		meta.state = LAYER_MERGING;
-		r = layer_save_meta(m->parent, &meta);
-	}
-	return r;
+	return r == 0 ? mark_merging(m) : r;
 }
 
 /* ---- the work ---- */
