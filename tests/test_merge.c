@@ -511,6 +511,54 @@ kill_and_cut(unsigned nth, unsigned then)
 static int setup(void **state);
 static int teardown(void **state);
 
+static void
+zap_parent(const char *name)
+{
+	static const uint8_t zeros[64 * KiB];
+	char path[STORE_PATH_LEN];
+	struct descriptor d;
+	struct store_file *f;
+
+	assert_ok(catalog_load(engine_catalog(env.e), DESC_SNAPSHOT, name, &d,
+			       NULL, NULL));
+	path_layer(&d.layer, "map", path);
+	assert_ok(env.st->ops->open(env.st, path, true, &f));
+	assert_ok(f->st->ops->write(f, zeros, sizeof(zeros), 0));
+	store_close(f);
+}
+
+static void
+a_layer_that_is_damaged_does_not_hold_up_other_disks(void **state)
+{
+	struct snapshot_request req = { NULL, DESC_SNAPSHOT, "a" };
+	char name[16], full[16], path[STORE_PATH_LEN];
+	struct descriptor d;
+
+	(void)state;
+	for (unsigned i = 0; i < 16; i++) {
+		(void)snprintf(name, sizeof(name), "d%u", i);
+		(void)snprintf(full, sizeof(full), "d%u@a", i);
+		eenv_create(&env, name, 8 * MiB);
+		assert_ok(disk_attach(env.e, DESC_DISK, name, 0, &req.disk));
+		assert_ok(disks_snapshot(env.e, env.s, &req, 1));
+		assert_ok(disk_detach(req.disk));
+		if (i % 2)
+			zap_parent(full);
+		drop(full);
+	}
+	sweep();
+	for (unsigned i = 0; i < 16; i += 2) {
+		unsigned n = 0;
+
+		(void)snprintf(name, sizeof(name), "d%u", i);
+		assert_ok(catalog_load(engine_catalog(env.e), DESC_DISK, name,
+				       &d, NULL, NULL));
+		path_lineage(&d.lineage, "layers", path);
+		assert_ok(env.st->ops->list(env.st, path, count_one, &n));
+		assert_int_equal(n, 1);
+	}
+}
+
 /* The names of map and layer.ini may come back in any order. */
 static void
 a_layer_whose_removal_a_power_cut_stops_takes_nothing_along(void **state)
@@ -611,6 +659,7 @@ main(void)
 		T(a_disk_shrinks_while_it_is_frozen),
 		T(a_parent_is_gone_for_good_though_it_is_said_to_have_stayed),
 		T(a_snapshot_that_failed_leaves_a_disk_that_attaches),
+		T(a_layer_that_is_damaged_does_not_hold_up_other_disks),
 		T(a_layer_whose_removal_a_power_cut_stops_takes_nothing_along),
 		T(a_merge_that_was_killed_is_made_durable),
 	};

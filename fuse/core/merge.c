@@ -544,16 +544,20 @@ engine_merge(struct engine *e)
 {
 	CLEANUP(free_memp) struct uuid *marked = NULL;
 	size_t n = 0;
-	int r;
+	int r, error;
 
-	r = catalog_marked(e->cat, &marked, &n);
-	for (size_t i = 0; r == 0 && i < n; i++) {
+	r = error = catalog_marked(e->cat, &marked, &n);
+	for (size_t i = 0; r <= 0 && i < n; i++) {
 		pthread_mutex_lock(&e->merging);
 		r = merge_lineage(e, &marked[i]);
 		pthread_mutex_unlock(&e->merging);
+		/* A damaged layer, a key that is disabled: the others can be
+		 * merged all the same. */
+		if (r < 0 && error == 0)
+			error = r;
 	}
 	/* Others get at what was locked. */
 	if (r > 0 && !e->manual)
 		usleep(PIECE_MS * 1000);
-	return r;
+	return r > 0 ? r : error;
 }
