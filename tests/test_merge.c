@@ -416,6 +416,54 @@ a_disk_shrinks_while_it_is_frozen(void **state)
 	holds(disk, &now);
 }
 
+static const char *to_drop; /* when layers are listed */
+
+static int
+list_and_drop(struct store *st, const char *path,
+	      int (*fn)(const char *name, bool is_dir, void *arg), void *arg)
+{
+	const char *name = to_drop, *end = strrchr(path, '/');
+
+	if (name && end && strcmp(end, "/layers") == 0) {
+		to_drop = NULL;
+		drop(name);
+	}
+	return slow.ops->list(st, path, fn, arg);
+}
+
+static int
+is_left(const char *name, bool is_dir, void *arg)
+{
+	(void)is_dir;
+	(void)arg;
+	fail_msg("lineages/%s is left", name);
+	return 0;
+}
+
+/* The mark that its removal found there was just being cleared. */
+static void
+what_goes_while_the_store_is_swept_is_swept_too(void **state)
+{
+	struct store *mem = fault_inner(env.st);
+	struct store_ops ops = *mem->ops;
+
+	(void)state;
+	write_at(0, 64 * KiB, 1);
+	snap("a");
+	assert_ok(disk_detach(disk));
+	disk = NULL;
+	assert_ok(catalog_remove(engine_catalog(env.e), DESC_DISK, "d"));
+	slow.ops = mem->ops;
+	ops.list = list_and_drop;
+	mem->ops = &ops;
+	to_drop = "d@a";
+	sweep();
+	mem->ops = slow.ops;
+	assert_null(to_drop);
+	sweep();
+	(void)!env.st->ops->list(env.st, "lineages", is_left, NULL);
+}
+
 /* ---- a store that fails ---- */
 
 /* Of the disk's own layer, the new parent is there, and it is said not to be:
@@ -657,6 +705,7 @@ main(void)
 		T(merging_does_not_use_up_layers),
 		T(a_read_that_is_under_way_is_not_overtaken),
 		T(a_disk_shrinks_while_it_is_frozen),
+		T(what_goes_while_the_store_is_swept_is_swept_too),
 		T(a_parent_is_gone_for_good_though_it_is_said_to_have_stayed),
 		T(a_snapshot_that_failed_leaves_a_disk_that_attaches),
 		T(a_layer_that_is_damaged_does_not_hold_up_other_disks),
