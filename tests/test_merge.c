@@ -559,6 +559,39 @@ kill_and_cut(unsigned nth, unsigned then)
 static int setup(void **state);
 static int teardown(void **state);
 
+/* It is gone, or it is there and so is what it held. */
+static void
+a_name_that_could_not_be_removed_for_good_keeps_what_it_holds(void **state)
+{
+	for (unsigned seed = 0; seed < 12; seed++) {
+		struct disk *s;
+		int r;
+
+		write_at(0, 64 * KiB, 1);
+		snap("a");
+		kept[0] = now;
+		zero_at(0, 64 * KiB);
+		assert_ok(disk_detach(disk));
+		disk = NULL;
+		fault_kinds(env.st, FAULT_SYNC_DIR);
+		fault_mode(env.st, FAULT_BEFORE);
+		fault_arm(env.st, 2, -EIO, false);
+		assert_err(catalog_remove(engine_catalog(env.e), DESC_SNAPSHOT,
+					  "d@a"),
+			   EIO);
+		sweep();
+		reopen(true, seed);
+		r = disk_attach(env.e, DESC_SNAPSHOT, "d@a", 0, &s);
+		assert_true(r == 0 || r == -ENOENT);
+		if (r == 0) {
+			holds(s, &kept[0]);
+			assert_ok(disk_detach(s));
+		}
+		teardown(state);
+		setup(state);
+	}
+}
+
 static void
 zap_parent(const char *name)
 {
@@ -708,6 +741,7 @@ main(void)
 		T(what_goes_while_the_store_is_swept_is_swept_too),
 		T(a_parent_is_gone_for_good_though_it_is_said_to_have_stayed),
 		T(a_snapshot_that_failed_leaves_a_disk_that_attaches),
+		T(a_name_that_could_not_be_removed_for_good_keeps_what_it_holds),
 		T(a_layer_that_is_damaged_does_not_hold_up_other_disks),
 		T(a_layer_whose_removal_a_power_cut_stops_takes_nothing_along),
 		T(a_merge_that_was_killed_is_made_durable),

@@ -12,6 +12,8 @@
 
 #include <sealdisk/log.h>
 
+#include "catalog_private.h"
+
 #define DEFAULT_CACHE (64ULL << 20)
 #define DEFAULT_COMMIT_MS 5000
 #define DEFAULT_QUIET_MS 3000
@@ -180,9 +182,29 @@ sweep_step(struct engine *e)
 	return r;
 }
 
+/* A removal that failed at the end may be seen and not be durable: before what
+ * the name held goes, it must not come back. */
+static int
+settle_names(struct engine *e)
+{
+	CLEANUP(free_memp) struct uuid *marked = NULL;
+	size_t n = 0;
+	int r;
+
+	r = catalog_marked(e->cat, &marked, &n);
+	if (r < 0 || n == 0)
+		return r;
+	r = e->st->ops->sync_all(e->st);
+	if (r < 0)
+		engine_fail(e, r);
+	return r;
+}
+
 void
 engine_sweep(struct engine *e, const volatile bool *stop)
 {
+	if (settle_names(e) < 0)
+		return;
 	while (!*stop && sweep_step(e) > 0)
 		;
 }
