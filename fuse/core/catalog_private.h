@@ -41,6 +41,9 @@ void path_lineage(const struct uuid *lineage, const char *file,
 /* locks/catalog, waited for. */
 int catalog_lock_names(struct catalog *c, struct store_lock **ret)
     NONNULL CHECKED;
+/* The same, not waited for: -EBUSY. */
+int catalog_try_names(struct catalog *c, struct store_lock **ret)
+    NONNULL CHECKED;
 /* -EBUSY */
 int catalog_lock_lineage(struct catalog *c, const struct uuid *lineage,
 			 struct store_lock **ret) NONNULL CHECKED;

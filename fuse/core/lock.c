@@ -97,6 +97,12 @@ catalog_lock_names(struct catalog *c, struct store_lock **ret)
 }
 
 int
+catalog_try_names(struct catalog *c, struct store_lock **ret)
+{
+	return lock(c, "locks/catalog", false, "", ret);
+}
+
+int
 catalog_lock_lineage(struct catalog *c, const struct uuid *lineage,
 		     struct store_lock **ret)
 {

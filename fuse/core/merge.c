@@ -428,10 +428,23 @@ load_authentic(struct merge *m, const struct seen *s, struct descriptor *d)
 static int
 count(struct merge *m)
 {
+	CLEANUP(store_unlockp) struct store_lock *names = NULL;
 	CLEANUP(free_memp) struct descriptor *d = malloc(sizeof(*d));
 	int64_t blocks = atomic_exchange(&m->d->allocated, 0);
 	int r = d ? 0 : -ENOMEM;
 
+	/*
+	 * Somebody may be wrapping its data keys anew: what is saved here must
+	 * not undo that.  Who has the names may wait for a disk that we have,
+	 * so they are not waited for long; to count too few harms nobody.
+	 */
+	for (unsigned i = 0; r == 0 && !names; i++) {
+		r = catalog_try_names(m->e->cat, &names);
+		if (r == -EBUSY && i < PIECE_MS)
+			r = usleep(1000);
+	}
+	if (r == -EBUSY)
+		return 0;
 	for (size_t i = 0; r == 0 && blocks > 0 && i < m->v->census.n; i++) {
 		const struct seen *s = &m->v->census.seen[i];
 
