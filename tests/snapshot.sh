@@ -327,21 +327,27 @@ json 'all(has("uuid") and has("size") and has("allocated") and
 	(.created | fromdate) > 0 and (.type | test("disk|snapshot|image")))' \
 	sd tree --json
 run sd tree
+# By depth, and sorted: of two that were made in one second either may be first.
 check 'as text' test "$(awk '
-	NR > 1 { sub(/ *[0-9.]+M .*/, ""); print }' <<<"$out")" = "\
-db
-|-- db@full
-|   \`-- image:golden
-|       |-- vm
-|       \`-- web
-|-- db@half
-|   \`-- web2
-|       |-- web2@w
-|       \`-- image:webimage
-|-- image:now
-\`-- copy
-other
-\`-- other@set"
+	NR > 1 {
+		sub(/ *[0-9.]+M .*/, "")
+		depth = match($0, /[a-z]/) - 1
+		print depth / 4 " " substr($0, depth + 1)
+	}' <<<"$out" | sort)" = "\
+0 db
+0 other
+1 copy
+1 db@full
+1 db@half
+1 image:now
+1 other@set
+2 image:golden
+2 web2
+3 image:webimage
+3 vm
+3 web
+3 web2@w"
+check 'with lines that lead there' grep -q '^|   `-- ' <<<"$out"
 refuse 2 'too many' sd tree db
 
 note 'rollback'

@@ -93,8 +93,18 @@ mv "$T/keystore.away" "$T/keystore.db"
 mv "$T/root.away" "$T/root.key"
 
 note 'nothing of the content is in the stream'
-head -c 64 "$T/raw" >"$T/needle"
-check_not 'the first bytes of the disk' grep -qaF -f "$T/needle" "$T/s"
+# By text: a line feed in random bytes would make several patterns of them.
+tr -cd '[:lower:]' </dev/urandom | head -c 64 >"$T/needle"
+cp "$T/raw" "$T/marked.raw"
+dd if="$T/needle" of="$T/marked.raw" conv=notrunc status=none
+sd import "$T/marked.raw" marked >/dev/null
+sd snapshot marked@now >/dev/null
+sd send marked@now >"$T/marked"
+check 'what is looked for is on the disk' grep -qaF -f "$T/needle" "$T/marked.raw"
+check_not 'and not in the stream' grep -qaF -f "$T/needle" "$T/marked"
+rm "$T/marked" "$T/marked.raw"
+sd rm marked@now --yes
+sd rm marked --yes
 
 note 'refused'
 refuse 2 'DISK@SNAPSHOT or image:NAME' sd send d

@@ -208,13 +208,13 @@ static const struct store_ops *real_ops;
 static const char *remove_meanwhile;
 
 static int
-sync_all(struct store *st)
+sync_dir(struct store *st, const char *path)
 {
 	const char *name = TAKE(remove_meanwhile);
 
 	if (name)
 		assert_ok(catalog_remove(cat(), DESC_SNAPSHOT, name));
-	return real_ops->sync_all(st);
+	return real_ops->sync_dir(st, path);
 }
 
 static void
@@ -250,7 +250,7 @@ what_is_removed_during_a_sweep_is_swept_too(void **state)
 	assert_ok(catalog_remove(cat(), DESC_DISK, "a"));
 	real_ops = env.st->ops;
 	ops = *real_ops;
-	ops.sync_all = sync_all;
+	ops.sync_dir = sync_dir;
 	env.st->ops = &ops;
 	remove_meanwhile = "a@2";
 	sweep();
