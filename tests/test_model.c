@@ -362,7 +362,7 @@ freeze(struct model *m, struct frozen *s, enum desc_type type, const char *name)
 	model_flushed(m);
 	s->type = type;
 	s->size = m->size;
-	(void)snprintf(s->name, sizeof(s->name), "%s%s%s",
+	(void)snprintf(s->name, sizeof(s->name), "%.23s%s%.15s",
 		       type == DESC_SNAPSHOT ? m->name : "",
 		       type == DESC_SNAPSHOT ? "@" : "", name);
 	memcpy(s->content, m->cur, MAX_SIZE);
