@@ -256,15 +256,23 @@ catalog_disk_left(struct catalog *c, const struct uuid *uuid,
 /* The engine of this very process has a disk for a moment (merge.c): that is
  * waited for. */
 #define TRIES 200
+#define FEW_TRIES 20
 #define TRY_MS 5
 
-static bool
-is_brief(struct catalog *c, const struct uuid *uuid)
+/* How often that is tried.  Who has just taken a lock has not said yet who he
+ * is, and who reads a snapshot never does: a few times for either. */
+static unsigned
+tries_of(struct catalog *c, const struct uuid *uuid)
 {
 	struct lock_owner o;
 
-	return catalog_disk_owner(c, uuid, &o) == 0 && o.this_host &&
-	       o.pid == (long)getpid() && !o.mount_point[0];
+	if (catalog_disk_owner(c, uuid, &o) < 0)
+		return TRIES; /* it is free by now */
+	if (!o.host[0] && o.pid == 0)
+		return FEW_TRIES;
+	return o.this_host && o.pid == (long)getpid() && !o.mount_point[0]
+		   ? TRIES
+		   : 0;
 }
 
 static int
@@ -278,7 +286,7 @@ lock_brief(struct catalog *c, const struct uuid *uuid,
 	lock_path("disk", uuid, path);
 	for (unsigned i = 0; i < TRIES; i++) {
 		r = c->st->ops->lock(c->st, path, mode, false, NULL, ret);
-		if (r != -EBUSY || !is_brief(c, uuid))
+		if (r != -EBUSY || i >= tries_of(c, uuid))
 			break;
 		(void)nanosleep(&pause, NULL);
 	}
