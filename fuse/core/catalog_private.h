@@ -155,9 +155,6 @@ int catalog_judge(struct catalog *c, const struct uuid *lineage,
 /* Lineages that bear the mark; ${ret} is malloc'ed. */
 int catalog_marked(struct catalog *c, struct uuid **ret, size_t *ret_n)
     NONNULL CHECKED;
-/* Nothing is left to do there. */
-int catalog_clear_mark(struct catalog *c, const struct uuid *lineage)
-    NONNULL CHECKED;
 /* receiving.c: layers of a lineage that are being received; *${ret_alive} is
  * set where there are any. */
 int receiving_reached(struct store *st, const struct uuid *lineage,

@@ -191,12 +191,6 @@ catalog_marked(struct catalog *c, struct uuid **ret, size_t *ret_n)
 	return 0;
 }
 
-int
-catalog_clear_mark(struct catalog *c, const struct uuid *lineage)
-{
-	return clear_mark(c->st, lineage);
-}
-
 /*
  * Of a lineage in which layers can be merged the mark stays: that takes keys,
  * and is the engine's (merge.c).  What was removed after we had decided found
