@@ -162,6 +162,12 @@ fs_stat(struct fs *fs, struct node *n, const struct descriptor *desc,
 		return 0;
 	}
 	*ret_timeout = TIMEOUT_DETACHED;
+	if (n->kind == NODE_STORE) {
+		stat_folder(fs, n, ret);
+		ret->st_mode = S_IFREG | 0400;
+		ret->st_nlink = 1;
+		return stat_info(fs, n, ret);
+	}
 	if (n->kind == NODE_DISK && drive_attr(n, &a, &leaving)) {
 		if (!leaving)
 			*ret_timeout = TIMEOUT_ATTACHED;
@@ -203,7 +209,7 @@ fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		fs_reply(req, r);
 		return;
 	}
-	if (fi && n->kind == NODE_INFO)
+	if (fi && node_is_info(n))
 		st.st_size = info_size(fs_of(req), fi->fh, st.st_size);
 	(void)fuse_reply_attr(req, &st, timeout);
 }

@@ -152,6 +152,65 @@ print_counters(FILE *f, const struct disk_stats *s)
 		fprintf(f, "%s = %" PRIu64 "\n", rows[i].key, rows[i].value);
 }
 
+/*
+ * The store as a whole: store.ini as it stands there, and what of that which
+ * was removed still takes space.
+ */
+static int
+print_store(FILE *f, struct fs *fs)
+{
+	const struct store_meta *m = catalog_meta(fs->catalog);
+	CLEANUP(free_memp) char *text = NULL;
+	uint64_t done, total;
+	struct reclaim left;
+	bool sweeping;
+	int r;
+
+	r = store_meta_format(m, &text);
+	if (r == 0)
+		r = catalog_reclaim(fs->catalog, &left);
+	if (r < 0)
+		return r;
+	(void)pthread_mutex_lock(&fs->lock);
+	sweeping = fs->sweeping;
+	(void)pthread_mutex_unlock(&fs->lock);
+	fprintf(f, "%s\n[reclaim]\n", text);
+	fprintf(f, "state = %s\n",
+		left.stuck ? "stuck"
+		: sweeping ? "running"
+			   : "idle");
+	fprintf(f, "lineages = %u\n", left.lineages);
+	fprintf(f, "files = %" PRIu64 "\n", left.files);
+	fprintf(f, "layers = %u\n", left.layers);
+	fprintf(f, "merges = %u\n", left.merges);
+	if (engine_merging(fs->opt.engine, &done, &total))
+		fprintf(f,
+			"merged_chunks = %" PRIu64 "\n"
+			"merge_chunks = %" PRIu64 "\n",
+			done, total);
+	return 0;
+}
+
+static int
+store_text(struct fs *fs, char **ret, size_t *ret_len)
+{
+	CLEANUP(free_memp) char *out = NULL;
+	size_t len;
+	FILE *f = open_memstream(&out, &len);
+	int r;
+
+	if (!f)
+		return -errno;
+	r = print_store(f, fs);
+	if (fclose(f) != 0 && r == 0)
+		r = -errno;
+	if (r < 0)
+		return r;
+	*ret = TAKE(out);
+	*ret_len = len;
+	return 0;
+}
+
 int
 info_text(struct fs *fs, struct node *n, char **ret, size_t *ret_len)
 {
@@ -160,8 +219,11 @@ info_text(struct fs *fs, struct node *n, char **ret, size_t *ret_len)
 	struct look look;
 	size_t len, out_len;
 	FILE *f;
-	int r = tree_load(fs->tree, n, &desc, &text, &len);
+	int r;
 
+	if (n->kind == NODE_STORE)
+		return store_text(fs, ret, ret_len);
+	r = tree_load(fs->tree, n, &desc, &text, &len);
 	if (r < 0)
 		return r;
 	info_look(fs, n, &look);
@@ -233,7 +295,7 @@ read_anew(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off)
 
 	if (!n)
 		return;
-	if (n->kind == NODE_INFO)
+	if (node_is_info(n))
 		r = info_text(fs_of(req), n, &text, &len);
 	if (r < 0)
 		fs_reply(req, r);

@@ -56,7 +56,7 @@ fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 	if (!n)
 		return;
-	if (n->kind == NODE_INFO) {
+	if (node_is_info(n)) {
 		info_open(req, n, fi);
 		return;
 	}
@@ -82,7 +82,7 @@ fs_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct fs *fs = fs_of(req);
 	struct node *n = tree_find(fs->tree, ino);
 
-	if (n && n->kind == NODE_INFO)
+	if (n && node_is_info(n))
 		note_drop(fs, fi->fh);
 	else if (n && drive_peek(n))
 		drive_closed(fs, drive_peek(n), fi->fh);

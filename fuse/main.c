@@ -74,8 +74,11 @@ const struct command commands[] = {
 	  "  --category C      of cloud disk; cloud_essd\n"
 	  "  --sector-size N   512 or 4096; 512\n",
 	  NULL },
-	{ "info", cmd_info, 1, 1, "NAME",
-	  "show all about a disk, snapshot or image", NULL, NULL },
+	{ "info", cmd_info, 0, 1, "[NAME]",
+	  "show all about a disk, snapshot or image",
+	  "Without NAME, about the store, and what of that which was removed "
+	  "still takes\nspace.\n",
+	  NULL },
 	{ "init", cmd_init, 1, 1,
 	  "STORE [--kms embedded|URL] [--region R] [--cipher C]",
 	  "make a store, and keystore and root key where there are none",

@@ -21,7 +21,7 @@ tree_id(const struct uuid *uuid, enum node_kind kind)
 	/* Not negative to those who count inodes in signed numbers. */
 	uint64_t id = (low ^ high) & INT64_MAX & ~(uint64_t)KIND_MASK;
 
-	/* The low ids are folders. */
+	/* The low ids are the folders'. */
 	if (id < FIXED_IDS)
 		id += FIXED_IDS;
 	return id | (uint64_t)kind;
@@ -60,7 +60,7 @@ drop_locked(struct tree *t, struct node *n)
 {
 	struct node **p = bucket_of(t, n->id);
 
-	if (n->lookups || n->pins || n->kind == NODE_FOLDER)
+	if (n->lookups || n->pins || n->id < FIXED_IDS)
 		return NULL;
 	while (*p != n)
 		p = &(*p)->next;
@@ -101,7 +101,8 @@ node_add_locked(struct tree *t, uint64_t id, enum node_kind kind,
 bool
 node_is_folder(const struct node *n)
 {
-	return n->kind != NODE_DISK && n->kind != NODE_INFO;
+	return n->kind != NODE_DISK && n->kind != NODE_INFO &&
+	       n->kind != NODE_STORE;
 }
 
 int
@@ -209,7 +210,9 @@ tree_new(struct catalog *c, void (*release)(void *user), struct tree **ret)
 	t->release = release;
 	(void)pthread_rwlock_init(&t->lock, NULL);
 	for (uint64_t id = NODE_ROOT; id <= NODE_LAST; id++)
-		if (!node_add_locked(t, id, NODE_FOLDER, &nil))
+		if (!node_add_locked(
+			t, id, id == NODE_INFO_STORE ? NODE_STORE : NODE_FOLDER,
+			&nil))
 			return -ENOMEM;
 	*ret = TAKE(t);
 	return 0;

@@ -5,6 +5,7 @@
  *	snapshots/DISK/NAME   one of its snapshots
  *	images/NAME           an image
  *	info/...              about each, under the same names
+ *	info/store            about the store
  *
  * snapshots/ has a folder for each disk, and for each that is gone as long as
  * it has snapshots.  What is said of disks below holds for the three of them;
@@ -40,10 +41,11 @@ enum node_kind {
 	NODE_INFO = 1,       /* about the one with the same uuid */
 	NODE_SNAPS = 2,      /* snapshots/DISK */
 	NODE_INFO_SNAPS = 3, /* info/snapshots/DISK */
+	NODE_STORE = 6,      /* info/store */
 	NODE_FOLDER = 7,
 };
 
-/* The folders; 1 is FUSE's root. */
+/* The folders, and one file; 1 is FUSE's root. */
 enum {
 	NODE_ROOT = 1,
 	NODE_DISKS = 2,
@@ -53,6 +55,7 @@ enum {
 	NODE_IMAGES = 6,
 	NODE_INFO_SNAPSHOTS = 7,
 	NODE_INFO_IMAGES = 8,
+	NODE_INFO_STORE = 9,
 };
 
 #define NODE_NAME_MAX (2 * DISK_NAME_MAX + 1) /* DISK@NAME */
@@ -80,6 +83,12 @@ DEFINE_CLEANUP(struct tree, tree_free)
 
 uint64_t tree_id(const struct uuid *uuid, enum node_kind kind) NONNULL;
 bool node_is_folder(const struct node *n) NONNULL;
+/* A file below info/. */
+static inline bool
+node_is_info(const struct node *n)
+{
+	return n->kind == NODE_INFO || n->kind == NODE_STORE;
+}
 
 /* What the names in a folder stand for. */
 struct tree_place {

@@ -10,8 +10,8 @@
 
 #define BUCKETS 1024
 #define KIND_MASK 7U
-#define FIXED_IDS 16 /* ids below are folders */
-#define NODE_LAST NODE_INFO_IMAGES
+#define FIXED_IDS 16 /* ids below stand for no descriptor */
+#define NODE_LAST NODE_INFO_STORE
 
 struct tree {
 	struct catalog *catalog;

@@ -22,6 +22,7 @@ static const struct {
 	{ NODE_INFO_DISKS, NODE_INFOS, "disks" },
 	{ NODE_INFO_IMAGES, NODE_INFOS, "images" },
 	{ NODE_INFO_SNAPSHOTS, NODE_INFOS, "snapshots" },
+	{ NODE_INFO_STORE, NODE_INFOS, "store" },
 };
 #define N_FOLDERS (sizeof(folders) / sizeof(folders[0]))
 

@@ -56,6 +56,7 @@ conforms 0 ls sd ls --json
 conforms 0 'ls --names' sd ls --json --names
 conforms 0 info sd info a --json
 conforms 0 info sd info c --json
+conforms 0 info sd info --json
 conforms 0 'kms status' sd kms status --json
 conforms 0 'kms change-root' sd kms change-root --json
 printf 'correct horse battery\n' >"$T/words"

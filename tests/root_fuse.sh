@@ -40,7 +40,7 @@ longest=$(printf 'x%.0s' {1..200})
 note 'the tree'
 start_daemon -o linger=0,allow_other
 expect 0 $'^disks\nimages\ninfo\nsnapshots$' ls "$MNT"
-expect 0 $'^disks\nimages\nsnapshots$' ls "$MNT/info"
+expect 0 $'^disks\nimages\nsnapshots\nstore$' ls "$MNT/info"
 stat_is %a 755 "$MNT"
 stat_is %a 755 "$DISKS"
 expect 0 "^$STORE fuse.sealdisk rw.*allow_other" findmnt -n \

@@ -80,7 +80,7 @@ longest=$(printf 'x%.0s' {1..200})
 note 'the tree'
 start_daemon -o linger=0,allow_other
 ls_is "$MNT" 'disks  images  info  snapshots'
-ls_is "$INFO" 'disks  images  snapshots'
+ls_is "$INFO" 'disks  images  snapshots  store'
 ls_is "$SNAPS" ''
 truncate -s 8M "$DISKS/a" "$DISKS/z"
 ls_is "$SNAPS" 'a  z'
@@ -295,6 +295,10 @@ for i in 1 2 3; do
 done
 ok ln "$SNAPS/a/3" "$IMAGES/three"
 f=$INFO/snapshots/a/2
+check 'the store has all that was removed back' \
+	said "$INFO/store" layers 0
+check 'its own file says what store.ini does' \
+	grep -qx "$(grep ^uuid "$STORE/store.ini")" "$INFO/store"
 check 'type' said "$f" type snapshot
 check 'name' said "$f" name 2
 check 'disk' said "$f" of a

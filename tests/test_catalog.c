@@ -354,6 +354,38 @@ a_disk_in_use_is_not_removed(void **state)
 }
 
 static void
+what_was_removed_is_counted_until_it_is_gone(void **state)
+{
+	struct env *e = *state;
+	struct reclaim left;
+	char path[STORE_PATH_LEN];
+
+	create(e, "a");
+	create(e, "b");
+	assert_ok(catalog_reclaim(e->c, &left));
+	assert_int_equal(left.lineages + left.layers + left.merges, 0);
+	assert_ok(load(e, "a"));
+	path_chunk(&e->d.lineage, 4097, &e->d.layer.layer, (uint8_t[12]){ 1 },
+		   path);
+	put(e->st, path, "");
+	assert_ok(catalog_remove(e->c, DESC_DISK, "a"));
+	assert_ok(catalog_reclaim(e->c, &left));
+	assert_int_equal(left.lineages, 1);
+	assert_int_equal(left.files, 1);
+	assert_int_equal(left.layers, 0);
+	assert_false(left.stuck);
+
+	/* Of an unreadable one it is not known what it needs. */
+	put(e->st, "disks/c.ini", "nonsense");
+	assert_ok(catalog_reclaim(e->c, &left));
+	assert_true(left.stuck);
+	assert_ok(e->st->ops->remove(e->st, "disks/c.ini"));
+	sweep_all(e);
+	assert_ok(catalog_reclaim(e->c, &left));
+	assert_int_equal(left.lineages + left.files, 0);
+}
+
+static void
 a_lock_says_who_holds_it(void **state)
 {
 	struct env *e = *state;
@@ -465,6 +497,7 @@ main(void)
 		T(the_wrapped_dk_of_another_disk_opens_nothing, setup_posix),
 		T(a_disabled_key_opens_no_disk, setup_posix),
 		BOTH(a_disk_in_use_is_not_removed),
+		BOTH(what_was_removed_is_counted_until_it_is_gone),
 		BOTH(a_lock_says_who_holds_it),
 		T(another_process_sees_the_lock, setup_posix),
 		T(paths_are_those_of_the_format, setup_fault),

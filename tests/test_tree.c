@@ -240,7 +240,7 @@ folders_list_what_they_hold(void **state)
 		{ NODE_DISKS, "a b " },
 		{ NODE_SNAPSHOTS, "a b Gone " },
 		{ NODE_IMAGES, "i " },
-		{ NODE_INFOS, "disks images snapshots " },
+		{ NODE_INFOS, "disks images snapshots store " },
 		{ NODE_INFO_DISKS, "a b " },
 		{ NODE_INFO_SNAPSHOTS, "a b Gone " },
 		{ NODE_INFO_IMAGES, "i " },

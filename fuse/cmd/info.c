@@ -1,5 +1,6 @@
 /*
- * info.c - `sealdisk info NAME`: all about one disk, snapshot or image.
+ * info.c - `sealdisk info [NAME]`: all about one disk, snapshot or image, or
+ * about the store.
  *
  * What is said is put together as JSON, and printed as that or, field by field,
  * as text.
@@ -167,6 +168,87 @@ print_object(json_t *j, int indent)
 	}
 }
 
+/* What is being merged just now, the daemon alone knows. */
+static int
+add_merging(json_t *reclaim, const char *mnt)
+{
+	static const char *const fields[] = { "merged_chunks ",
+					      "merge_chunks " };
+	CLEANUP(free_memp) char *text = NULL;
+	char info[PATH_MAX], *line, *save = NULL;
+	size_t len;
+	int r = 0;
+
+	if (snprintf(info, sizeof(info), "%s/info/store", mnt) >=
+		(int)sizeof(info) ||
+	    io_load(AT_FDCWD, info, INFO_MAX, &text, &len) < 0)
+		return 0;
+	for (line = strtok_r(text, "\n", &save); line && r == 0;
+	     line = strtok_r(NULL, "\n", &save))
+		for (size_t i = 0; i < 2 && r == 0; i++)
+			if (!strncmp(line, fields[i], strlen(fields[i])))
+				r = add_field(reclaim, line);
+	return r;
+}
+
+static int
+store_json(struct cmd_env *e, json_t **ret)
+{
+	const struct store_meta *m = catalog_meta(e->catalog);
+	char uuid[UUID_STR_LEN], created[TIME_STR_LEN], mnt[PATH_MAX] = "";
+	CLEANUP(cmd_json_freep) json_t *reclaim = NULL;
+	struct reclaim left;
+	int r;
+
+	r = catalog_reclaim(e->catalog, &left);
+	if (r < 0)
+		return r;
+	if (cmd_find_mount(e->path, mnt) < 0)
+		mnt[0] = '\0';
+	uuid_format(&m->uuid, uuid);
+	format_time(m->created, created);
+	reclaim = json_pack("{sb sI sI sI sI}", "stuck", left.stuck, "lineages",
+			    (json_int_t)left.lineages, "files",
+			    (json_int_t)left.files, "layers",
+			    (json_int_t)left.layers, "merges",
+			    (json_int_t)left.merges);
+	r = reclaim ? 0 : -ENOMEM;
+	if (r == 0 && mnt[0])
+		r = add_merging(reclaim, mnt);
+	if (r < 0)
+		return r;
+	*ret = json_pack("{ss ss ss ss sI ss ss? sO}", "store", e->path, "uuid",
+			 uuid, "created", created, "cipher",
+			 cipher_name(m->cipher), "slack", (json_int_t)m->slack,
+			 "commit", m->commit_files ? "files" : "auto",
+			 "mounted_on", mnt[0] ? mnt : NULL, "reclaim", reclaim);
+	return *ret ? 0 : -ENOMEM;
+}
+
+static int
+print(json_t *j)
+{
+	if (cmd_globals.json)
+		return cmd_print_json(json_incref(j));
+	print_object(j, 0);
+	return 0;
+}
+
+static int
+info_store(void)
+{
+	CLEANUP(cmd_close) struct cmd_env e = { .path = "" };
+	CLEANUP(cmd_json_freep) json_t *j = NULL;
+	int r = cmd_open(&e, 0);
+
+	if (r)
+		return r;
+	r = store_json(&e, &j);
+	if (r < 0)
+		return cmd_fail(r, NULL, NULL, "info");
+	return print(j);
+}
+
 int
 cmd_info(int argc, char **argv)
 {
@@ -179,6 +261,8 @@ cmd_info(int argc, char **argv)
 	int r;
 
 	r = cmd_parse(&argc, &argv, NULL);
+	if (r == 0 && argc == 0)
+		return info_store();
 	if (r == 0)
 		r = cmd_parse_name(argv[0], CMD_ANY_TYPE, &t);
 	if (r == 0)
@@ -195,8 +279,5 @@ cmd_info(int argc, char **argv)
 		r = add_live(j, s.info);
 	if (r < 0)
 		return cmd_fail(r, NULL, NULL, "info %s", t.text);
-	if (cmd_globals.json)
-		return cmd_print_json(json_incref(j));
-	print_object(j, 0);
-	return 0;
+	return print(j);
 }

@@ -225,6 +225,21 @@ int catalog_sweep(struct catalog *c, unsigned max_files, bool *ret_more)
     NONNULL CHECKED;
 
 /**
+ * catalog_reclaim(c, ret):
+ * What has been removed and still takes space, as it is now.  Nothing is
+ * locked for longer than a look at the descriptors.
+ */
+struct reclaim {
+	unsigned lineages; /* that nothing names any more, */
+	uint64_t files;    /* and their files; a million are counted */
+	unsigned layers;   /* of others, that nothing reaches any more */
+	unsigned merges;   /* layers that one other alone needs */
+	bool stuck;        /* a descriptor or layer.ini cannot be read: nothing
+			    * is removed until it can */
+};
+int catalog_reclaim(struct catalog *c, struct reclaim *ret) NONNULL CHECKED;
+
+/**
  * catalog_lock_disk(c, uuid, mount_point, ret):
  * The lock of an attached disk; its file says host, boot id, pid, since when,
  * and the mount point (or "" for a command).

@@ -467,3 +467,22 @@ layers_any_dead(struct store *st, const struct uuid *lineage,
 {
 	return for_each_dead(st, lineage, live, stop_at_first, NULL);
 }
+
+static int
+count_one(struct store *st, const struct layer_ref *ref,
+	  const struct layer_set *live, unsigned *count)
+{
+	(void)st;
+	(void)ref;
+	(void)live;
+	(*count)++;
+	return 0;
+}
+
+int
+layers_count_dead(struct store *st, const struct uuid *lineage,
+		  const struct layer_set *live, unsigned *ret)
+{
+	*ret = 0;
+	return for_each_dead(st, lineage, live, count_one, ret);
+}

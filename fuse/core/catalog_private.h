@@ -131,6 +131,9 @@ int layers_find_merge(const struct census *census, const struct layer_set *live,
  */
 int layers_any_dead(struct store *st, const struct uuid *lineage,
 		    const struct layer_set *live) NONNULL CHECKED;
+int layers_count_dead(struct store *st, const struct uuid *lineage,
+		      const struct layer_set *live, unsigned *ret)
+    NONNULL CHECKED;
 int layers_remove_dead(struct store *st, const struct uuid *lineage,
 		       const struct layer_set *live, unsigned *budget)
     NONNULL CHECKED;

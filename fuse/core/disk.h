@@ -65,6 +65,11 @@ struct store *engine_store(struct engine *e) NONNULL;
  * names, until there is nothing more to do now, or *${stop}. */
 void engine_sweep(struct engine *e, const volatile bool *stop) NONNULL;
 
+/* How far the layer that is being merged is: chunks, by their place in it.
+ * False: none is. */
+bool engine_merging(struct engine *e, uint64_t *ret_done, uint64_t *ret_total)
+    NONNULL;
+
 /* DISK_BRIEF: for a moment; others of this host wait for it. */
 enum { DISK_READ_ONLY = 1, DISK_BRIEF = 2 };
 

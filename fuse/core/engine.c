@@ -165,6 +165,16 @@ engine_store(struct engine *e)
 	return e->st;
 }
 
+bool
+engine_merging(struct engine *e, uint64_t *ret_done, uint64_t *ret_total)
+{
+	uint64_t done = atomic_load(&e->merged);
+
+	*ret_total = atomic_load(&e->merge_total);
+	*ret_done = done < *ret_total ? done : *ret_total;
+	return *ret_total > 0;
+}
+
 /* 0: nothing is left to do now. */
 static int
 sweep_step(struct engine *e)

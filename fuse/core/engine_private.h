@@ -343,6 +343,8 @@ struct engine {
 	struct uuid merge_x,
 	    merge_y; /* under `merging`: where it has come to */
 	uint64_t merge_at;
+	/* The same, in chunks, for who looks on; 0 of 0: nothing is merged. */
+	_Atomic uint64_t merged, merge_total;
 	struct link disks;
 };
 

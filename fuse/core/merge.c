@@ -516,8 +516,14 @@ merge_pair(struct engine *e, const struct verdict *v,
 	int r;
 
 	r = begin_pair(e, x, y);
-	if (r == 0)
+	if (r == 0) {
+		atomic_store(&e->merged, e->merge_at);
+		atomic_store(&e->merge_total,
+			     (x->size + CHUNK_LEN - 1) / CHUNK_LEN);
 		r = work(&m, &e->merge_at);
+	}
+	if (r <= 0)
+		atomic_store(&e->merge_total, 0);
 	if (r < 0)
 		memset(&e->merge_x, 0, sizeof(e->merge_x));
 	if (r == 0)
