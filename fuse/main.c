@@ -22,6 +22,13 @@ const struct command commands[] = {
 	  "  --ro   read only, as snapshots and images always are\n\n"
 	  "The store must be mounted.\n",
 	  NULL },
+	{ "check", cmd_check, 0, 1, "[NAME] [--repair | --salvage NEW]",
+	  "look at the structure of a disk, or of all and of the store",
+	  "  --repair        what there is a second copy of, or another "
+	  "witness; and remove\n"
+	  "                  what nothing needs\n"
+	  "  --salvage NEW   what can be read, into a new disk\n",
+	  NULL },
 	{ "clone", cmd_clone, 2, 2,
 	  "SOURCE NAME [--size N] [--kind K] [--category C] "
 	  "[--sector-size N]",

@@ -58,6 +58,7 @@ int exit_status(int err);
 
 /* The commands, in the order of the table. */
 int cmd_attach(int argc, char **argv);
+int cmd_check(int argc, char **argv);
 int cmd_clone(int argc, char **argv);
 int cmd_create(int argc, char **argv);
 int cmd_detach(int argc, char **argv);

@@ -239,9 +239,8 @@ names_chunk(struct dead_map *m, uint64_t index, const uint8_t salt[static 4])
 	return false;
 }
 
-/* IIIIIII-LLLLLLLL-SSSSSSSS.chunk */
-static bool
-parse_chunk(const char *name, uint64_t *ret_index, uint8_t salt[static 4])
+bool
+chunk_name_parse(const char *name, uint64_t *ret_index, uint8_t salt[static 4])
 {
 	unsigned long long index;
 	char by[9], s[9];
@@ -336,7 +335,7 @@ remove_chunks_in(struct store *st, const char *folder, struct dead_map *m,
 
 	r = names_list(st, folder, &n);
 	for (size_t i = 0; r == 0 && i < n.n; i++) {
-		if (!parse_chunk(n.v[i], &index, salt) ||
+		if (!chunk_name_parse(n.v[i], &index, salt) ||
 		    !names_chunk(m, index, salt) || has_passed(h, index, salt))
 			continue;
 		if (*budget == 0)

@@ -138,6 +138,11 @@ int layers_remove_dead(struct store *st, const struct uuid *lineage,
 		       const struct layer_set *live, unsigned *budget)
     NONNULL CHECKED;
 
+/* IIIIIII-LLLLLLLL-SSSSSSSS.chunk: a chunk file's index and the first bytes of
+ * its salt. */
+bool chunk_name_parse(const char *name, uint64_t *ret_index,
+		      uint8_t salt[static 4]) NONNULL CHECKED;
+
 /* catalog_sweep.c: what is known of a store when it is decided what is dead,
  * and what can be merged. */
 struct verdict {
