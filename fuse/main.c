@@ -126,11 +126,13 @@ const struct command commands[] = {
 	  "Also for disks that are in use.\n",
 	  NULL },
 	{ "scrub", cmd_scrub, 1, 1,
-	  "NAME [--rate BYTES] [--background] [--no-repair] [--stop]",
+	  "NAME [--rate BYTES] [--background] [--files] [--no-repair] "
+	  "[--stop]",
 	  "look at every bit of a disk, snapshot or image",
 	  "  --rate BYTES   that are read a second, at most\n"
 	  "  --background   return at once; `sealdisk info` tells how far it "
 	  "is\n"
+	  "  --files        which files have what is lost\n"
 	  "  --no-repair    leave the second copy of a page as it is\n"
 	  "  --stop         end the one that is under way\n",
 	  NULL },

@@ -160,7 +160,7 @@ check_one(struct checking *k, const struct cmd_target *t)
 	if (k->repair)
 		r = repair_maps(k, t);
 	if (r == 0)
-		r = scrub_run(t, flags, 0, false, &result);
+		r = scrub_run(t, flags, 0, false, false, &result);
 	if (r)
 		return r;
 	if (json_array_append(k->disks, result) < 0)

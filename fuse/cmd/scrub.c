@@ -22,6 +22,7 @@
 
 #include "cmd.h"
 #include "copy.h"
+#include "damage.h"
 #include "place.h"
 
 #define INFO_MAX 131072 /* bytes of an info file */
@@ -214,11 +215,15 @@ static void
 print_fault(const json_t *f)
 {
 	const char *file = text(f, "file");
+	json_t *name;
+	size_t i;
 
 	printf(
 	    "%s at %" PRIu64 ", %" PRIu64 " bytes%s%s%s\n", text(f, "what"),
 	    number(f, "offset"), number(f, "length"), file[0] ? ": " : "", file,
 	    json_is_true(json_object_get(f, "repaired")) ? " (repaired)" : "");
+	json_array_foreach(json_object_get(f, "files"), i, name)
+	    printf("    %s\n", json_string_value(name));
 }
 
 /* ---- the end ---- */
@@ -254,6 +259,24 @@ scrub_verdict(const json_t *result)
 			"%s %s", cmd_name(), text(result, "name"));
 }
 
+/* Of what is lost, while the disk is still to be had as a file. */
+static void
+name_files(struct scrubbing *s, uint32_t sector)
+{
+	json_t *f, *names;
+	size_t i;
+
+	json_array_foreach(json_object_get(s->result, "faults"), i, f)
+	{
+		if (strcmp(text(f, "what"), "lost") != 0)
+			continue;
+		names = json_array();
+		if (names && json_object_set_new(f, "files", names) == 0)
+			damage_files(s->place.path, sector, number(f, "offset"),
+				     number(f, "length"), names);
+	}
+}
+
 static int
 run(struct scrubbing *s, bool background)
 {
@@ -272,7 +295,7 @@ run(struct scrubbing *s, bool background)
 
 int
 scrub_run(const struct cmd_target *t, uint32_t flags, uint64_t rate,
-	  bool background, json_t **ret)
+	  bool background, bool files, json_t **ret)
 {
 	CLEANUP(scrubbing_done) struct scrubbing s = { .t = *t };
 	bool waits = !background && !(flags & SD_SCRUB_STOP);
@@ -292,6 +315,8 @@ scrub_run(const struct cmd_target *t, uint32_t flags, uint64_t rate,
 		r = -ENOTCONN; /* it would end with this command */
 	else
 		r = run(&s, background);
+	if (r == 0 && waits && files)
+		name_files(&s, d.sector_size);
 	/* To detach it would end what goes on in the background. */
 	if (waits || s.place.daemon > 0)
 		r2 = place_close(&s.place);
@@ -312,10 +337,12 @@ int
 cmd_scrub(int argc, char **argv)
 {
 	bool background = false, stop = false, no_repair = false;
+	bool files = false;
 	CLEANUP(cmd_json_freep) json_t *result = NULL;
 	const char *rate_text = NULL;
 	const struct cmd_option options[] = {
 		{ "background", NULL, &background },
+		{ "files", NULL, &files },
 		{ "no-repair", NULL, &no_repair },
 		{ "rate", &rate_text, NULL },
 		{ "stop", NULL, &stop },
@@ -335,7 +362,7 @@ cmd_scrub(int argc, char **argv)
 	if (r)
 		return r;
 	flags |= no_repair ? 0 : SD_SCRUB_REPAIR;
-	r = scrub_run(&t, stop ? SD_SCRUB_STOP : flags, rate, background,
+	r = scrub_run(&t, stop ? SD_SCRUB_STOP : flags, rate, background, files,
 		      &result);
 	if (r || !result)
 		return r;
