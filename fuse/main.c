@@ -31,25 +31,28 @@ const struct command commands[] = {
 	  NULL },
 	{ "clone", cmd_clone, 2, 2,
 	  "SOURCE NAME [--size N] [--kind K] [--category C] "
-	  "[--sector-size N]",
+	  "[--sector-size N] [--key K] [--own-key]",
 	  "make a disk of a snapshot, an image or another disk",
 	  "  --size N          not smaller\n"
 	  "  --kind K          system or data\n"
 	  "  --category C      of cloud disk\n"
-	  "  --sector-size N   512 or 4096\n\n"
+	  "  --sector-size N   512 or 4096\n"
+	  "  --key K           a data key of its own, under another master key\n"
+	  "  --own-key         a data key of its own, whatever the master key\n\n"
 	  "What is not said is as it is in SOURCE, which is a DISK, a\n"
 	  "DISK@SNAPSHOT or an image:NAME.  No block is copied.\n",
 	  NULL },
 	{ "create", cmd_create, 1, 1,
 	  "NAME --size N [--key K] [--kind K] [--category C] "
-	  "[--sector-size N] [--from SOURCE]",
+	  "[--sector-size N] [--from SOURCE] [--own-key]",
 	  "make an empty disk",
 	  "  --size N          bytes, or with K, M, G or T\n"
 	  "  --key K           the master key: id or alias\n"
 	  "  --kind K          system or data\n"
 	  "  --category C      of cloud disk; cloud_essd\n"
 	  "  --sector-size N   512 or 4096; 4096\n"
-	  "  --from SOURCE     a clone instead (see `sealdisk help clone`)\n",
+	  "  --from SOURCE     a clone instead (see `sealdisk help clone`)\n"
+	  "  --own-key         with --from: a data key of its own\n",
 	  NULL },
 	{ "detach", cmd_detach, 1, 1, "NAME",
 	  "remove a disk's loop devices, and wait for its last commit",

@@ -61,8 +61,7 @@ pending_mark(struct store *st, const struct uuid *lineage)
 	return sync_folder_of(st, path);
 }
 
-/* Needs no sync: a mark that comes back is looked at again. */
-static void
+void
 pending_clear(struct store *st, const struct uuid *lineage)
 {
 	char path[STORE_PATH_LEN];
@@ -71,6 +70,19 @@ pending_clear(struct store *st, const struct uuid *lineage)
 	path_lineage(lineage, PENDING, path);
 	r = st->ops->remove(st, path);
 	(void)r;
+}
+
+/* Layers of other lineages may have lived by this descriptor alone. */
+int
+pending_mark_all(struct store *st, const struct descriptor *d)
+{
+	int r;
+
+	r = pending_mark(st, &d->lineage);
+	for (size_t i = 0; i < d->n_keys && r == 0; i++)
+		if (!uuid_equal(&d->keys[i].dk.lineage, &d->lineage))
+			r = pending_mark(st, &d->keys[i].dk.lineage);
+	return r;
 }
 
 /* -EEXIST: a disk of that name, or snapshots of one that is gone. */
@@ -326,26 +338,12 @@ catalog_rename(struct catalog *c, struct descriptor *d, const struct key *dk,
 /* Remove. */
 
 static int
-mark_lineages(struct catalog *c, const struct descriptor *d)
-{
-	size_t i;
-	int r;
-
-	r = pending_mark(c->st, &d->lineage);
-	/* Layers of other lineages may have lived by this descriptor alone. */
-	for (i = 0; i < d->n_keys && r == 0; i++)
-		if (!uuid_equal(&d->keys[i].dk.lineage, &d->lineage))
-			r = pending_mark(c->st, &d->keys[i].dk.lineage);
-	return r;
-}
-
-static int
 remove_descriptor(struct catalog *c, const struct descriptor *d)
 {
 	char path[STORE_PATH_LEN];
 	int r;
 
-	r = mark_lineages(c, d);
+	r = pending_mark_all(c->st, d);
 	if (r == 0 && d->type != DESC_DISK)
 		r = receiving_forget(c->st, NULL, d);
 	if (r < 0)

@@ -2,10 +2,10 @@
  * catalog_clone.c - names for what is frozen: snapshots and images, and disks
  * above them.
  *
- * Nothing here copies a block or makes a key.  A clone's own layer is made
- * before the descriptor that names it, and a descriptor is what makes it be
- * there.  Who makes a layer shares the lineage's lock until it has a name: the
- * sweep, which removes what nobody reaches, has that lock for itself.
+ * Nothing here copies a block.  A clone's own layer is made before the
+ * descriptor that names it, and a descriptor is what makes it be there.  Who
+ * makes a layer shares the locks of all lineages that it reaches until it has a
+ * name: the sweep, which removes what nobody reaches, has each for itself.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -113,19 +113,20 @@ catalog_add(struct catalog *c, const struct descriptor *d,
 
 /* ---- clones ---- */
 
-/* A new layer above that of ${from}, durable; nothing names it yet. */
+/* A new layer above that of ${d}, of its lineage, durable; nothing names it
+ * yet.  The parent is asked below ${limit}. */
 static int
-layer_above(struct catalog *c, const struct descriptor *from, uint64_t size,
+layer_above(struct catalog *c, const struct descriptor *d, uint64_t limit,
 	    const struct key *dk, struct layer_ref *ret)
 {
 	struct layer_meta m = {
-		.lineage = from->lineage,
-		.key = from->key,
+		.lineage = d->lineage,
+		.key = d->key,
 		.has_parent = true,
-		.parent = from->layer,
-		.parent_limit = from->size,
+		.parent = d->layer,
+		.parent_limit = limit,
 		.state = LAYER_OPEN,
-		.size = size,
+		.size = d->size,
 		.created = time(NULL),
 	};
 	int r;
@@ -203,30 +204,46 @@ disk_of(const struct descriptor *from, const struct clone_params *p,
 	return name_check(d->name);
 }
 
-int
-catalog_put_clone(struct catalog *c, const struct descriptor *from,
-		  const struct key *dk, const struct clone_params *p,
-		  struct descriptor *ret)
+/* ${own} NULL: under ${dk}, as what it comes from. */
+static int
+put_clone(struct catalog *c, const struct descriptor *from,
+	  const struct key *dk, const struct clone_params *p,
+	  const struct own_key *own, struct descriptor *d)
 {
 	CLEANUP(store_unlockp) struct store_lock *lock = NULL;
-	CLEANUP(free_memp) struct descriptor *d = malloc(sizeof(*d));
 	int r;
 
-	if (!d)
-		return -ENOMEM;
 	r = disk_of(from, p, d);
 	if (r == 0)
 		r = catalog_lock_names(c, &lock);
 	if (r == 0)
 		r = names_check_free(c, DESC_DISK, NULL, d->name);
+	if (r == 0 && own) {
+		own_key_put(own, d);
+		dk = &own->dk;
+		r = pending_mark(c->st, &d->lineage);
+	}
 	if (r == 0)
-		r = layer_above(c, from, d->size, dk, &d->layer);
+		r = layer_above(c, d, from->size, dk, &d->layer);
 	if (r < 0)
 		return r;
 	r = catalog_add_one(c, d, dk);
 	if (r < 0)
 		catalog_drop_layer(c, &d->layer);
-	else if (ret)
+	else if (own)
+		pending_clear(c->st, &d->lineage);
+	return r;
+}
+
+int
+catalog_put_clone(struct catalog *c, const struct descriptor *from,
+		  const struct key *dk, const struct clone_params *p,
+		  struct descriptor *ret)
+{
+	CLEANUP(free_memp) struct descriptor *d = malloc(sizeof(*d));
+	int r = d ? put_clone(c, from, dk, p, NULL, d) : -ENOMEM;
+
+	if (r == 0 && ret)
 		*ret = *d;
 	return r;
 }
@@ -253,27 +270,36 @@ catalog_clone(struct catalog *c, struct kms *kms, enum desc_type type,
 	      const char *name, const struct clone_params *p,
 	      struct descriptor *ret)
 {
-	CLEANUP(store_unlockp) struct store_lock *lock = NULL;
+	CLEANUP(lineages_unlock) struct lineage_locks lineages = { .n = 0 };
 	CLEANUP(store_unlockp) struct store_lock *shared = NULL;
-	CLEANUP(free_memp) struct descriptor *from = malloc(sizeof(*from));
+	CLEANUP(free_memp) struct descriptor *d = calloc(2, sizeof(*d));
+	CLEANUP(own_key_wipe) struct own_key own = { .dk = { { 0 } } };
 	CLEANUP(key_wipe) struct key dk = { { 0 } };
 	int r;
 
-	if (!from)
+	if (!d)
 		return -ENOMEM;
 	if (type == DESC_DISK)
 		return -EINVAL;
 	r = catalog_check_free(c, DESC_DISK, NULL, p->name);
 	if (r == 0)
-		r = catalog_load_verified(c, kms, type, name, from, &dk);
+		r = catalog_load_verified(c, kms, type, name, &d[0], &dk);
+	/* While nobody waits for us. */
+	if (r == 0 && p->own_key)
+		r = own_key_new(kms, p->own_key, &d[0], &own);
 	if (r == 0)
-		r = catalog_share_lineage(c, &from->lineage, &lock);
+		r = lineages_share(c, &d[0], &lineages);
 	/* It is not removed from here on; was it before? */
 	if (r == 0)
-		r = catalog_share_disk(c, &from->uuid, &shared);
+		r = catalog_share_disk(c, &d[0].uuid, &shared);
 	if (r == 0)
-		r = load_again(c, type, name, &dk, from);
-	return r < 0 ? r : catalog_put_clone(c, from, &dk, p, ret);
+		r = load_again(c, type, name, &dk, &d[0]);
+	if (r == 0)
+		r = put_clone(c, &d[0], &dk, p, p->own_key ? &own : NULL,
+			      &d[1]);
+	if (r == 0)
+		*ret = d[1];
+	return r;
 }
 
 /* ---- images of snapshots ---- */
@@ -282,7 +308,7 @@ int
 catalog_image(struct catalog *c, struct kms *kms, const char *snapshot,
 	      const struct clone_params *p)
 {
-	CLEANUP(store_unlockp) struct store_lock *lock = NULL;
+	CLEANUP(lineages_unlock) struct lineage_locks lineages = { .n = 0 };
 	CLEANUP(free_memp) struct descriptor *d = malloc(sizeof(*d));
 	CLEANUP(key_wipe) struct key dk = { { 0 } };
 	const struct key *dks[] = { &dk };
@@ -298,7 +324,7 @@ catalog_image(struct catalog *c, struct kms *kms, const char *snapshot,
 		r = catalog_load_verified(c, kms, DESC_SNAPSHOT, snapshot, d,
 					  &dk);
 	if (r == 0)
-		r = catalog_share_lineage(c, &d->lineage, &lock);
+		r = lineages_share(c, d, &lineages);
 	if (r == 0)
 		r = load_again(c, DESC_SNAPSHOT, snapshot, &dk, d);
 	if (r == 0)
@@ -419,11 +445,10 @@ roll_back(struct catalog *c, const struct descriptor *snap,
 int
 catalog_rollback(struct catalog *c, struct kms *kms, const char *snapshot)
 {
-	CLEANUP(store_unlockp) struct store_lock *lineage = NULL;
+	CLEANUP(lineages_unlock) struct lineage_locks lineages = { .n = 0 };
 	CLEANUP(store_unlockp) struct store_lock *lock = NULL;
-	CLEANUP(free_memp) struct descriptor *d = calloc(2, sizeof(*d));
+	CLEANUP(free_memp) struct descriptor *d = calloc(3, sizeof(*d));
 	CLEANUP(key_wipe) struct key dk = { { 0 } }, disk_dk = { { 0 } };
-	struct layer_ref old;
 	int r;
 
 	if (!d)
@@ -437,15 +462,16 @@ catalog_rollback(struct catalog *c, struct kms *kms, const char *snapshot)
 		r = catalog_load_verified(c, kms, DESC_DISK, d[0].of, &d[1],
 					  &disk_dk);
 	if (r == 0)
-		r = catalog_share_lineage(c, &d[0].lineage, &lineage);
+		r = lineages_share(c, &d[0], &lineages);
 	if (r == 0)
 		r = load_again(c, DESC_SNAPSHOT, snapshot, &dk, &d[0]);
 	if (r < 0)
 		return r;
-	old = d[1].layer;
+	d[2] = d[1];
 	r = roll_back(c, &d[0], &dk, &d[1]);
 	key_wipe(&disk_dk);
+	/* Unmarked it stays until the next removal there. */
 	if (r == 0)
-		catalog_drop_layer(c, &old);
+		(void)!pending_mark_all(c->st, &d[2]);
 	return r;
 }

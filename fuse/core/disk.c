@@ -18,6 +18,8 @@
 
 #include <sealdisk/log.h>
 
+#include "catalog_private.h"
+
 static void
 cond_init(pthread_cond_t *c)
 {
@@ -187,11 +189,11 @@ begin_session(struct disk *d)
 static int
 put_new_top(struct disk *d)
 {
-	CLEANUP(store_unlockp) struct store_lock *lock = NULL;
+	CLEANUP(lineages_unlock) struct lineage_locks locks = { .n = 0 };
 	struct layer *l;
 	int r;
 
-	r = catalog_share_lineage(d->e->cat, &d->desc.lineage, &lock);
+	r = lineages_share(d->e->cat, &d->desc, &locks);
 	if (r == 0)
 		r = snapshot_new_top(d, &l);
 	if (r < 0)

@@ -20,13 +20,14 @@
 #include <string.h>
 #include <time.h>
 
+#include "catalog_private.h"
 #include "engine_private.h"
 
 struct frozen {
 	struct disk *d;
 	const struct snapshot_request *req;
 	struct layer *old, *new;
-	struct store_lock *lineage;
+	struct lineage_locks lineages;
 	uint64_t allocated; /* of the old layer, bytes */
 	bool done;          /* the new layer is on top */
 	bool unsure;        /* or perhaps, but for what the descriptor says */
@@ -87,8 +88,7 @@ prepare(struct frozen *f, struct scratch *s)
 		return -EROFS;
 	r = commit_wait(d);
 	if (r == 0)
-		r = catalog_share_lineage(d->e->cat, &d->desc.lineage,
-					  &f->lineage);
+		r = lineages_share(d->e->cat, &d->desc, &f->lineages);
 	if (r == 0)
 		r = snapshot_new_top(d, &f->new);
 	if (r == 0)
@@ -330,7 +330,7 @@ disks_snapshot(struct engine *e, struct scratch *s,
 		r = name_all(e, f, n);
 	for (size_t i = 0; i < n; i++) {
 		give_up(&f[i]);
-		store_unlock(f[i].lineage);
+		lineages_unlock(&f[i].lineages);
 	}
 	pthread_mutex_unlock(&e->snapshots);
 	return r;
