@@ -196,8 +196,11 @@ disk_of(const struct descriptor *from, const struct clone_params *p,
 	memset(&d->set, 0, sizeof(d->set));
 	d->members = 0;
 	d->created = time(NULL);
-	d->session = d->digest_session = 0;
+	/* Chunks may come to it of which pages are of sessions up to this one
+	 * (merge.c); of its own there is nothing yet. */
+	d->digest_session = d->session;
 	memset(d->digest, 0, sizeof(d->digest));
+	d->checkpointed = 0;
 	d->clean = true;
 	d->allocated = 0;
 	strcpy(d->anchor, "none");
@@ -432,8 +435,11 @@ roll_back(struct catalog *c, const struct descriptor *snap,
 	memcpy(disk->keys, snap->keys, sizeof(disk->keys));
 	disk->allocated = 0;
 	disk->clean = true;
-	disk->digest_session = 0;
+	if (disk->session < snap->session)
+		disk->session = snap->session;
+	disk->digest_session = disk->session;
 	memset(disk->digest, 0, sizeof(disk->digest));
+	disk->checkpointed = 0;
 	r = catalog_save(c, disk, dk);
 	/* It may be there though it failed: then the layer is in use, and what
 	 * is in use the sweep leaves alone. */

@@ -392,12 +392,14 @@ static int
 remove_layer(struct store *st, const struct layer_ref *ref,
 	     const struct layer_set *live, unsigned *budget)
 {
-	static const char *const files[] = { "todo", "map", "layer.ini" };
+	static const char *const files[] = { "todo", "digests", "map",
+					     "layer.ini" };
 	char path[STORE_PATH_LEN], folder[STORE_PATH_LEN];
 	int r;
 
 	r = remove_chunks(st, ref, live, budget);
-	for (size_t i = 0; r == 0 && i < 3; i++) {
+	for (size_t i = 0; r == 0 && i < sizeof(files) / sizeof(files[0]);
+	     i++) {
 		path_layer(ref, files[i], path);
 		r = st->ops->remove(st, path);
 		path_folder(path, folder);

@@ -32,7 +32,8 @@ layer_parent(struct layer *l, struct scratch *s, struct layer **ret)
 		pthread_mutex_lock(&l->open_lock);
 		p = atomic_load(&l->parent);
 		if (!p)
-			r = layer_open(l->disk, &l->meta.parent, &p);
+			r = layer_open(l->disk, &l->meta.parent,
+				       l->meta.parent_digest, &p);
 		if (r == 0 && !layer_is_frozen(p)) {
 			fault_log(l->disk, "a parent layer is not frozen");
 			r = -EUCLEAN;

@@ -186,6 +186,8 @@ page_dirty(struct page *p, uint64_t bytes)
 
 	p->touched = now_ms();
 	if (!atomic_load(&p->dirty)) {
+		if (p->kind == PAGE_GROUP)
+			checkpoint_changed(p->layer, p->index / CHUNK_GROUPS);
 		pthread_mutex_lock(&d->mutex);
 		atomic_store(&p->dirty, true);
 		atomic_fetch_add(&p->refs, 1);
@@ -229,7 +231,11 @@ encode_image(struct page *p, uint8_t raw[static PAGE_LEN])
 	int r;
 
 	r = page_home_of(p, &key, &f, &base);
-	return r < 0 ? r : page_encode(&h, &p->body, key, raw);
+	if (r == 0)
+		r = page_encode(&h, &p->body, key, raw);
+	if (r == 0)
+		memcpy(p->next_mac, raw + PAGE_MAC, sizeof(p->next_mac));
+	return r;
 }
 
 /* From dirty to under way; the page's lock is held. */
@@ -511,6 +517,8 @@ end_page(struct page *p, bool good, bool maps_synced)
 		 * come to name it: no more writing to both copies at once. */
 		p->generation++;
 		p->session = next_session(p);
+		memcpy(p->mac, p->next_mac, sizeof(p->mac));
+		checkpoint_committed(p);
 		atomic_store(&p->same, p->fresh);
 		p->fresh = false;
 		p->drop_older = false;

@@ -199,6 +199,7 @@ put_new_top(struct disk *d)
 	if (r < 0)
 		return r;
 	d->desc.layer = l->ref;
+	checkpoint_clear(&d->desc);
 	d->top = l;
 	return catalog_save(d->e->cat, &d->desc, disk_top_dk(d));
 }
@@ -223,25 +224,42 @@ clean_todos(struct disk *d)
 }
 
 static int
-open_layers(struct disk *d)
+open_frozen(struct disk *d)
 {
 	struct layer *l;
 	int r;
 
-	r = layer_open(d, &d->desc.layer, &l);
+	r = layer_open(d, &d->desc.layer, d->desc.digest, &l);
 	if (r < 0)
 		return r;
 	d->top = l;
-	if (d->desc.type != DESC_DISK) {
-		if (layer_is_frozen(l))
-			return layer_load_roots(l, d->bg);
-		fault_log(d, "its layer is not frozen");
-		return -EUCLEAN;
-	}
 	if (layer_is_frozen(l))
+		return layer_load_roots(l, d->bg);
+	fault_log(d, "its layer is not frozen");
+	return -EUCLEAN;
+}
+
+/* ${known} is of the last checkpoint, or NULL. */
+static int
+open_layers(struct disk *d, int flags, struct digests **known, bool tracked)
+{
+	struct layer *l;
+	int r;
+
+	r = layer_open(d, &d->desc.layer, NULL, &l);
+	if (r < 0)
+		return r;
+	d->top = l;
+	r = checkpoint_begin(l, TAKE(*known), tracked);
+	if (r == 0 && layer_is_frozen(l))
 		r = put_new_top(d);
 	if (r == 0)
 		r = layer_load_roots(d->top, d->bg);
+	if (r == -EBADMSG && atomic_load(&l->older)) {
+		r = checkpoint_older(l, flags);
+		if (r == 0)
+			r = layer_load_roots(l, d->bg);
+	}
 	if (r == 0)
 		r = layer_open_todo(d->top);
 	return r == 0 ? clean_todos(d) : r;
@@ -254,11 +272,26 @@ begin_reading(struct disk *d)
 	d->session = d->desc.session;
 	atomic_store(&d->size, d->desc.size);
 	atomic_store(&d->allocated, (int64_t)(d->desc.allocated / BLOCK_SIZE));
-	return 0;
+	return open_frozen(d);
 }
 
 static int
-attach(struct disk *d, enum desc_type type, const char *name)
+begin_disk(struct disk *d, int flags)
+{
+	CLEANUP(digests_freep) struct digests *known = NULL;
+	bool tracked;
+	int r;
+
+	r = checkpoint_verify(d, flags, &known);
+	/* All that was written has its digest, as a clean end says. */
+	tracked = d->desc.digest_session == d->desc.session;
+	if (r == 0)
+		r = begin_session(d);
+	return r == 0 ? open_layers(d, flags, &known, tracked) : r;
+}
+
+static int
+attach(struct disk *d, enum desc_type type, const char *name, int flags)
 {
 	int r;
 
@@ -269,10 +302,10 @@ attach(struct disk *d, enum desc_type type, const char *name)
 		r = commit_new(&d->commit);
 	if (r == 0)
 		r = scratch_new(&d->mover);
-	if (r == 0)
-		r = type == DESC_DISK ? begin_session(d) : begin_reading(d);
-	if (r == 0)
-		r = open_layers(d);
+	if (r == 0 && type == DESC_DISK)
+		r = begin_disk(d, flags);
+	else if (r == 0)
+		r = begin_reading(d);
 	/* Loading pages must not keep plaintext of settled blocks. */
 	if (r == 0)
 		scratch_wipe(d->bg);
@@ -320,7 +353,7 @@ disk_attach(struct engine *e, enum desc_type type, const char *name, int flags,
 		return -ENOMEM;
 	list(e, d);
 	d->brief = flags & DISK_BRIEF;
-	r = attach(d, type, name);
+	r = attach(d, type, name, flags);
 	if (r < 0) {
 		disk_free(d);
 		return r;
@@ -357,7 +390,7 @@ open_at(struct disk *d, enum desc_type type, const char *name,
 	if (r == 0)
 		r = commit_new(&d->commit);
 	if (r == 0)
-		r = layer_open(d, ref, &l);
+		r = layer_open(d, ref, NULL, &l);
 	if (r < 0)
 		return r;
 	d->desc.layer = *ref;
@@ -389,10 +422,14 @@ disk_open_layer(struct engine *e, enum desc_type type, const char *name,
 /* ---- detach ---- */
 
 static int
-mark_clean(struct disk *d)
+mark_clean(struct disk *d, bool checkpoint)
 {
 	int64_t blocks = atomic_load(&d->allocated);
+	int r;
 
+	if (checkpoint && (r = checkpoint_take(d, &d->desc)) < 0)
+		log_warn("disk %s: no checkpoint: %s", d->desc.name,
+			 err_text(r));
 	d->desc.clean = true;
 	d->desc.allocated = blocks > 0 ? (uint64_t)blocks * BLOCK_SIZE : 0;
 	return catalog_save(d->e->cat, &d->desc, disk_top_dk(d));
@@ -429,10 +466,17 @@ sync_mirrors(struct disk *d)
 static int
 detach(struct disk *d)
 {
+	bool checkpoint;
 	int r;
 
 	r = commit_wait(d);
 	if (r == 0)
+		r = bury_all(d);
+	/* It changes the map. */
+	checkpoint = r == 0 && checkpoint_refresh(d) == 0;
+	if (checkpoint)
+		r = commit_wait(d);
+	if (checkpoint && r == 0)
 		r = bury_all(d);
 	if (r == 0)
 		r = sync_mirrors(d);
@@ -444,7 +488,7 @@ detach(struct disk *d)
 			r = l->todo->st->ops->truncate(l->todo, 0);
 	}
 	if (r == 0)
-		r = mark_clean(d);
+		r = mark_clean(d, checkpoint);
 	return r;
 }
 

@@ -70,8 +70,10 @@ void engine_sweep(struct engine *e, const volatile bool *stop) NONNULL;
 bool engine_merging(struct engine *e, uint64_t *ret_done, uint64_t *ret_total)
     NONNULL;
 
-/* DISK_BRIEF: for a moment; others of this host wait for it. */
-enum { DISK_READ_ONLY = 1, DISK_BRIEF = 2 };
+/* DISK_BRIEF: for a moment; others of this host wait for it.
+ * DISK_ACCEPT_ROLLBACK: what is there is right from now on, whatever was there
+ * at the last checkpoint. */
+enum { DISK_READ_ONLY = 1, DISK_BRIEF = 2, DISK_ACCEPT_ROLLBACK = 4 };
 
 /**
  * disk_attach(e, type, name, flags, ret):
@@ -81,8 +83,9 @@ enum { DISK_READ_ONLY = 1, DISK_BRIEF = 2 };
  * written.
  *
  * -ENOENT; -EBUSY attached by somebody else (catalog_disk_owner tells); the
- * errors of kms.h; -EUCLEAN, -EBADMSG; -EPROTONOSUPPORT a newer format; -EROFS
- * never
+ * errors of kms.h; -EUCLEAN, -EBADMSG; -EPROTONOSUPPORT a newer format; -ESTALE
+ * the disk was put back to an older state: it can be attached read-only, or
+ * with DISK_ACCEPT_ROLLBACK; -EROFS never
  */
 int disk_attach(struct engine *e, enum desc_type type, const char *name,
 		int flags, struct disk **ret) NONNULL CHECKED;

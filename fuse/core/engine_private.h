@@ -25,6 +25,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "digest.h"
 #include "disk.h"
 #include "layer.h"
 #include "page.h"
@@ -150,6 +151,8 @@ struct page {
 	uint64_t generation, session;
 	uint8_t cipher;
 	uint32_t seals;
+	uint8_t mac[DIGEST_LEN];      /* of that copy: its beginning */
+	uint8_t next_mac[DIGEST_LEN]; /* of the image under way */
 	atomic_bool dirty;    /* differs from what the last image says */
 	atomic_bool inflight; /* an image of it is being committed */
 	bool fresh;           /* a map page that is in no file yet */
@@ -235,6 +238,17 @@ cache_crowded(const struct cache *c, unsigned part)
 }
 
 /*
+ * Chunks whose digest in the map may be an older one, of a layer that is
+ * written to.  Atomic, so that a write costs no lock for it.
+ */
+struct changed {
+	_Atomic uint64_t *bits; /* of all that there can be; NULL: not kept */
+	_Atomic uint64_t end;   /* no word from here on has any */
+	atomic_uint n;
+	uint64_t at; /* the next word to look at */
+};
+
+/*
  * A layer of one disk's chain.  All but the top one are opened when they are
  * first asked: an attach costs the same however many snapshots there are.
  */
@@ -255,6 +269,16 @@ struct layer {
 	    *_Atomic parent; /* meta.has_parent: whether there is one */
 	pthread_mutex_t creating[64];
 	uint64_t parent_limit;
+
+	/* checkpoint.c */
+	struct digests *digests; /* of its pages; NULL: not kept */
+	atomic_bool held;        /* what is read is held against them... */
+	uint64_t digest_session; /* ...unless it was written after this one */
+	atomic_bool older;       /* a root page was of before */
+	struct changed changed;
+	bool tracked;     /* what is not in `changed` has its digest */
+	uint64_t walk_at; /* else: the next chunk to look at */
+	bool lost;        /* nobody can know: no checkpoint in this session */
 };
 
 struct scratch {
@@ -281,7 +305,8 @@ struct disk {
 	pthread_mutex_t layers_lock;
 	uint64_t session;
 	bool read_only;
-	bool drop_cache; /* after an unclean stop: see format.md, "Attach" */
+	bool rolled_back; /* it is read all the same: no checkpoint is made */
+	bool drop_cache;  /* after an unclean stop: see format.md, "Attach" */
 	_Atomic uint64_t size;
 	atomic_bool size_dirty; /* grown by a write, descriptor not replaced */
 	atomic_bool failed;     /* a sync has failed */
@@ -471,8 +496,10 @@ slot_offset(uint64_t group, unsigned slot)
 
 /* ---- layer.c: the map ---- */
 
-int layer_open(struct disk *d, const struct layer_ref *ref, struct layer **ret)
-    NONNULL CHECKED;
+/* ${digest}: what it must be if it is sealed, or NULL or zeros: not known. */
+int layer_open(struct disk *d, const struct layer_ref *ref,
+	       const uint8_t *digest, struct layer **ret)
+    __attribute__((__nonnull__(1, 2, 4))) CHECKED;
 void layer_close(struct layer *l);
 /* Replace layer.ini, durably. */
 int layer_save_meta(struct layer *l, const struct layer_meta *m)
@@ -497,6 +524,9 @@ int layer_lookup(struct layer *l, struct scratch *s, uint64_t index,
 int layer_entry(struct layer *l, struct scratch *s, uint64_t index,
 		enum entry_state *ret_state, uint8_t ret_salt[static 12])
     NONNULL CHECKED;
+/* What the map says is the chunk's digest, if it still names ${c}. */
+int layer_set_digest(struct layer *l, struct scratch *s, const struct chunk *c,
+		     const uint8_t digest[static DIGEST_LEN]) NONNULL CHECKED;
 /* The first chunk at or after ${index} that the map may have; UINT64_MAX. */
 int layer_next(struct layer *l, struct scratch *s, uint64_t index,
 	       uint64_t *ret) NONNULL CHECKED;
@@ -548,8 +578,12 @@ int parent_read(struct layer *l, struct scratch *s, void *buf, size_t len,
 
 /* Derive keys from c->salt and c->cipher and the layer's DK. */
 int chunk_derive(struct chunk *c) NONNULL CHECKED;
-/* Find a chunk's file and learn its cipher, then derive. */
+/* Find a chunk's file and learn its cipher, then derive.  Its pages are in
+ * s->run. */
 int chunk_begin(struct chunk *c, struct scratch *s) NONNULL CHECKED;
+/* Its 16 pages into s->run, zeros for what cannot be read.  With chunk->lock
+ * held.  -ENODATA: the file is too short. */
+int chunk_pages(struct chunk *c, struct scratch *s) NONNULL CHECKED;
 /* Make the chunk in the top layer, if it still is not there.  A reference. */
 int chunk_make(struct layer *l, struct scratch *s, uint64_t index,
 	       struct chunk **ret) NONNULL CHECKED;
@@ -630,6 +664,50 @@ int page_retire(struct page *p) NONNULL CHECKED;
 
 /* A piece of merging layers that one child alone needs.  1: there is more. */
 int engine_merge(struct engine *e) NONNULL CHECKED;
+
+/* ---- checkpoint.c: what the newest version of everything is ---- */
+
+/**
+ * checkpoint_verify(d):
+ * Before anything is written: whether the files of the top layer are those of
+ * the last checkpoint, or were written after it.  ${d} keeps what they should
+ * be, for checkpoint_begin().
+ *
+ * -ESTALE  they are older; logged
+ */
+int checkpoint_verify(struct disk *d, int flags, struct digests **ret)
+    NONNULL CHECKED;
+/* The map of ${l}, the top layer, was put back alone: the same. */
+int checkpoint_older(struct layer *l, int flags) NONNULL CHECKED;
+/* ${l} has just been put on top, with nothing read of it yet.  ${known} is what
+ * checkpoint_verify() gave, or NULL; it is the layer's from now on. */
+int checkpoint_begin(struct layer *l, struct digests *known, bool tracked)
+    __attribute__((__nonnull__(1))) CHECKED;
+/* Of a layer that is sealed. */
+int checkpoint_hold(struct layer *l) NONNULL CHECKED;
+void checkpoint_end(struct layer *l) NONNULL;
+/* What a descriptor says where there is no checkpoint of the top layer. */
+void checkpoint_clear(struct descriptor *d) NONNULL;
+/* A group of the chunk has become dirty, or its entry in the map. */
+void checkpoint_changed(struct layer *l, uint64_t index) NONNULL;
+/* A page was loaded: -EBADMSG, it is an older one.  Locked exclusively. */
+int checkpoint_page(struct page *p) NONNULL CHECKED;
+/* A page was committed. */
+void checkpoint_committed(struct page *p) NONNULL;
+/* The 16 pages of ${c} are in s->run, ${e} is its entry: -EBADMSG the same. */
+int checkpoint_chunk(struct chunk *c, struct scratch *s, const struct entry *e)
+    NONNULL CHECKED;
+/* A round in the background; whether there may be more to do. */
+void checkpoint_round(struct disk *d) NONNULL;
+bool checkpoint_due(struct disk *d) NONNULL;
+/* At detach, when all is committed and mirrored, and again when what this has
+ * changed is: the first brings the digests up to date, 1 where it cannot or
+ * need not; the second puts the checkpoint into ${desc}. */
+int checkpoint_refresh(struct disk *d) NONNULL CHECKED;
+int checkpoint_take(struct disk *d, struct descriptor *desc) NONNULL CHECKED;
+/* Replace the list of ${l}, all of whose pages are durable. */
+int checkpoint_save(struct layer *l, struct scratch *s, uint64_t session,
+		    uint8_t ret[static SHA256_LEN]) NONNULL CHECKED;
 
 /* ---- quiet.c: what is done when nobody is waiting ---- */
 

@@ -28,9 +28,10 @@ struct frozen {
 	const struct snapshot_request *req;
 	struct layer *old, *new;
 	struct lineage_locks lineages;
-	uint64_t allocated; /* of the old layer, bytes */
-	bool done;          /* the new layer is on top */
-	bool unsure;        /* or perhaps, but for what the descriptor says */
+	uint64_t allocated;    /* of the old layer, bytes */
+	struct descriptor was; /* the disk's, naming the old layer */
+	bool done;             /* the new layer is on top */
+	bool unsure; /* or perhaps, but for what the descriptor says */
 };
 
 /* ---- layers ---- */
@@ -56,7 +57,9 @@ snapshot_new_top(struct disk *d, struct layer **ret)
 	if (r < 0)
 		return r;
 	ref.layer = m.uuid;
-	r = layer_open(d, &ref, &l);
+	r = layer_open(d, &ref, NULL, &l);
+	if (r == 0)
+		r = checkpoint_begin(l, NULL, true);
 	if (r < 0)
 		return r;
 	atomic_store(&l->parent, top);
@@ -134,11 +137,13 @@ static int
 put_on_top(struct frozen *f)
 {
 	struct disk *d = f->d;
-	struct layer_ref was = d->desc.layer;
+	struct descriptor *was = &f->was;
 	int r;
 
 	pthread_mutex_lock(&d->size_lock);
+	*was = d->desc;
 	d->desc.layer = f->new->ref;
+	checkpoint_clear(&d->desc);
 	r = catalog_save(d->e->cat, &d->desc, disk_top_dk(d));
 	if (r == 0) {
 		int64_t blocks = atomic_exchange(&d->allocated, 0);
@@ -149,7 +154,7 @@ put_on_top(struct frozen *f)
 	} else {
 		/* Either may stand there now: let it be the old one, or else
 		 * the next commit does. */
-		d->desc.layer = was;
+		d->desc = *was;
 		f->unsure = catalog_save(d->e->cat, &d->desc, disk_top_dk(d)) <
 			    0;
 		if (f->unsure)
@@ -245,6 +250,7 @@ describe(const struct frozen *f, const struct uuid *set, uint32_t members,
 	n->allocated = f->allocated;
 	memset(n->digest, 0, sizeof(n->digest));
 	n->digest_session = 0;
+	n->checkpointed = 0;
 	return 0;
 }
 
