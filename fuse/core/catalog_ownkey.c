@@ -62,7 +62,8 @@ load_layer(struct catalog *c, const struct descriptor *d, const struct key *dk,
 	size_t len;
 	int r;
 
-	if (d->session > 0)
+	/* An attach begins a session, and its end makes a checkpoint. */
+	if (d->session != d->digest_session || !digest_is_none(d->digest))
 		return -EINVAL;
 	path_layer(&d->layer, "layer.ini", path);
 	r = c->st->ops->load(c->st, path, META_MAX, &text, &len);

@@ -369,6 +369,22 @@ map_is_whole(struct repair *rp)
 	return r;
 }
 
+/* What the map was at the last checkpoint is what it cannot be again.  Said
+ * before it is changed: who comes between finds a map that is damaged still. */
+static int
+give_up_checkpoint(struct repair *rp)
+{
+	const struct key *dk = NULL;
+
+	if (rp->desc.type != DESC_DISK || digest_is_none(rp->desc.digest))
+		return 0;
+	for (size_t i = 0; i < rp->desc.n_keys; i++)
+		if (uuid_equal(&rp->desc.keys[i].uuid, &rp->desc.key))
+			dk = &rp->dks[i];
+	checkpoint_clear(&rp->desc);
+	return dk ? catalog_save(rp->e->cat, &rp->desc, dk) : -EUCLEAN;
+}
+
 static int
 repair_layer(struct repair *rp)
 {
@@ -383,6 +399,8 @@ repair_layer(struct repair *rp)
 	if (r != 0)
 		return r < 0 ? r : 0;
 	r = find_others(rp);
+	if (r == 0 && uuid_equal(&rp->ref.layer, &rp->desc.layer.layer))
+		r = give_up_checkpoint(rp);
 	for (unsigned i = 0; r == 0 && i < ROOTS; i++)
 		r = repair_root(rp, i);
 	return r == 0 ? rp->map->st->ops->sync(rp->map) : r;
