@@ -48,7 +48,7 @@ freeze(struct fs_job *j, const struct tree_place *to)
 	struct fs *fs = j->fs;
 	struct snapshot_request q = { .type = to->type, .name = j->to };
 	struct descriptor desc;
-	int r = drive_attach(fs, j->drive);
+	int r = drive_attach(fs, j->drive, false);
 
 	if (r < 0)
 		return r;
@@ -212,7 +212,7 @@ run_gather(struct fs_job *j)
 	struct batch *b = j->data;
 	struct fs *fs = j->fs;
 	struct fs_job *next;
-	int r = drive_attach(fs, j->drive);
+	int r = drive_attach(fs, j->drive, false);
 
 	if (r == 0 && ++b->attached < b->n) {
 		next = fs_job_new(fs, NULL, b->nodes[b->attached], run_gather);

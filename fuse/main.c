@@ -17,9 +17,11 @@
 
 /* Sorted by name; tests/cli.sh checks it. */
 const struct command commands[] = {
-	{ "attach", cmd_attach, 1, 1, "NAME [--ro]",
+	{ "attach", cmd_attach, 1, 1, "NAME [--ro] [--accept-rollback]",
 	  "set up a loop device over a disk and print its path",
-	  "  --ro   read only, as snapshots and images always are\n\n"
+	  "  --ro                read only, as snapshots and images always are\n"
+	  "  --accept-rollback   what the disk is now is right, though it was\n"
+	  "                      put back to an older state\n\n"
 	  "The store must be mounted.\n",
 	  NULL },
 	{ "check", cmd_check, 0, 1, "[NAME] [--repair | --salvage NEW]",

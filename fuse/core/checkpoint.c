@@ -479,7 +479,7 @@ rolled_back(struct disk *d, const struct digests *known, int flags)
 {
 	atomic_fetch_add(&d->faults, 1);
 	say_rolled_back(d, known);
-	if (!(flags & DISK_READ_ONLY))
+	if (!(flags & (DISK_READ_ONLY | DISK_READ_OLDER)))
 		return -ESTALE;
 	d->rolled_back = true;
 	return 0;

@@ -358,8 +358,9 @@ disk_attach(struct engine *e, enum desc_type type, const char *name, int flags,
 		disk_free(d);
 		return r;
 	}
-	d->read_only = (flags & DISK_READ_ONLY) || d->desc.read_only ||
-		       d->top->meta.read_only || type != DESC_DISK;
+	d->read_only = (flags & DISK_READ_ONLY) || d->rolled_back ||
+		       d->desc.read_only || d->top->meta.read_only ||
+		       type != DESC_DISK;
 	show(e, d);
 	*ret = d;
 	return 0;

@@ -72,8 +72,14 @@ bool engine_merging(struct engine *e, uint64_t *ret_done, uint64_t *ret_total)
 
 /* DISK_BRIEF: for a moment; others of this host wait for it.
  * DISK_ACCEPT_ROLLBACK: what is there is right from now on, whatever was there
- * at the last checkpoint. */
-enum { DISK_READ_ONLY = 1, DISK_BRIEF = 2, DISK_ACCEPT_ROLLBACK = 4 };
+ * at the last checkpoint.  DISK_READ_OLDER: read-only where the disk was put
+ * back to an older state. */
+enum {
+	DISK_READ_ONLY = 1,
+	DISK_BRIEF = 2,
+	DISK_ACCEPT_ROLLBACK = 4,
+	DISK_READ_OLDER = 8
+};
 
 /**
  * disk_attach(e, type, name, flags, ret):
@@ -161,6 +167,7 @@ struct disk_stats {
 	uint64_t chunks_open;
 	bool failed;  /* a sync has failed: read-only until attached again */
 	bool unclean; /* this attach followed an unclean stop */
+	bool older;   /* it was put back to an older state, and is read-only */
 };
 void disk_stats(struct disk *d, struct disk_stats *ret) NONNULL;
 
