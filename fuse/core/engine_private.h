@@ -500,6 +500,9 @@ int layer_entry(struct layer *l, struct scratch *s, uint64_t index,
 /* The first chunk at or after ${index} that the map may have; UINT64_MAX. */
 int layer_next(struct layer *l, struct scratch *s, uint64_t index,
 	       uint64_t *ret) NONNULL CHECKED;
+/* The first map page from ${n} on that a root page knows; UINT64_MAX. */
+int layer_next_map(struct layer *l, struct scratch *s, uint64_t n,
+		   uint64_t *ret) NONNULL CHECKED;
 /* Change an entry; ${salt} for ENTRY_DATA.  Marks map and root page dirty. */
 int layer_set(struct layer *l, struct scratch *s, uint64_t index,
 	      enum entry_state state, const uint8_t *salt, struct chunk *c)

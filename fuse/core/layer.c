@@ -449,9 +449,8 @@ layer_set(struct layer *l, struct scratch *s, uint64_t index,
 	return 0;
 }
 
-/* The first map page from ${n} on that a root page knows; UINT64_MAX. */
-static int
-next_map(struct layer *l, struct scratch *s, uint64_t n, uint64_t *ret)
+int
+layer_next_map(struct layer *l, struct scratch *s, uint64_t n, uint64_t *ret)
 {
 	uint64_t end = (uint64_t)ROOTS * ROOT_BITS;
 	int r = 0;
@@ -504,7 +503,7 @@ layer_next(struct layer *l, struct scratch *s, uint64_t index, uint64_t *ret)
 	while (r == 0 && *ret == UINT64_MAX) {
 		uint64_t n;
 
-		r = next_map(l, s, index / MAP_CHUNKS, &n);
+		r = layer_next_map(l, s, index / MAP_CHUNKS, &n);
 		if (r < 0 || n == UINT64_MAX)
 			break;
 		if (n > index / MAP_CHUNKS)
