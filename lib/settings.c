@@ -108,8 +108,8 @@ static const struct setting table[] = {
 	  .help = "the descriptor to read root = passphrase from; none: ask" },
 	{ "keystore", "audit", PATH, MEMBER(keystore_audit), .dflt = "auto",
 	  .choices = "auto|none",
-	  .help = "the folder of the audit log; auto: beside the keystore; "
-		  "none: none is kept" },
+	  .help =
+	      "the audit log's folder; auto: beside the keystore; or none" },
 };
 #define NSETTINGS (sizeof(table) / sizeof(table[0]))
 
