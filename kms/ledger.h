@@ -42,8 +42,8 @@ int ledger_ready(struct ledger *l) NONNULL CHECKED;
 int ledger_write(struct ledger *l, const struct audit_event *e, bool durable,
 		 bool billable) NONNULL CHECKED;
 
-/* Whether a data action with a key counts as billable: all do but those with
- * the service key. */
+/* Encrypt, Decrypt and the like.  They are billable, but not with the service
+ * key. */
 bool ledger_is_data(const char *action) NONNULL;
 
 /* Calls of ${month}, or, 0, all of them, and what is still in memory is written

@@ -279,6 +279,104 @@ a_killed_writer_leaves_a_whole_log(void **state)
 	close_ledger(&s);
 }
 
+/* ---- the embedded service ---- */
+
+static char *
+load_log(struct env *e)
+{
+	size_t len;
+
+	return file_load(env_path(e, "state/audit/audit-000001.log"), &len);
+}
+
+static void
+the_embedded_service_records_what_it_does(void **state)
+{
+	struct env *e = *state;
+	CLEANUP(free_memp) char *text = NULL;
+	struct kms_key_info key;
+	struct wrapped_dk w, ws;
+	struct counts c;
+	struct service s;
+	struct key dk;
+	int64_t at;
+
+	assert_ok(kms_create_key(e->k, "", &key));
+	assert_ok(kms_generate_data_key(e->k, key.id, &lineage, &w, &dk));
+	assert_ok(kms_generate_data_key(e->k, KMS_SERVICE_ALIAS, &lineage, &ws,
+					NULL));
+	assert_ok(kms_decrypt(e->k, &w, &dk));
+	assert_ok(kms_decrypt(e->k, &ws, &dk));
+	assert_ok(kms_create_alias(e->k, "alias/a", key.id));
+	assert_ok(kms_disable_key(e->k, "alias/a"));
+	assert_err(kms_decrypt(e->k, &w, &dk), EKEYREVOKED);
+	assert_ok(kms_schedule_key_deletion(e->k, key.id, 7, &at));
+	assert_err(kms_enable_key(e->k, "no-such-key"), EINVAL);
+
+	text = load_log(e);
+	assert_non_null(strstr(text, "\"action\":\"CreateKey\",\"key\":\""));
+	assert_non_null(strstr(text, "\"result\":\"Rejected.Disabled\""));
+	assert_non_null(strstr(text, "\"alias\":\"alias/a\""));
+	assert_non_null(strstr(text, "\"context\":{\"lineage\":\"01020304-"));
+	assert_non_null(strstr(text, key.primary_version));
+	env_close(e);
+	open_ledger(e, false, &s);
+	assert_log(&s, 10);
+	usage_of(&s, 0, &c);
+	assert_int_equal(c.calls, 8); /* two were refused */
+	assert_int_equal(c.billable, 2);
+	close_ledger(&s);
+}
+
+/* Nothing secret is in it, in any form that keys are written in. */
+static void
+no_key_is_in_the_log(void **state)
+{
+	struct env *e = *state;
+	char hex[2 * KEY_LEN + 1], b64[BASE64_LEN(KEY_LEN)];
+	const char *path = env_path(e, "state/audit/audit-000001.log");
+	struct wrapped_dk w;
+	struct key dk;
+	size_t off;
+
+	assert_ok(
+	    kms_generate_data_key(e->k, KMS_SERVICE_ALIAS, &lineage, &w, &dk));
+	assert_ok(kms_decrypt(e->k, &w, &dk));
+	hex_encode(dk.bytes, sizeof(dk.bytes), hex);
+	base64_encode(dk.bytes, sizeof(dk.bytes), b64);
+	assert_int_equal(file_find(path, dk.bytes, 8, &off), 0);
+	assert_int_equal(file_find(path, hex, 16, &off), 0);
+	assert_int_equal(file_find(path, b64, 16, &off), 0);
+}
+
+static void
+what_cannot_be_recorded_is_not_done(void **state)
+{
+	struct env *e = *state;
+	struct kms_key_info key, info;
+	struct wrapped_dk w;
+	struct key dk;
+
+	assert_ok(kms_create_key(e->k, "", &key));
+	assert_ok(kms_generate_data_key(e->k, key.id, &lineage, &w, NULL));
+	env_close(e);
+	tmpdir_remove(env_path(e, "state/audit"));
+	file_save(env_path(e, "state/audit"), "", 0);
+	env_open(e);
+	memset(&dk, 0, sizeof(dk));
+	assert_true(kms_decrypt(e->k, &w, &dk) < 0);
+	assert_int_equal(dk.bytes[0] | dk.bytes[1] | dk.bytes[2], 0);
+	assert_true(kms_disable_key(e->k, key.id) < 0);
+	assert_ok(kms_describe_key(e->k, key.id, &info));
+	assert_int_equal(info.state, KMS_ENABLED);
+
+	/* Unless none is wanted. */
+	env_close(e);
+	memcpy(e->s.keystore_audit, "none", 5);
+	env_open(e);
+	assert_ok(kms_decrypt(e->k, &w, &dk));
+}
+
 int
 main(void)
 {
@@ -289,6 +387,9 @@ main(void)
 		TEST(the_log_lies_beside_the_keystore_or_where_it_is_said),
 		TEST(a_restored_keystore_goes_on_with_the_log),
 		TEST(a_killed_writer_leaves_a_whole_log),
+		TEST(the_embedded_service_records_what_it_does),
+		TEST(no_key_is_in_the_log),
+		TEST(what_cannot_be_recorded_is_not_done),
 	};
 
 	assert_ok(crypto_init());
