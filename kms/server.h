@@ -44,7 +44,7 @@ int server_open(const struct server_options *o,
 		const struct listen_address *addresses, size_t n,
 		struct server **ret) NONNULL CHECKED;
 
-/* Begin to answer.  -EINVAL: the certificate is none. */
+/* Begin to answer.  -EINVAL: the certificate is none, or the key not its. */
 int server_start(struct server *s, struct front *front) NONNULL CHECKED;
 
 /**

@@ -23,6 +23,47 @@
 
 /* Opening. */
 
+static void
+pem_done(struct pem *p)
+{
+	if (p->text)
+		secret_wipe(p->text, p->len);
+	free(p->text);
+	*p = (struct pem){ 0 };
+}
+
+static int
+pem_load(const char *path, struct pem *ret)
+{
+	int r = io_load(AT_FDCWD, path, PEM_MAX, &ret->text, &ret->len);
+
+	if (r < 0)
+		log_error("%s: %s", path, err_text(r));
+	return r;
+}
+
+static bool
+has_tls(const struct server *s)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (s->listeners[i].address.via == SERVICE_TLS)
+			return true;
+	return false;
+}
+
+static int
+load_tls(struct server *s)
+{
+	int r;
+
+	if (!has_tls(s))
+		return 0;
+	pem_done(&s->cert);
+	pem_done(&s->key);
+	r = pem_load(s->options->tls_cert, &s->cert);
+	return r < 0 ? r : pem_load(s->options->tls_key, &s->key);
+}
+
 static int
 open_listener(struct server *s, const struct listen_address *a)
 {
@@ -78,6 +119,8 @@ server_open(const struct server_options *o,
 			r = open_listener(s, &addresses[i]);
 	}
 	if (r == 0)
+		r = load_tls(s);
+	if (r == 0)
 		*ret = TAKE(s);
 	return r;
 }
@@ -89,30 +132,6 @@ static struct serving *
 at_work(struct listener *l)
 {
 	return &l->serving[l->serving[1].daemon && !l->serving[1].retired];
-}
-
-/* A file that is wiped. */
-struct pem {
-	char *text;
-	size_t len;
-};
-
-static void
-pem_done(struct pem *p)
-{
-	if (p->text)
-		secret_wipe(p->text, p->len);
-	free(p->text);
-}
-
-static int
-pem_load(const char *path, struct pem *ret)
-{
-	int r = io_load(AT_FDCWD, path, PEM_MAX, &ret->text, &ret->len);
-
-	if (r < 0)
-		log_error("%s: %s", path, err_text(r));
-	return r;
 }
 
 /* Begin on one listener, and let go of what is at work there. */
@@ -145,35 +164,29 @@ start_all(struct server *s, bool tls, const char *cert, const char *key)
 	return r;
 }
 
-static bool
-has_tls(const struct server *s)
+/* With what load_tls() has read, which is not kept. */
+static int
+start_tls(struct server *s)
 {
-	for (size_t i = 0; i < s->n; i++)
-		if (s->listeners[i].address.via == SERVICE_TLS)
-			return true;
-	return false;
+	const struct server_options *o = s->options;
+	int r = 0;
+
+	if (has_tls(s))
+		r = start_all(s, true, s->cert.text, s->key.text);
+	if (r < 0)
+		log_error("%s and %s do not serve as certificate and its key",
+			  o->tls_cert, o->tls_key);
+	pem_done(&s->cert);
+	pem_done(&s->key);
+	return r;
 }
 
 int
 server_reload(struct server *s)
 {
-	const struct server_options *o = s->options;
-	CLEANUP(pem_done) struct pem cert = { 0 };
-	CLEANUP(pem_done) struct pem key = { 0 };
-	int r;
+	int r = load_tls(s);
 
-	if (!has_tls(s))
-		return 0;
-	r = pem_load(o->tls_cert, &cert);
-	if (r == 0)
-		r = pem_load(o->tls_key, &key);
-	if (r < 0)
-		return r;
-	r = start_all(s, true, cert.text, key.text);
-	if (r < 0)
-		log_error("%s and %s do not serve as certificate and its key",
-			  o->tls_cert, o->tls_key);
-	return r;
+	return r < 0 ? r : start_tls(s);
 }
 
 static void
@@ -230,7 +243,7 @@ server_start(struct server *s, struct front *front)
 	if (r < 0)
 		log_error("cannot start to serve: %s", err_text(r));
 	if (r == 0)
-		r = server_reload(s);
+		r = start_tls(s);
 	if (r == 0)
 		r = -pthread_create(&s->keeper, NULL, keep, s);
 	if (r < 0)
@@ -275,6 +288,8 @@ server_close(struct server *s)
 			(void)unlink(l->address.host);
 		(void)close(l->fd);
 	}
+	pem_done(&s->cert);
+	pem_done(&s->key);
 	clients_done(&s->clients);
 	(void)pthread_cond_destroy(&s->wake);
 	(void)pthread_mutex_destroy(&s->lock);

@@ -42,8 +42,15 @@ struct listener {
 	struct serving serving[2]; /* one of them may be retired */
 };
 
+/* A file that is wiped. */
+struct pem {
+	char *text;
+	size_t len;
+};
+
 struct server {
 	const struct server_options *options;
+	struct pem cert, key; /* until they are in use */
 	struct front *front;
 	struct clients clients;
 	struct listener listeners[SERVER_LISTEN_MAX];
