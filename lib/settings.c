@@ -17,7 +17,7 @@
 #include <sealdisk/codec.h>
 #include <sealdisk/io.h>
 
-#include "ini.h"
+#include <sealdisk/ini.h>
 
 #define FILE_MAX_LEN 65536
 #define TiB (UINT64_C(1) << 40)
