@@ -43,6 +43,9 @@ struct settings {
 	char keystore_root_file[SETTING_MAX];
 	char keystore_credential[64];    /* its name */
 	char keystore_passphrase_fd[16]; /* a number; "": the terminal */
+	char keystore_pkcs11_module[SETTING_MAX];
+	char keystore_pkcs11_token[64]; /* label or serial number */
+	char keystore_pkcs11_key[64];   /* label of new keys */
 	char keystore_audit[SETTING_MAX];
 	/* where they came from: a path, or "" for defaults alone */
 	char file[SETTING_MAX];
