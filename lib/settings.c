@@ -91,7 +91,7 @@ static const struct setting table[] = {
 	  .help = "the certificates to trust; not used yet" },
 	{ "kms", "key_check_interval", NUMBER, MEMBER(key_check_interval),
 	  .dflt = "300", .max = DAY,
-	  .help = "seconds between looks at the keys in use; not used yet" },
+	  .help = "seconds between looks at the keys in use; 0: never" },
 
 	{ "keystore", "path", PATH, MEMBER(keystore_path),
 	  .dflt = "%S/keystore.db", .help = "the embedded keystore" },
