@@ -449,16 +449,14 @@ gcm_params(const uint8_t *nonce, const void *ad, size_t ad_len)
 }
 
 int
-pkcs11_seal(struct pkcs11 *p, const struct uuid *id,
-	    const uint8_t nonce[static NONCE_LEN], const void *ad,
-	    size_t ad_len, const void *in, void *out, size_t len,
-	    uint8_t ret_tag[static TAG_LEN])
+pkcs11_seal(struct pkcs11 *p, const struct uuid *id, const void *ad,
+	    size_t ad_len, const void *in, size_t len, uint8_t *out)
 {
 	uint8_t sealed[ROOM];
 	struct job j = { .run = run_seal,
 			 .what = "encrypt",
 			 .id = id,
-			 .gcm = gcm_params(nonce, ad, ad_len),
+			 .gcm = gcm_params(out, ad, ad_len),
 			 .in = (unsigned char *)(uintptr_t)in,
 			 .in_len = len,
 			 .out = sealed,
@@ -467,12 +465,34 @@ pkcs11_seal(struct pkcs11 *p, const struct uuid *id,
 
 	if (len > PKCS11_MAX)
 		return -EINVAL;
+	r = crypto_random(out, NONCE_LEN);
+	if (r == 0)
+		r = run(p, &j);
+	if (r == 0)
+		memcpy(out + NONCE_LEN, sealed, len + TAG_LEN);
+	return r;
+}
+
+static int
+unseal(struct pkcs11 *p, const struct uuid *id, const void *ad, size_t ad_len,
+       const uint8_t *in, size_t len, void *out)
+{
+	uint8_t opened[ROOM];
+	struct job j = { .run = run_unseal,
+			 .what = "decrypt",
+			 .id = id,
+			 .gcm = gcm_params(in, ad, ad_len),
+			 .in = (unsigned char *)(uintptr_t)in + NONCE_LEN,
+			 .in_len = len + TAG_LEN,
+			 .out = opened,
+			 .out_len = len };
+	int r;
+
 	r = run(p, &j);
-	if (r < 0)
-		return r;
-	memcpy(out, sealed, len);
-	memcpy(ret_tag, sealed + len, TAG_LEN);
-	return 0;
+	if (r == 0)
+		memcpy(out, opened, len);
+	secret_wipe(opened, sizeof(opened));
+	return r;
 }
 
 /*
@@ -483,52 +503,24 @@ pkcs11_seal(struct pkcs11 *p, const struct uuid *id,
 static bool
 works(struct pkcs11 *p, const struct uuid *id)
 {
-	uint8_t nonce[NONCE_LEN], text[16] = { 0 };
-	uint8_t sealed[ROOM], opened[ROOM];
-	struct job j = { .run = run_seal,
-			 .what = "encrypt a probe",
-			 .id = id,
-			 .gcm = gcm_params(nonce, "probe", 5),
-			 .in = text,
-			 .in_len = sizeof(text),
-			 .out = sealed,
-			 .out_len = sizeof(text) + TAG_LEN };
+	static const uint8_t text[16];
+	uint8_t sealed[NONCE_LEN + sizeof(text) + TAG_LEN];
+	uint8_t opened[sizeof(text)];
 
-	if (crypto_random(nonce, sizeof(nonce)) < 0 || run(p, &j) < 0)
-		return false;
-	j.run = run_unseal;
-	j.what = "decrypt a probe";
-	j.in = sealed;
-	j.in_len = sizeof(text) + TAG_LEN;
-	j.out = opened;
-	j.out_len = sizeof(text);
-	return run(p, &j) == 0 && memcmp(opened, text, sizeof(text)) == 0;
+	return pkcs11_seal(p, id, "probe", 5, text, sizeof(text), sealed) ==
+		   0 &&
+	       unseal(p, id, "probe", 5, sealed, sizeof(text), opened) == 0 &&
+	       memcmp(opened, text, sizeof(text)) == 0;
 }
 
 int
-pkcs11_unseal(struct pkcs11 *p, const struct uuid *id,
-	      const uint8_t nonce[static NONCE_LEN], const void *ad,
-	      size_t ad_len, const void *in, void *out, size_t len,
-	      const uint8_t tag[static TAG_LEN])
+pkcs11_unseal(struct pkcs11 *p, const struct uuid *id, const void *ad,
+	      size_t ad_len, const uint8_t *in, size_t len, void *out)
 {
-	uint8_t sealed[ROOM], opened[ROOM];
-	struct job j = { .run = run_unseal,
-			 .what = "decrypt",
-			 .id = id,
-			 .gcm = gcm_params(nonce, ad, ad_len),
-			 .in = sealed,
-			 .in_len = len + TAG_LEN,
-			 .out = opened,
-			 .out_len = len };
 	int r;
 
-	if (len > PKCS11_MAX)
-		return -EINVAL;
-	memcpy(sealed, in, len);
-	memcpy(sealed + len, tag, TAG_LEN);
-	r = run(p, &j);
-	if (r == 0)
-		memcpy(out, opened, len);
-	secret_wipe(opened, sizeof(opened));
+	if (len < NONCE_LEN + TAG_LEN || len > NONCE_LEN + PKCS11_MAX + TAG_LEN)
+		return -EBADMSG;
+	r = unseal(p, id, ad, ad_len, in, len - NONCE_LEN - TAG_LEN, out);
 	return r == -EIO && works(p, id) ? -EBADMSG : r;
 }

@@ -3,8 +3,8 @@
  *
  * kms/pkcs11.c is the only file that includes p11-kit's headers.  A key is made
  * in the token, sensitive and not extractable, and is known by a uuid, its
- * CKA_ID.  What it does is aead_seal() and aead_open() with AES-256-GCM
- * (CKM_AES_GCM, nonces of ours).  A session that the token has closed is opened
+ * CKA_ID.  It seals and opens by AES-256-GCM (CKM_AES_GCM) with random nonces
+ * of ours.  A session that the token has closed is opened
  * again, once a call, with the same PIN.
  *
  * What the module that talks to the token leaves in this process's memory, of
@@ -31,7 +31,7 @@
 
 #include "passphrase.h"
 
-#define PKCS11_MAX 8192 /* bytes that one call seals or opens */
+#define PKCS11_MAX 8192 /* bytes that one call seals */
 
 struct pkcs11;
 
@@ -59,15 +59,19 @@ int pkcs11_make_key(struct pkcs11 *p, const struct uuid *id, const char *label)
     NONNULL CHECKED;
 int pkcs11_remove_key(struct pkcs11 *p, const struct uuid *id) NONNULL CHECKED;
 
-/* aead_seal() and aead_open() with key ${id}; ${len} is PKCS11_MAX at most, and
- * ${in} and ${out} do not overlap.  -EBADMSG as there. */
-int pkcs11_seal(struct pkcs11 *p, const struct uuid *id,
-		const uint8_t nonce[static NONCE_LEN], const void *ad,
-		size_t ad_len, const void *in, void *out, size_t len,
-		uint8_t ret_tag[static TAG_LEN]) CHECKED;
-int pkcs11_unseal(struct pkcs11 *p, const struct uuid *id,
-		  const uint8_t nonce[static NONCE_LEN], const void *ad,
-		  size_t ad_len, const void *in, void *out, size_t len,
-		  const uint8_t tag[static TAG_LEN]) CHECKED;
+/**
+ * pkcs11_seal(p, id, ad, ad_len, in, len, out):
+ * Encrypt ${len} bytes, PKCS11_MAX at most, with key ${id}.  ${out} has room
+ * for NONCE_LEN and TAG_LEN more: nonce, ciphertext and tag, as in envelope.h.
+ */
+int pkcs11_seal(struct pkcs11 *p, const struct uuid *id, const void *ad,
+		size_t ad_len, const void *in, size_t len, uint8_t *out)
+    NONNULL CHECKED;
+
+/* Decrypt the ${len} bytes that pkcs11_seal() wrote.  -EBADMSG: these are none;
+ * ${out} is not written. */
+int pkcs11_unseal(struct pkcs11 *p, const struct uuid *id, const void *ad,
+		  size_t ad_len, const uint8_t *in, size_t len, void *out)
+    NONNULL CHECKED;
 
 #endif

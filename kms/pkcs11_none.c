@@ -54,23 +54,19 @@ pkcs11_remove_key(struct pkcs11 *p, const struct uuid *id)
 }
 
 int
-pkcs11_seal(struct pkcs11 *p, const struct uuid *id,
-	    const uint8_t nonce[static NONCE_LEN], const void *ad,
-	    size_t ad_len, const void *in, void *out, size_t len,
-	    uint8_t ret_tag[static TAG_LEN])
+pkcs11_seal(struct pkcs11 *p, const struct uuid *id, const void *ad,
+	    size_t ad_len, const void *in, size_t len, uint8_t *out)
 {
-	(void)p, (void)id, (void)nonce, (void)ad, (void)ad_len;
-	(void)in, (void)out, (void)len, (void)ret_tag;
+	(void)p, (void)id, (void)ad, (void)ad_len, (void)in, (void)len;
+	(void)out;
 	return -EOPNOTSUPP;
 }
 
 int
-pkcs11_unseal(struct pkcs11 *p, const struct uuid *id,
-	      const uint8_t nonce[static NONCE_LEN], const void *ad,
-	      size_t ad_len, const void *in, void *out, size_t len,
-	      const uint8_t tag[static TAG_LEN])
+pkcs11_unseal(struct pkcs11 *p, const struct uuid *id, const void *ad,
+	      size_t ad_len, const uint8_t *in, size_t len, void *out)
 {
-	(void)p, (void)id, (void)nonce, (void)ad, (void)ad_len;
-	(void)in, (void)out, (void)len, (void)tag;
+	(void)p, (void)id, (void)ad, (void)ad_len, (void)in, (void)len;
+	(void)out;
 	return -EOPNOTSUPP;
 }

@@ -107,7 +107,7 @@ root_open(const struct settings *s, bool may_ask, struct root **ret)
 	else if (kind == ROOT_CREDENTIAL)
 		r = credential_open(s, root);
 	else if (kind == ROOT_PKCS11)
-		r = token_open(s, may_ask, root);
+		r = token_login(s, may_ask, &root->token);
 	else
 		r = may_ask ? passphrase_ask(s, &root->pass) : -ENOKEY;
 	if (r == 0)
@@ -249,7 +249,8 @@ wrap(const struct root *root, struct aead *a, const uint8_t *header, size_t len,
 	int r;
 
 	if (root->kind == ROOT_PKCS11)
-		return token_wrap(root, ad, ad_len, k, out);
+		return pkcs11_seal(root->token, &root->token_key, ad, ad_len,
+				   k->bytes, KEY_LEN, out);
 	r = wrapping_key(root, header, len, &wrapping);
 	return r < 0 ? r : envelope_wrap(a, &wrapping, ad, ad_len, k, out);
 }
@@ -259,7 +260,7 @@ unwrap(const struct root *root, struct aead *a, const uint8_t *header,
        size_t head_len, const struct uuid *keystore, size_t len,
        struct key *ret)
 {
-	CLEANUP(key_wipe) struct key wrapping = { { 0 } };
+	CLEANUP(key_wipe) struct key wrapping = { { 0 } }, k = { { 0 } };
 	const uint8_t *in = header + head_len;
 	uint8_t ad[AD_MAX];
 	size_t ad_len = wrap_ad(header, head_len, keystore, ad);
@@ -268,7 +269,13 @@ unwrap(const struct root *root, struct aead *a, const uint8_t *header,
 
 	if (root->kind == ROOT_PKCS11) {
 		memcpy(id.bytes, header + 1, sizeof(id.bytes));
-		return token_unwrap(root, &id, ad, ad_len, in, len, ret);
+		if (len != ENVELOPE_WRAPPED_LEN)
+			return -EBADMSG;
+		r = pkcs11_unseal(root->token, &id, ad, ad_len, in, len,
+				  k.bytes);
+		if (r == 0)
+			*ret = k;
+		return r;
 	}
 	r = wrapping_key(root, header, head_len, &wrapping);
 	if (r < 0)

@@ -48,18 +48,12 @@ int credential_open(const struct settings *s, struct root *root)
 int credential_pin(const struct settings *s, struct passphrase **ret)
     NONNULL CHECKED;
 
-/* root_token.c: token, and of a new one token_key. */
-int token_open(const struct settings *s, bool may_ask, struct root *root)
+/* root_token.c: the token that ${s} names, logged in; of a new root, token and
+ * token_key. */
+int token_login(const struct settings *s, bool may_ask, struct pkcs11 **ret)
     NONNULL CHECKED;
 int token_create(const struct settings *s, struct root *root) NONNULL CHECKED;
 void token_remove(struct root *root) NONNULL;
-int token_wrap(const struct root *root, const void *ad, size_t ad_len,
-	       const struct key *k, uint8_t out[static ENVELOPE_WRAPPED_LEN])
-    NONNULL CHECKED;
-/* -EBADMSG  as pkcs11_unseal() */
-int token_unwrap(const struct root *root, const struct uuid *id, const void *ad,
-		 size_t ad_len, const uint8_t *in, size_t len, struct key *ret)
-    NONNULL CHECKED;
 
 /* What a new passphrase shall cost; the tests have no time. */
 extern struct argon2_cost root_cost;

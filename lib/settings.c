@@ -115,6 +115,16 @@ static const struct setting table[] = {
 	{ "keystore", "audit", PATH, MEMBER(keystore_audit),
 	  .dflt = "%S/audit/",
 	  .help = "the folder of the audit log; not used yet" },
+
+	{ "instance", "id", TEXT, MEMBER(instance_id), .dflt = "",
+	  .help = "DKMSInstanceId of keys that stay in a token; none" },
+	{ "instance", "module", PATH, MEMBER(instance_module), .dflt = "",
+	  .help = "its PKCS#11 module" },
+	{ "instance", "token", TEXT, MEMBER(instance_token), .dflt = "",
+	  .help = "its token: a label or serial number" },
+	{ "instance", "credential", TEXT, MEMBER(instance_credential),
+	  .dflt = "sealdisk.instance",
+	  .help = "the systemd credential that holds its PIN" },
 };
 #define NSETTINGS (sizeof(table) / sizeof(table[0]))
 

@@ -30,24 +30,21 @@ token_open_by(const char *token, const char *pin)
 }
 
 struct sealed {
-	uint8_t nonce[NONCE_LEN], text[100], tag[TAG_LEN];
+	uint8_t bytes[NONCE_LEN + 100 + TAG_LEN];
 };
 
-static void
+static int
 seal(struct pkcs11 *p, const struct uuid *id, const uint8_t *in,
      struct sealed *s)
 {
-	assert_ok(crypto_random(s->nonce, sizeof(s->nonce)));
-	assert_ok(pkcs11_seal(p, id, s->nonce, "ad", 2, in, s->text,
-			      sizeof(s->text), s->tag));
+	return pkcs11_seal(p, id, "ad", 2, in, 100, s->bytes);
 }
 
 static int
 unseal(struct pkcs11 *p, const struct uuid *id, const struct sealed *s,
        uint8_t *out)
 {
-	return pkcs11_unseal(p, id, s->nonce, "ad", 2, s->text, out,
-			     sizeof(s->text), s->tag);
+	return pkcs11_unseal(p, id, "ad", 2, s->bytes, sizeof(s->bytes), out);
 }
 
 static void
@@ -66,20 +63,21 @@ what_it_seals_it_opens_and_nothing_else(void **state)
 	assert_ok(pkcs11_make_key(p, &id, "one"));
 	assert_ok(pkcs11_make_key(p, &other, "two"));
 	fill_pattern(in, sizeof(in), 3);
-	seal(p, &id, in, &s);
-	assert_memory_not_equal(s.text, in, sizeof(in));
+	assert_ok(seal(p, &id, in, &s));
+	assert_memory_not_equal(s.bytes + NONCE_LEN, in, sizeof(in));
 	assert_ok(unseal(p, &id, &s, out));
 	assert_memory_equal(in, out, sizeof(in));
 
 	for (size_t i = 0; i < sizeof(s); i++) {
 		bad = s;
-		((uint8_t *)&bad)[i] ^= 1;
+		bad.bytes[i] ^= 1;
 		assert_err(unseal(p, &id, &bad, out), EBADMSG);
 	}
 	assert_err(unseal(p, &other, &s, out), EBADMSG);
-	assert_err(pkcs11_unseal(p, &id, s.nonce, "AD", 2, s.text, out,
-				 sizeof(s.text), s.tag),
+	assert_err(pkcs11_unseal(p, &id, "AD", 2, s.bytes, sizeof(s.bytes),
+				 out),
 		   EBADMSG);
+	assert_err(pkcs11_unseal(p, &id, "ad", 2, s.bytes, 27, out), EBADMSG);
 	assert_ok(unseal(p, &id, &s, out)); /* none of that has harmed it */
 	pkcs11_close(p);
 }
@@ -87,8 +85,7 @@ what_it_seals_it_opens_and_nothing_else(void **state)
 static void
 lengths_are_bounded(void **state)
 {
-	static uint8_t in[PKCS11_MAX + 1], out[PKCS11_MAX + 1];
-	uint8_t nonce[NONCE_LEN] = { 1 }, tag[TAG_LEN];
+	static uint8_t in[PKCS11_MAX + 1], out[PKCS11_MAX + 64];
 	struct pkcs11 *p;
 	struct uuid id;
 
@@ -97,14 +94,13 @@ lengths_are_bounded(void **state)
 	p = token_open_by(TOKEN, PIN);
 	assert_ok(uuid_new(&id));
 	assert_ok(pkcs11_make_key(p, &id, "one"));
-	assert_err(pkcs11_seal(p, &id, nonce, "", 0, in, out, sizeof(in), tag),
-		   EINVAL);
-	assert_err(pkcs11_unseal(p, &id, nonce, "", 0, in, out, sizeof(in),
-				 tag),
-		   EINVAL);
-	assert_ok(pkcs11_seal(p, &id, nonce, "", 0, in, out, PKCS11_MAX, tag));
-	assert_ok(
-	    pkcs11_unseal(p, &id, nonce, "", 0, out, in, PKCS11_MAX, tag));
+	assert_err(pkcs11_seal(p, &id, "", 0, in, sizeof(in), out), EINVAL);
+	assert_err(pkcs11_unseal(p, &id, "", 0, out, PKCS11_MAX + 29, in),
+		   EBADMSG);
+	assert_ok(pkcs11_seal(p, &id, "", 0, in, PKCS11_MAX, out));
+	assert_ok(pkcs11_unseal(p, &id, "", 0, out, PKCS11_MAX + 28, in));
+	assert_ok(pkcs11_seal(p, &id, "", 0, in, 0, out));
+	assert_ok(pkcs11_unseal(p, &id, "", 0, out, 28, in));
 	pkcs11_close(p);
 }
 
@@ -122,7 +118,7 @@ a_key_that_is_gone_is_told(void **state)
 	assert_ok(uuid_new(&id));
 	assert_err(pkcs11_remove_key(p, &id), ENOKEY);
 	assert_ok(pkcs11_make_key(p, &id, "one"));
-	seal(p, &id, in, &s);
+	assert_ok(seal(p, &id, in, &s));
 	assert_ok(pkcs11_remove_key(p, &id));
 	assert_err(unseal(p, &id, &s, out), ENOKEY);
 	pkcs11_close(p);
@@ -166,9 +162,7 @@ work(void *arg)
 
 	for (int i = 0; i < 50; i++) {
 		fill_pattern(in, sizeof(in), (uint64_t)i);
-		if (crypto_random(s.nonce, sizeof(s.nonce)) < 0 ||
-		    pkcs11_seal(h->p, &h->id, s.nonce, "ad", 2, in, s.text,
-				sizeof(s.text), s.tag) < 0 ||
+		if (seal(h->p, &h->id, in, &s) < 0 ||
 		    unseal(h->p, &h->id, &s, out) < 0 ||
 		    memcmp(in, out, sizeof(in)) != 0)
 			h->failures++;
