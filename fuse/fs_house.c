@@ -82,15 +82,17 @@ tick_one(struct fs *fs, struct drive *d)
 int
 fs_tick(struct fs *fs)
 {
-	int64_t next = -1;
+	int64_t next = -1, left;
 
 	(void)pthread_mutex_lock(&fs->lock);
 	for (struct drive *d = fs->drives; d; d = d->next) {
-		int64_t left = tick_one(fs, d);
-
+		left = tick_one(fs, d);
 		if (left >= 0 && (next < 0 || left < next))
 			next = left;
 	}
+	left = fs_check_keys(fs);
+	if (left >= 0 && (next < 0 || left < next))
+		next = left;
 	(void)pthread_mutex_unlock(&fs->lock);
 	return (int)(next > 3600000 ? 3600000 : next);
 }
@@ -101,6 +103,7 @@ fs_detach_all(struct fs *fs)
 	bool more = true;
 	int r;
 
+	atomic_store(&fs->stop_checks, true);
 	jobs_drain(fs->opt.jobs); /* what attaches must have attached */
 	(void)pthread_mutex_lock(&fs->lock);
 	fs->closing = true;

@@ -46,9 +46,7 @@ find_property(struct descriptor *desc, const struct sd_ioc_property *p,
 		*ret = desc->category;
 		*ret_room = sizeof(desc->category);
 	} else if (strcmp(p->key, "on_key_revoked") == 0) {
-		if (strcmp(p->value, "stop") == 0)
-			return -EOPNOTSUPP; /* this version keeps */
-		valid = strcmp(p->value, "keep") == 0;
+		valid = is_one_of(p->value, "keep", "stop");
 		*ret = desc->on_key_revoked;
 		*ret_room = sizeof(desc->on_key_revoked);
 	} else if (strcmp(p->key, "anchor") == 0) {

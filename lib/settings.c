@@ -91,7 +91,7 @@ static const struct setting table[] = {
 	  .help = "the certificates to trust; not used yet" },
 	{ "kms", "key_check_interval", NUMBER, MEMBER(key_check_interval),
 	  .dflt = "300", .max = DAY,
-	  .help = "seconds between looks at the keys in use; not used yet" },
+	  .help = "seconds between looks at the keys in use; 0: never" },
 
 	{ "keystore", "path", PATH, MEMBER(keystore_path),
 	  .dflt = "%S/keystore.db", .help = "the embedded keystore" },
@@ -102,14 +102,30 @@ static const struct setting table[] = {
 	  .dflt = "%C/root.key", .help = "the key file of root = keyfile" },
 	{ "keystore", "credential", TEXT, MEMBER(keystore_credential),
 	  .dflt = "sealdisk.root",
-	  .help = "the systemd credential of root = credential" },
+	  .help = "the systemd credential: the root, or a token's PIN" },
 	{ "keystore", "passphrase_fd", TEXT, MEMBER(keystore_passphrase_fd),
 	  .dflt = "", .option = "passphrase_fd",
-	  .help = "the descriptor to read root = passphrase from; none: ask" },
+	  .help = "the descriptor to read passphrase or PIN from; none: ask" },
+	{ "keystore", "pkcs11_module", PATH, MEMBER(keystore_pkcs11_module),
+	  .dflt = "", .help = "the PKCS#11 module of root = pkcs11" },
+	{ "keystore", "pkcs11_token", TEXT, MEMBER(keystore_pkcs11_token),
+	  .dflt = "", .help = "its token: a label or serial number" },
+	{ "keystore", "pkcs11_key", TEXT, MEMBER(keystore_pkcs11_key),
+	  .dflt = "sealdisk", .help = "the label of new keys in the token" },
 	{ "keystore", "audit", PATH, MEMBER(keystore_audit), .dflt = "auto",
 	  .choices = "auto|none",
 	  .help =
 	      "the audit log's folder; auto: beside the keystore; or none" },
+
+	{ "instance", "id", TEXT, MEMBER(instance_id), .dflt = "",
+	  .help = "DKMSInstanceId of keys that stay in a token; none" },
+	{ "instance", "module", PATH, MEMBER(instance_module), .dflt = "",
+	  .help = "its PKCS#11 module" },
+	{ "instance", "token", TEXT, MEMBER(instance_token), .dflt = "",
+	  .help = "its token: a label or serial number" },
+	{ "instance", "credential", TEXT, MEMBER(instance_credential),
+	  .dflt = "sealdisk.instance",
+	  .help = "the systemd credential that holds its PIN" },
 };
 #define NSETTINGS (sizeof(table) / sizeof(table[0]))
 

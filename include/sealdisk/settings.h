@@ -41,9 +41,17 @@ struct settings {
 	char keystore_path[SETTING_MAX];
 	char keystore_root[16]; /* keyfile|passphrase|credential|pkcs11 */
 	char keystore_root_file[SETTING_MAX];
-	char keystore_credential[64];     /* its name */
-	char keystore_passphrase_fd[16];  /* a number; "": the terminal */
+	char keystore_credential[64];    /* its name */
+	char keystore_passphrase_fd[16]; /* a number; "": the terminal */
+	char keystore_pkcs11_module[SETTING_MAX];
+	char keystore_pkcs11_token[64];   /* label or serial number */
+	char keystore_pkcs11_key[64];     /* label of new keys */
 	char keystore_audit[SETTING_MAX]; /* auto | none | a folder */
+	/* [instance]: an HSM that keeps keys of its own */
+	char instance_id[64]; /* "": there is none */
+	char instance_module[SETTING_MAX];
+	char instance_token[64];
+	char instance_credential[64]; /* its PIN's */
 	/* where they came from: a path, or "" for defaults alone */
 	char file[SETTING_MAX];
 };
