@@ -203,6 +203,8 @@ disk_of(const struct descriptor *from, const struct clone_params *p,
 	d->checkpointed = 0;
 	d->clean = true;
 	d->allocated = 0;
+	d->reencrypting = false;
+	d->reencrypt_rate = 0;
 	strcpy(d->anchor, "none");
 	return name_check(d->name);
 }
@@ -433,6 +435,8 @@ roll_back(struct catalog *c, const struct descriptor *snap,
 	disk->key = snap->key;
 	disk->n_keys = snap->n_keys;
 	memcpy(disk->keys, snap->keys, sizeof(disk->keys));
+	disk->reencrypting = false;
+	disk->reencrypt_rate = 0;
 	disk->allocated = 0;
 	disk->clean = true;
 	if (disk->session < snap->session)

@@ -75,7 +75,7 @@ disk_free(struct disk *d)
 	for (unsigned i = 1; i <= d->n_layers; i++)
 		layer_close(d->layers[i]);
 	free(d->layers);
-	secret_free(d->dks, d->n_dks * sizeof(*d->dks));
+	disk_free_dks(d);
 	scratch_free(d->bg);
 	scratch_free(d->mover);
 	commit_free(d->commit);
@@ -124,24 +124,15 @@ lock_and_load(struct disk *d, enum desc_type type, const char *name,
 static int
 unwrap_dks(struct disk *d)
 {
+	CLEANUP(key_wipe) struct key dk = { { 0 } };
 	int r = 0;
 
-	d->n_dks = d->desc.n_keys;
-	d->dks = secret_alloc(d->n_dks * sizeof(*d->dks));
-	if (!d->dks)
-		return -ENOMEM;
-	for (size_t i = 0; r == 0 && i < d->n_dks; i++)
-		r = kms_decrypt(d->e->kms, &d->desc.keys[i].dk, &d->dks[i]);
+	for (size_t i = 0; r == 0 && i < d->desc.n_keys; i++) {
+		r = kms_decrypt(d->e->kms, &d->desc.keys[i].dk, &dk);
+		if (r == 0)
+			r = disk_add_dk(d, &d->desc.keys[i].uuid, &dk);
+	}
 	return r;
-}
-
-const struct key *
-disk_top_dk(const struct disk *d)
-{
-	for (size_t i = 0; i < d->n_dks; i++)
-		if (uuid_equal(&d->desc.keys[i].uuid, &d->desc.key))
-			return &d->dks[i];
-	return NULL;
 }
 
 static int
@@ -195,7 +186,7 @@ put_new_top(struct disk *d)
 
 	r = lineages_share(d->e->cat, &d->desc, &locks);
 	if (r == 0)
-		r = snapshot_new_top(d, &l);
+		r = snapshot_new_top(d, NULL, &l);
 	if (r < 0)
 		return r;
 	d->desc.layer = l->ref;
@@ -362,30 +353,23 @@ disk_attach(struct engine *e, enum desc_type type, const char *name, int flags,
 		       d->desc.read_only || d->top->meta.read_only ||
 		       type != DESC_DISK;
 	show(e, d);
+	/* Without it the disk can be used all the same. */
+	r = reencrypt_start(d);
+	if (r < 0)
+		log_error("disk %s: reencrypt: %s", d->desc.name, err_text(r));
 	*ret = d;
 	return 0;
 }
 
+/* Nobody knows how the last one that had it on top ended. */
 static int
-open_at(struct disk *d, enum desc_type type, const char *name,
-	const struct layer_ref *ref)
+open_at(struct disk *d, const struct layer_ref *ref)
 {
-	CLEANUP(free_memp) char *text = NULL;
 	struct layer *l;
-	size_t len;
 	int r;
 
-	/* Nobody knows how the last one that had it on top ended. */
 	d->drop_cache = true;
-	r = catalog_load(d->e->cat, type, name, &d->desc, &text, &len);
-	if (r == 0)
-		r = unwrap_dks(d);
-	if (r == 0 && !disk_top_dk(d))
-		r = -EUCLEAN;
-	if (r == 0)
-		r = descriptor_verify(text, len, &d->desc.uuid, disk_top_dk(d));
-	if (r == 0)
-		r = scratch_new(&d->bg);
+	r = scratch_new(&d->bg);
 	if (r == 0)
 		r = scratch_new(&d->mover);
 	if (r == 0)
@@ -402,6 +386,23 @@ open_at(struct disk *d, enum desc_type type, const char *name,
 	return layer_load_roots(l, d->bg);
 }
 
+static int
+load_keys(struct disk *d, enum desc_type type, const char *name)
+{
+	CLEANUP(free_memp) char *text = NULL;
+	size_t len;
+	int r;
+
+	r = catalog_load(d->e->cat, type, name, &d->desc, &text, &len);
+	if (r == 0)
+		r = unwrap_dks(d);
+	if (r == 0 && !disk_top_dk(d))
+		r = -EUCLEAN;
+	return r < 0 ? r
+		     : descriptor_verify(text, len, &d->desc.uuid,
+					 disk_top_dk(d));
+}
+
 int
 disk_open_layer(struct engine *e, enum desc_type type, const char *name,
 		const struct layer_ref *ref, struct disk **ret)
@@ -412,7 +413,30 @@ disk_open_layer(struct engine *e, enum desc_type type, const char *name,
 	if (!d)
 		return -ENOMEM;
 	list(e, d);
-	r = open_at(d, type, name, ref);
+	r = load_keys(d, type, name);
+	if (r == 0)
+		r = open_at(d, ref);
+	if (r < 0)
+		disk_free(d);
+	else
+		*ret = d;
+	return r;
+}
+
+int
+disk_open_layer_of(struct disk *from, const struct layer_ref *ref,
+		   struct disk **ret)
+{
+	struct disk *d = disk_new(from->e);
+	int r;
+
+	if (!d)
+		return -ENOMEM;
+	list(from->e, d);
+	disk_descriptor(from, &d->desc);
+	r = disk_copy_dks(d, from);
+	if (r == 0)
+		r = open_at(d, ref);
 	if (r < 0)
 		disk_free(d);
 	else
@@ -498,6 +522,7 @@ disk_detach(struct disk *d)
 {
 	int r;
 
+	reencrypt_stop(d);
 	hide(d->e, d);
 	quiet_stop(d);
 	r = d->desc.type == DESC_DISK ? detach(d) : 0;
@@ -511,6 +536,7 @@ disk_detach(struct disk *d)
 void
 disk_abandon(struct disk *d)
 {
+	reencrypt_stop(d);
 	hide(d->e, d);
 	if (!d->nameless)
 		(void)disk_fail(d, -EIO, "given up");

@@ -154,6 +154,28 @@ int disk_update(struct disk *d, int (*fn)(struct descriptor *desc, void *arg),
 int disk_rewrap(struct disk *d, const char *key, unsigned *ret_n)
     __attribute__((__nonnull__(1, 3))) CHECKED;
 
+/**
+ * disk_reencrypt(d, s, key, rate):
+ * Give the disk a new DK under CMK ${key} (NULL: the one that it has), at a
+ * flush barrier, and copy all its blocks in the background, at most ${rate}
+ * bytes a second (0: as it goes).  It goes on at every attach until it is done.
+ *
+ * -EALREADY  it does already; the rate is ${rate} now
+ * -E2BIG     it has as many DKs as a descriptor can name
+ * -EROFS; the errors of kms.h
+ */
+int disk_reencrypt(struct disk *d, struct scratch *s, const char *key,
+		   uint64_t rate) __attribute__((__nonnull__(1, 2))) CHECKED;
+
+struct reencrypt_state {
+	uint64_t done, total; /* bytes of the disk, by their place in it */
+	int error;            /* why it does not get on; it is tried again */
+};
+/* False: it is not going on. */
+bool disk_reencrypting(struct disk *d, struct reencrypt_state *ret) NONNULL;
+/* With opt.manual: a piece.  1: there is more. */
+int disk_reencrypt_step(struct disk *d) NONNULL CHECKED;
+
 /* catalog_rename() of an attached disk. */
 int disk_rename(struct disk *d, const char *to) NONNULL CHECKED;
 

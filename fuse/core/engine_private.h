@@ -289,12 +289,34 @@ struct scratch {
 	uint8_t *temp;  /* a third: of which a part is wanted; settling */
 };
 
+#define DISK_DKS (DESC_KEYS_MAX + 1)
+struct disk_dk {
+	struct uuid uuid;
+	struct key *key; /* secret memory; NULL: none */
+};
+
+/* A copy of what lies below into layers under the disk's newest DK
+ * (reencrypt.c). */
+struct reencrypt {
+	pthread_t thread;
+	bool has_thread;
+	volatile bool stop;
+	atomic_bool running;
+	bool unsaved; /* a parent was dropped, perhaps not durably */
+	/* under engine->merging: the next group of which layer */
+	struct uuid layer;
+	uint64_t at;
+	int64_t next_ms;              /* when the rate lets it go on */
+	_Atomic uint64_t done, total; /* bytes of that layer */
+	atomic_int error;             /* of the last piece */
+};
+
 struct disk {
 	struct engine *e;
 	struct descriptor desc; /* under size_lock */
 	pthread_mutex_t size_lock;
-	struct key *dks; /* secret memory: n_keys, as desc.keys */
-	size_t n_dks;
+	struct disk_dk dks[DISK_DKS]; /* under layers_lock */
+	struct reencrypt re;
 	struct store_lock *lock;
 	struct layer *_Atomic top;
 	/* Shared by whoever changes the top layer; exclusive to freeze it. */
@@ -375,8 +397,34 @@ struct engine {
 
 int64_t now_ms(void);
 
-/* disk.c: the DK of the top layer; NULL: the descriptor does not hold it. */
-const struct key *disk_top_dk(const struct disk *d) NONNULL;
+/* ---- disk_keys.c ---- */
+
+/* A DK that the disk has; NULL: it has it not. */
+struct key *disk_dk(struct disk *d, const struct uuid *uuid) NONNULL;
+/* That of the top layer. */
+const struct key *disk_top_dk(struct disk *d) NONNULL;
+/* Copied. */
+int disk_add_dk(struct disk *d, const struct uuid *uuid, const struct key *dk)
+    NONNULL CHECKED;
+/* Those of d->desc, from a disk that has them. */
+int disk_copy_dks(struct disk *d, struct disk *from) NONNULL CHECKED;
+/* Those that the descriptor does not name, and no open layer needs. */
+void disk_forget_dks(struct disk *d) NONNULL;
+void disk_free_dks(struct disk *d) NONNULL;
+/* Only the top one and those of ${used}. */
+void descriptor_keep_keys(struct descriptor *d, const struct uuid *used,
+			  size_t n) NONNULL;
+/* The descriptor names only DKs that some layer of the chain is under;
+ * ${done}: it is not being reencrypted any more.  Under engine->merging. */
+int disk_drop_keys(struct disk *d, bool done) NONNULL CHECKED;
+
+/* ---- reencrypt.c ---- */
+
+/* Go on with what the descriptor asks for, if it does; and no longer. */
+int reencrypt_start(struct disk *d) NONNULL CHECKED;
+void reencrypt_stop(struct disk *d) NONNULL;
+
+/* ---- disk.c ---- */
 
 /* A disk without a name that has layer ${ref}, frozen, on top, by the keys of
  * a descriptor; what it writes there is durable as that of any disk.  Ends with
@@ -384,10 +432,23 @@ const struct key *disk_top_dk(const struct disk *d) NONNULL;
 int disk_open_layer(struct engine *e, enum desc_type type, const char *name,
 		    const struct layer_ref *ref, struct disk **ret)
     NONNULL CHECKED;
+/* The same by the keys of an attached one: no KMS is asked. */
+int disk_open_layer_of(struct disk *d, const struct layer_ref *ref,
+		       struct disk **ret) NONNULL CHECKED;
 
-/* snapshot.c: a new layer above the top one, durable and open, that nothing
- * names yet.  The caller shares the lineage's lock. */
-int snapshot_new_top(struct disk *d, struct layer **ret) NONNULL CHECKED;
+/* ---- snapshot.c ---- */
+
+struct own_key;
+/* A new layer above the top one, durable and open, that nothing names yet; its
+ * lineage is ${own}'s, which the disk has, or where that is NULL the disk's.
+ * The caller shares the lineages' locks. */
+int snapshot_new_top(struct disk *d, const struct own_key *own,
+		     struct layer **ret) __attribute__((__nonnull__(1, 3)))
+CHECKED;
+/* At a flush barrier: the disk goes on in a layer under ${own}, and asks to be
+ * reencrypted at ${rate}.  -EALREADY: it does already. */
+int snapshot_rekey(struct disk *d, struct scratch *s, const struct own_key *own,
+		   uint64_t rate) NONNULL CHECKED;
 
 static inline struct cache *
 cache_of(const struct layer *l)
@@ -567,6 +628,11 @@ int chain_get(struct layer *l, uint64_t group, struct scratch *s,
  */
 struct layer *chain_merged(struct disk *d, struct layer *y,
 			   const struct uuid *gone) NONNULL;
+/* The same where it has got all that lies below, and has no parent any more.
+ * The first of those that have left, or NULL; chain_close_all(). */
+struct layer *chain_cut(struct disk *d, struct layer *y) NONNULL;
+/* Layer ${l} and all that are open below it; NULL: none. */
+void chain_close_all(struct layer *l);
 /* Where somebody holds a page or chunk of it just now, it stays open until the
  * disk is detached. */
 void chain_close(struct layer *l) NONNULL;
@@ -748,15 +814,22 @@ int group_write(struct disk *d, struct scratch *s, const void *buf, size_t len,
 int group_zero(struct disk *d, struct scratch *s, uint64_t off, size_t len)
     NONNULL CHECKED;
 
+/* What a layer takes from below. */
+struct fill {
+	struct layer *parent;
+	uint64_t limit;  /* bytes of the disk, from where on nothing is */
+	bool deep;       /* also from below the parent */
+	uint8_t *buf;    /* room for a group */
+	unsigned blocks; /* counted: that were copied */
+};
 /**
- * group_fill(c, s, group, parent, limit, buf):
+ * group_fill(c, s, group, f):
  * What ${c}, whose lock is held, does not have of a group and the parent itself
- * has, below ${limit}, it has from now on.  ${buf} is room for a group.
+ * has, it has from now on; with f->deep, what is data in any layer below.
  * -EKEYEXPIRED: sealed too often under its key.
  */
 int group_fill(struct chunk *c, struct scratch *s, uint64_t group,
-	       struct layer *parent, uint64_t limit, uint8_t *buf)
-    NONNULL CHECKED;
+	       struct fill *f) NONNULL CHECKED;
 
 /* An integrity fault: counted and logged where it is found, so that many of one
  * kind do not keep those of another out of the log. */

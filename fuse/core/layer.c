@@ -120,15 +120,6 @@ layer_save_meta(struct layer *l, const struct layer_meta *m)
 
 /* ---- opening ---- */
 
-static struct key *
-disk_dk(struct disk *d, const struct uuid *uuid)
-{
-	for (size_t i = 0; i < d->n_dks; i++)
-		if (uuid_equal(&d->desc.keys[i].uuid, uuid))
-			return &d->dks[i];
-	return NULL;
-}
-
 /* layer.ini names its DK, and is authenticated by it. */
 static int
 load_meta(struct layer *l)
@@ -143,15 +134,15 @@ load_meta(struct layer *l)
 	r = st->ops->load(st, path, META_MAX, &text, &len);
 	if (r < 0)
 		goto out;
-	r = -EBADMSG;
-	for (size_t i = 0; r == -EBADMSG && i < l->disk->n_dks; i++)
-		r = layer_meta_parse(text, len, &l->disk->dks[i], &l->meta);
-	if (r == 0 && (!uuid_equal(&l->meta.uuid, &l->ref.layer) ||
-		       !uuid_equal(&l->meta.lineage, &l->ref.lineage)))
-		r = -EUCLEAN;
+	r = layer_meta_peek(text, len, &l->meta);
 	if (r == 0)
 		l->dk = disk_dk(l->disk, &l->meta.key);
 	if (r == 0 && !l->dk)
+		r = -EBADMSG;
+	if (r == 0)
+		r = layer_meta_parse(text, len, l->dk, &l->meta);
+	if (r == 0 && (!uuid_equal(&l->meta.uuid, &l->ref.layer) ||
+		       !uuid_equal(&l->meta.lineage, &l->ref.lineage)))
 		r = -EUCLEAN;
 out:
 	if (r == -EBADMSG || r == -EUCLEAN || r == -ENOENT)

@@ -23,7 +23,7 @@
  * wants to take a snapshot waits as long.  Where it stopped, or was killed, it
  * begins again with what is not done.
  */
-#include "engine_private.h"
+#include "merge_private.h"
 
 #include <errno.h>
 #include <string.h>
@@ -32,30 +32,13 @@
 
 #include <sealdisk/log.h>
 
-#include "catalog_private.h"
-
 /* How long a piece takes, about. */
 #define PIECE_MS 20
 
-struct merge {
-	struct engine *e;
-	const struct verdict *v;
-	const struct layer_meta *x, *y;
-	struct disk *d;       /* has Y on top */
-	struct disk *own;     /* the same, if it is ours to let go of */
-	struct layer *parent; /* X, as ${d} has it */
-	struct store_lock **locks;
-	size_t n_locks;
-	struct disk **held; /* attached, and Y is in their chain */
-	size_t n_held;
-	uint8_t *buf; /* a group in the clear */
-};
-
 /* ---- who has what ---- */
 
-/* An attached disk stays until engine_release(). */
-static struct disk *
-hold(struct engine *e, const struct uuid *uuid)
+struct disk *
+engine_hold(struct engine *e, const struct uuid *uuid)
 {
 	struct disk *found = NULL;
 
@@ -72,8 +55,8 @@ hold(struct engine *e, const struct uuid *uuid)
 	return found;
 }
 
-static void
-release(struct engine *e, struct disk *d)
+void
+engine_release(struct engine *e, struct disk *d)
 {
 	pthread_mutex_lock(&e->mutex);
 	d->holds--;
@@ -85,7 +68,7 @@ release(struct engine *e, struct disk *d)
 static int
 take_one(struct merge *m, const struct seen *s)
 {
-	struct disk *d = hold(m->e, &s->uuid);
+	struct disk *d = engine_hold(m->e, &s->uuid);
 	int r;
 
 	if (d) {
@@ -103,8 +86,8 @@ take_one(struct merge *m, const struct seen *s)
 	return r;
 }
 
-static int
-take_all(struct merge *m)
+int
+merge_take(struct merge *m)
 {
 	const struct census *c = &m->v->census;
 	int r = 0;
@@ -119,7 +102,7 @@ take_all(struct merge *m)
 	return r;
 }
 
-static void
+void
 merge_done(struct merge *m)
 {
 	if (m->own && !m->own->nameless) {
@@ -129,15 +112,34 @@ merge_done(struct merge *m)
 		disk_abandon(m->own);
 	}
 	for (size_t i = 0; i < m->n_held; i++)
-		release(m->e, m->held[i]);
+		engine_release(m->e, m->held[i]);
 	for (size_t i = 0; i < m->n_locks; i++)
 		store_unlock(m->locks[i]);
 	free(m->held);
 	free(m->locks);
-	if (m->buf) {
-		secret_wipe(m->buf, GROUP_LEN);
-		munmap(m->buf, GROUP_LEN);
-	}
+	merge_buf_free(m->buf);
+}
+
+int
+merge_buf_new(uint8_t **ret)
+{
+	void *p = mmap(NULL, GROUP_LEN, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		return -ENOMEM;
+	(void)madvise(p, GROUP_LEN, MADV_DONTDUMP);
+	*ret = p;
+	return 0;
+}
+
+void
+merge_buf_free(uint8_t *buf)
+{
+	if (!buf)
+		return;
+	secret_wipe(buf, GROUP_LEN);
+	munmap(buf, GROUP_LEN);
 }
 
 /* A descriptor that reaches Y; its keys open both. */
@@ -152,8 +154,8 @@ some_descriptor(const struct merge *m)
 	return NULL;
 }
 
-static int
-open_worker(struct merge *m)
+int
+merge_open_worker(struct merge *m)
 {
 	const struct seen *s = some_descriptor(m);
 	const struct layer_ref y = { m->y->lineage, m->y->uuid };
@@ -163,6 +165,8 @@ open_worker(struct merge *m)
 		return -ENOENT;
 	if (!m->d && m->y->state == LAYER_OPEN)
 		r = disk_attach(m->e, DESC_DISK, s->name, DISK_BRIEF, &m->own);
+	else if (!m->d && m->n_held > 0)
+		r = disk_open_layer_of(m->held[0], &y, &m->own);
 	else if (!m->d)
 		r = disk_open_layer(m->e, s->type, s->name, &y, &m->own);
 	if (r < 0)
@@ -204,23 +208,18 @@ begin(struct merge *m)
 {
 	int r;
 
-	r = take_all(m);
+	r = merge_take(m);
 	if (r == 0)
-		r = open_worker(m);
+		r = merge_open_worker(m);
 	if (r == 0 && (m->d->read_only || atomic_load(&m->d->failed)))
 		r = -EROFS;
 	if (r < 0)
 		return r;
 	if (has_left(m))
 		return layer_save_meta(m->d->top, &m->d->top->meta) ?: 1;
-	m->buf = mmap(NULL, GROUP_LEN, PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (m->buf == MAP_FAILED) {
-		m->buf = NULL;
-		return -ENOMEM;
-	}
-	(void)madvise(m->buf, GROUP_LEN, MADV_DONTDUMP);
-	r = layer_parent(m->d->top, m->d->mover, &m->parent);
+	r = merge_buf_new(&m->buf);
+	if (r == 0)
+		r = layer_parent(m->d->top, m->d->mover, &m->parent);
 	return r == 0 ? mark_merging(m) : r;
 }
 
@@ -268,13 +267,14 @@ pass_chunk(struct merge *m, uint64_t index, const uint8_t salt[static 12])
 static int
 fill_group(struct merge *m, struct chunk *c, uint64_t group)
 {
-	struct layer *y = m->d->top;
+	struct fill f = { .parent = m->parent,
+			  .limit = m->d->top->parent_limit,
+			  .buf = m->buf };
 	int r;
 
 	pthread_rwlock_rdlock(&m->d->barrier);
 	pthread_rwlock_rdlock(&c->lock);
-	r = group_fill(c, m->d->mover, group, m->parent, y->parent_limit,
-		       m->buf);
+	r = group_fill(c, m->d->mover, group, &f);
 	pthread_rwlock_unlock(&c->lock);
 	pthread_rwlock_unlock(&m->d->barrier);
 	return r;
@@ -424,9 +424,8 @@ load_authentic(struct merge *m, const struct seen *s, struct descriptor *d)
 		   : descriptor_verify(text, len, &d->uuid, disk_top_dk(m->d));
 }
 
-/* What descriptors say that their layer, Y, has: so much more. */
-static int
-count(struct merge *m)
+int
+merge_count(struct merge *m)
 {
 	CLEANUP(store_unlockp) struct store_lock *names = NULL;
 	CLEANUP(free_memp) struct descriptor *d = malloc(sizeof(*d));
@@ -472,7 +471,7 @@ work(struct merge *m, uint64_t *at)
 		return r;
 	e = r == 0 ? finish(m) : commit_wait(m->d);
 	if (e == 0 && m->d->nameless)
-		e = count(m);
+		e = merge_count(m);
 	return e < 0 ? e : r;
 }
 

@@ -94,6 +94,10 @@ struct descriptor {
 	char on_key_revoked[8];  /* keep | stop */
 	uint64_t allocated;      /* bytes, as of the last clean detach */
 	uint32_t uid, gid, mode; /* mode: the nine permission bits */
+	/* A disk of which what lies below its newest DK is being copied; bytes
+	 * a second, 0: as fast as it goes. */
+	bool reencrypting;
+	uint64_t reencrypt_rate;
 	/* [key UUID] sections, in the order of `keys` */
 	size_t n_keys;
 	struct desc_key keys[DESC_KEYS_MAX];

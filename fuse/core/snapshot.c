@@ -28,32 +28,37 @@ struct frozen {
 	const struct snapshot_request *req;
 	struct layer *old, *new;
 	struct lineage_locks lineages;
-	uint64_t allocated;    /* of the old layer, bytes */
-	struct descriptor was; /* the disk's, naming the old layer */
-	bool done;             /* the new layer is on top */
-	bool unsure; /* or perhaps, but for what the descriptor says */
+	struct store_lock *own_lineage;
+	const struct own_key *own; /* the new layer's, or NULL: the disk's */
+	struct descriptor *next;   /* with that on top */
+	uint64_t rate;
+	uint64_t allocated; /* of the old layer, bytes */
+	bool done;          /* the new layer is on top */
+	bool unsure;        /* or perhaps, but for what the descriptor says */
 };
 
 /* ---- layers ---- */
 
 int
-snapshot_new_top(struct disk *d, struct layer **ret)
+snapshot_new_top(struct disk *d, const struct own_key *own, struct layer **ret)
 {
+	const struct uuid *key = own ? &own->k.uuid : &d->desc.key;
 	struct layer *top = d->top, *l;
-	struct layer_meta m = { .lineage = d->desc.lineage,
-				.key = d->desc.key,
+	struct layer_meta m = { .lineage = own ? own->k.dk.lineage
+					       : d->desc.lineage,
+				.key = *key,
 				.has_parent = true,
 				.parent = top->ref,
 				.parent_limit = atomic_load(&d->size),
 				.state = LAYER_OPEN,
 				.size = atomic_load(&d->size),
 				.created = time(NULL) };
-	struct layer_ref ref = { .lineage = d->desc.lineage };
+	struct layer_ref ref = { .lineage = m.lineage };
 	int r;
 
 	r = uuid_new(&m.uuid);
 	if (r == 0)
-		r = layer_create(d->e->st, &m, disk_top_dk(d));
+		r = layer_create(d->e->st, &m, disk_dk(d, key));
 	if (r < 0)
 		return r;
 	ref.layer = m.uuid;
@@ -81,6 +86,20 @@ give_up(struct frozen *f)
 
 /* ---- before the barrier ---- */
 
+/* A lineage that is to begin with the new layer: as when a disk is made. */
+static int
+begin_lineage(struct frozen *f)
+{
+	const struct uuid *lineage = &f->own->k.dk.lineage;
+	struct catalog *c = f->d->e->cat;
+	int r;
+
+	r = catalog_share_lineage(c, lineage, &f->own_lineage);
+	if (r == 0)
+		r = pending_mark(c->st, lineage);
+	return r < 0 ? r : disk_add_dk(f->d, &f->own->k.uuid, &f->own->dk);
+}
+
 static int
 prepare(struct frozen *f, struct scratch *s)
 {
@@ -89,11 +108,14 @@ prepare(struct frozen *f, struct scratch *s)
 
 	if (d->read_only || atomic_load(&d->failed))
 		return -EROFS;
-	r = commit_wait(d);
+	f->next = malloc(sizeof(*f->next));
+	r = f->next ? commit_wait(d) : -ENOMEM;
 	if (r == 0)
 		r = lineages_share(d->e->cat, &d->desc, &f->lineages);
+	if (r == 0 && f->own)
+		r = begin_lineage(f);
 	if (r == 0)
-		r = snapshot_new_top(d, &f->new);
+		r = snapshot_new_top(d, f->own, &f->new);
 	if (r == 0)
 		r = layer_load_roots(f->new, s);
 	if (r == 0)
@@ -133,28 +155,41 @@ freeze(struct frozen *f)
 	return r;
 }
 
+/* What the disk is from now on.  With size_lock held. */
+static void
+describe_next(const struct frozen *f)
+{
+	struct descriptor *n = f->next;
+
+	*n = f->d->desc;
+	n->layer = f->new->ref;
+	checkpoint_clear(n);
+	if (!f->own)
+		return;
+	own_key_put(f->own, n);
+	n->reencrypting = true;
+	n->reencrypt_rate = f->rate;
+}
+
 static int
 put_on_top(struct frozen *f)
 {
 	struct disk *d = f->d;
-	struct descriptor *was = &f->was;
 	int r;
 
 	pthread_mutex_lock(&d->size_lock);
-	*was = d->desc;
-	d->desc.layer = f->new->ref;
-	checkpoint_clear(&d->desc);
-	r = catalog_save(d->e->cat, &d->desc, disk_top_dk(d));
+	describe_next(f);
+	r = catalog_save(d->e->cat, f->next, f->new->dk);
 	if (r == 0) {
 		int64_t blocks = atomic_exchange(&d->allocated, 0);
 
 		f->allocated = blocks > 0 ? (uint64_t)blocks * BLOCK_SIZE : 0;
+		d->desc = *f->next;
 		atomic_store(&d->top, f->new);
 		f->done = true;
 	} else {
 		/* Either may stand there now: let it be the old one, or else
 		 * the next commit does. */
-		d->desc = *was;
 		f->unsure = catalog_save(d->e->cat, &d->desc, disk_top_dk(d)) <
 			    0;
 		if (f->unsure)
@@ -251,6 +286,8 @@ describe(const struct frozen *f, const struct uuid *set, uint32_t members,
 	memset(n->digest, 0, sizeof(n->digest));
 	n->digest_session = 0;
 	n->checkpointed = 0;
+	n->reencrypting = false;
+	n->reencrypt_rate = 0;
 	return 0;
 }
 
@@ -282,6 +319,15 @@ name_all(struct engine *e, struct frozen *f, size_t n)
 }
 
 /* ---- the whole ---- */
+
+static void
+end(struct frozen *f)
+{
+	give_up(f);
+	lineages_unlock(&f->lineages);
+	store_unlock(f->own_lineage);
+	free(f->next);
+}
 
 static int
 by_disk(const void *a, const void *b)
@@ -334,10 +380,29 @@ disks_snapshot(struct engine *e, struct scratch *s,
 		r = pass_barrier(f, n);
 	if (r == 0)
 		r = name_all(e, f, n);
-	for (size_t i = 0; i < n; i++) {
-		give_up(&f[i]);
-		lineages_unlock(&f[i].lineages);
-	}
+	for (size_t i = 0; i < n; i++)
+		end(&f[i]);
+	pthread_mutex_unlock(&e->snapshots);
+	return r;
+}
+
+int
+snapshot_rekey(struct disk *d, struct scratch *s, const struct own_key *own,
+	       uint64_t rate)
+{
+	struct frozen f = { .d = d, .own = own, .rate = rate };
+	struct engine *e = d->e;
+	int r;
+
+	pthread_mutex_lock(&e->snapshots);
+	f.old = d->top;
+	r = d->desc.reencrypting ? -EALREADY : prepare(&f, s);
+	if (r == 0)
+		r = pass_barrier(&f, 1);
+	if (f.done)
+		pending_clear(e->st, &own->k.dk.lineage);
+	end(&f);
+	disk_forget_dks(d);
 	pthread_mutex_unlock(&e->snapshots);
 	return r;
 }
