@@ -419,9 +419,8 @@ load_authentic(struct merge *m, const struct seen *s, struct descriptor *d)
 	r = catalog_load(m->e->cat, s->type, s->name, d, &text, &len);
 	if (r == 0 && !uuid_equal(&d->uuid, &s->uuid))
 		r = -EAGAIN;
-	return r < 0
-		   ? r
-		   : descriptor_verify(text, len, &d->uuid, disk_top_dk(m->d));
+	return r < 0 ? r
+		     : descriptor_verify(text, len, &d->uuid, m->d->top->dk);
 }
 
 int
@@ -453,7 +452,7 @@ merge_count(struct merge *m)
 		if (r < 0)
 			break;
 		d->allocated += (uint64_t)blocks * BLOCK_SIZE;
-		r = catalog_save(m->e->cat, d, disk_top_dk(m->d));
+		r = catalog_save(m->e->cat, d, m->d->top->dk);
 	}
 	return r;
 }
