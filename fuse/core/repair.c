@@ -23,7 +23,8 @@ struct repair {
 	struct engine *e;
 	struct descriptor desc;
 	struct key *dks; /* secret memory: as desc.keys */
-	struct store_lock *lock, *lineage_lock;
+	struct store_lock *lock;
+	struct store_lock *lineages[LINEAGES_MAX]; /* those of its layers */
 	struct chunk_set others; /* chunks that other layers' maps name */
 	struct repair_report report;
 	/* of the layer that is looked at */
@@ -45,7 +46,8 @@ repair_done(struct repair *rp)
 {
 	store_close(rp->map);
 	chunk_set_done(&rp->others);
-	store_unlock(rp->lineage_lock);
+	for (size_t i = 0; i < LINEAGES_MAX; i++)
+		store_unlock(rp->lineages[i]);
 	store_unlock(rp->lock);
 	if (rp->dks)
 		secret_free(rp->dks, rp->desc.n_keys * sizeof(*rp->dks));
@@ -409,6 +411,25 @@ repair_layer(struct repair *rp)
 /* ---- the chain ---- */
 
 static int
+lock_lineages(struct repair *rp)
+{
+	struct uuid v[LINEAGES_MAX];
+	size_t n = descriptor_lineages(&rp->desc, v);
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		bool had = false;
+
+		for (size_t j = 0; j < i; j++)
+			had |= uuid_equal(&v[i], &v[j]);
+		if (!had)
+			r = catalog_lock_lineage(rp->e->cat, &v[i],
+						 &rp->lineages[i]);
+	}
+	return r;
+}
+
+static int
 open_descriptor(struct repair *rp, enum desc_type type, const char *name)
 {
 	CLEANUP(free_memp) char *text = NULL;
@@ -423,8 +444,7 @@ open_descriptor(struct repair *rp, enum desc_type type, const char *name)
 	if (r == 0)
 		r = catalog_load(c, type, name, &rp->desc, &text, &len);
 	if (r == 0)
-		r = catalog_lock_lineage(c, &rp->desc.layer.lineage,
-					 &rp->lineage_lock);
+		r = lock_lineages(rp);
 	if (r < 0)
 		return r;
 	rp->dks = secret_alloc(rp->desc.n_keys * sizeof(*rp->dks));
