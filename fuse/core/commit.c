@@ -29,6 +29,8 @@
 
 #include <sealdisk/log.h>
 
+#include "planted.h"
+
 /* Files up to this many are synced one by one, more of them by one syncfs. */
 #define SYNC_HANDFUL 4
 /* A commit is begun in the background when this much was written... */
@@ -340,8 +342,11 @@ write_group(struct commit *c, struct page *p)
 	pthread_rwlock_unlock(&p->lock);
 	/* Of a chunk that died before the cut no map will know. */
 	if (r == 0 && !(p->chunk->dead && p->chunk->dead_seq < c->seq))
-		r = page_write_copy(p, page_home(p->generation + 1), raw,
-				    false);
+		r = page_write_copy(p,
+				    PLANTED(PAGE_OVER_NEWEST)
+					? page_home(p->generation)
+					: page_home(p->generation + 1),
+				    raw, false);
 	if (r == 0)
 		chunk_touch(p->chunk);
 	pthread_rwlock_unlock(&p->chunk->lock);
@@ -642,6 +647,8 @@ commit_steps(struct disk *d, struct commit *c)
 		r = save_size(d);
 	if (r < 0)
 		return r;
+	if (PLANTED(MAP_BEFORE_CHUNKS))
+		(void)!write_maps(d, c, &sync_error);
 	r = sync_chunks(d, c);
 	if (r < 0)
 		return disk_fail(d, r, "chunks cannot be synced");

@@ -22,6 +22,7 @@
 
 #include "catalog_private.h"
 #include "engine_private.h"
+#include "planted.h"
 
 struct frozen {
 	struct disk *d;
@@ -148,7 +149,9 @@ freeze(struct frozen *f)
 	m = f->old->meta;
 	m.state = LAYER_FROZEN;
 	m.size = size;
-	if (r == 0)
+	if (PLANTED(FROZEN_LATE))
+		f->old->meta = m;
+	else if (r == 0)
 		r = layer_save_meta(f->old, &m);
 	if (r == 0)
 		atomic_store(&f->old->frozen, true);
@@ -380,6 +383,8 @@ disks_snapshot(struct engine *e, struct scratch *s,
 		r = pass_barrier(f, n);
 	if (r == 0)
 		r = name_all(e, f, n);
+	for (size_t i = 0; PLANTED(FROZEN_LATE) && i < n; i++)
+		(void)!layer_save_meta(f[i].old, &f[i].old->meta);
 	for (size_t i = 0; i < n; i++)
 		end(&f[i]);
 	pthread_mutex_unlock(&e->snapshots);
