@@ -121,6 +121,7 @@ run_link(struct fs_job *j)
 	if (r == 0) {
 		info_outdated(fs);
 		reply_new(j);
+		fs_sweep(fs); /* what was frozen is sealed */
 		return;
 	}
 	fs_reply(j->req, r);
@@ -236,7 +237,7 @@ run_gather(struct fs_job *j)
 		fs_reply(j->req, r);
 	else
 		(void)fuse_reply_ioctl(j->req, 0, NULL, 0);
-	if (r < 0 && r != -EEXIST && r != -EBUSY)
+	if (r != -EEXIST && r != -EBUSY)
 		fs_sweep(fs);
 }
 

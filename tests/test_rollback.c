@@ -3,7 +3,9 @@
  * which was authentic once.
  */
 #include "engine_env.h"
+#include "catalog_private.h"
 #include "engine_private.h"
+#include "snapshot.h"
 
 #include <sealdisk/log.h>
 
@@ -94,14 +96,20 @@ holds(const uint8_t *buf, uint64_t off)
 }
 
 static void
-is_refused(uint64_t off)
+is_not_read(uint64_t off)
 {
 	struct disk_stats st;
 
 	assert_err(disk_read(disk, env.s, io, 4 * KiB, off), EBADMSG);
-	assert_err(disk_write(disk, env.s, a, 4 * KiB, off), EBADMSG);
 	disk_stats(disk, &st);
 	assert_true(st.faults > 0);
+}
+
+static void
+is_refused(uint64_t off)
+{
+	is_not_read(off);
+	assert_err(disk_write(disk, env.s, a, 4 * KiB, off), EBADMSG);
 }
 
 /* A quiet half minute, in no time. */
@@ -410,6 +418,248 @@ a_disk_without_a_checkpoint_gets_one(void **state)
 	detach();
 }
 
+/* ---- what is frozen ---- */
+
+static void
+snap(const char *name)
+{
+	struct snapshot_request req = { disk, DESC_SNAPSHOT, name };
+
+	assert_ok(disks_snapshot(env.e, env.s, &req, 1));
+}
+
+static void
+sweep(void)
+{
+	bool stop = false;
+
+	engine_sweep(env.e, &stop);
+}
+
+static void
+of_snapshot(const char *name, struct descriptor *ret, struct layer_meta *m)
+{
+	assert_ok(catalog_load(engine_catalog(env.e), DESC_SNAPSHOT, name, ret,
+			       NULL, NULL));
+	assert_ok(layer_peek(env.st, &ret->layer, m));
+}
+
+/* It is sealed, and its descriptor says so. */
+static void
+is_sealed(const char *name)
+{
+	struct descriptor d;
+	struct layer_meta m;
+
+	of_snapshot(name, &d, &m);
+	assert_int_equal(m.state, LAYER_SEALED);
+	assert_false(digest_is_none(m.digest));
+	assert_memory_equal(m.digest, d.digest, SHA256_LEN);
+}
+
+/* And so does the layer of the disk above it. */
+static void
+is_known_to_disk(const char *name)
+{
+	struct descriptor d, s;
+	struct layer_meta m, parent;
+
+	of_snapshot(name, &s, &parent);
+	descriptor(&d);
+	assert_ok(layer_peek(env.st, &d.layer, &m));
+	assert_memory_equal(m.parent_digest, parent.digest, SHA256_LEN);
+}
+
+static void
+snapshot_holds(const char *name, const uint8_t *buf, uint64_t off)
+{
+	struct disk *of = disk;
+
+	assert_ok(disk_attach(env.e, DESC_SNAPSHOT, name, 0, &disk));
+	holds(buf, off);
+	assert_ok(disk_detach(disk));
+	disk = of;
+}
+
+/* A snapshot of ${b} at 0 and ${a} elsewhere; "old" is from before. */
+static void
+begin_frozen(void)
+{
+	begin();
+	attach();
+	put(b, 0);
+	snap("s");
+	save("frozen");
+	sweep();
+	is_sealed("d@s");
+	is_known_to_disk("d@s");
+	detach();
+}
+
+static void
+an_older_chunk_of_a_snapshot_is_refused(void **state)
+{
+	(void)state;
+	begin_frozen();
+	attach();
+	holds(b, 0);
+	detach();
+	snapshot_holds("d@s", b, 0);
+	put_back("old", CHUNK_0);
+	attach();
+	is_not_read(0);
+	holds(a, FAR);
+	detach();
+	assert_ok(disk_attach(env.e, DESC_SNAPSHOT, "d@s", 0, &disk));
+	assert_err(disk_read(disk, env.s, io, 4 * KiB, 0), EBADMSG);
+	holds(a, FAR);
+	detach();
+}
+
+/* As it was before it was sealed, which was right then. */
+static void
+an_older_layer_of_a_snapshot_is_refused(void **state)
+{
+	char dir[STORE_PATH_LEN];
+	struct descriptor d;
+	struct layer_meta m;
+
+	(void)state;
+	begin_frozen();
+	of_snapshot("d@s", &d, &m);
+	path_layer(&d.layer, "", dir);
+	put_back("frozen", dir);
+	assert_err(disk_attach(env.e, DESC_SNAPSHOT, "d@s", 0, &disk), EBADMSG);
+	attach();
+	assert_err(disk_read(disk, env.s, io, 4 * KiB, 0), EBADMSG);
+	detach();
+	/* Nor is it sealed, which would make it right. */
+	sweep();
+	assert_err(disk_attach(env.e, DESC_SNAPSHOT, "d@s", 0, &disk), EBADMSG);
+	/* And while the disk could still write it. */
+	put_back("old", dir);
+	assert_err(disk_attach(env.e, DESC_SNAPSHOT, "d@s", 0, &disk), EBADMSG);
+}
+
+static void
+a_disk_that_is_killed_leaves_its_snapshots_to_be_sealed(void **state)
+{
+	(void)state;
+	begin();
+	attach();
+	put(b, 0);
+	snap("s");
+	put(b, 8 * MiB);
+	assert_ok(disk_flush(disk));
+	kill_it();
+	sweep();
+	is_sealed("d@s");
+	is_known_to_disk("d@s");
+	snapshot_holds("d@s", b, 0);
+	put_back("old", CHUNK_0);
+	attach();
+	is_not_read(0);
+	holds(b, 8 * MiB);
+	detach();
+}
+
+static void
+what_is_merged_into_a_sealed_layer_is_sealed_anew(void **state)
+{
+	char dir[STORE_PATH_LEN];
+	uint8_t before[SHA256_LEN];
+	struct descriptor d;
+	struct layer_meta m;
+
+	(void)state;
+	begin();
+	attach();
+	put(b, 0);
+	snap("s");
+	put(b, 4 * MiB);
+	put(a, 128 * KiB);
+	snap("t");
+	put(a, 12 * MiB);
+	sweep();
+	of_snapshot("d@t", &d, &m);
+	memcpy(before, m.digest, sizeof(before));
+	save("two");
+	/* Into that of t, which the disk has open below its own. */
+	holds(b, 0);
+	assert_ok(catalog_remove(engine_catalog(env.e), DESC_SNAPSHOT, "d@s"));
+	sweep();
+	is_sealed("d@t");
+	is_known_to_disk("d@t");
+	of_snapshot("d@t", &d, &m);
+	assert_memory_not_equal(before, m.digest, sizeof(before));
+	holds(b, 0);
+	detach();
+	attach();
+	holds(b, 0);
+	holds(a, 128 * KiB);
+	detach();
+	snapshot_holds("d@t", b, 4 * MiB);
+	snapshot_holds("d@t", a, FAR);
+	path_layer(&d.layer, "", dir);
+	put_back("two", dir);
+	assert_err(disk_attach(env.e, DESC_SNAPSHOT, "d@t", 0, &disk), EBADMSG);
+}
+
+static void
+a_clone_knows_what_it_stands_on(void **state)
+{
+	struct clone_params p = { .name = "c", .mode = 0600 };
+	struct layer_meta m;
+	struct descriptor d;
+
+	(void)state;
+	begin_frozen();
+	assert_ok(catalog_clone(engine_catalog(env.e), env.kms, DESC_SNAPSHOT,
+				"d@s", &p, &d));
+	assert_ok(layer_peek(env.st, &d.layer, &m));
+	assert_false(digest_is_none(m.parent_digest));
+	put_back("old", CHUNK_0);
+	assert_ok(disk_attach(env.e, DESC_DISK, "c", 0, &disk));
+	is_not_read(0);
+	holds(a, FAR);
+	detach();
+}
+
+/* Of one DK, and in the same place. */
+static void
+a_siblings_chunk_or_layer_is_refused(void **state)
+{
+	struct clone_params p = { .name = "c", .mode = 0600 };
+	char to[STORE_PATH_LEN], from[STORE_PATH_LEN];
+	struct descriptor c, d;
+
+	(void)state;
+	begin_frozen();
+	assert_ok(catalog_clone(engine_catalog(env.e), env.kms, DESC_SNAPSHOT,
+				"d@s", &p, &c));
+	assert_ok(disk_attach(env.e, DESC_DISK, "c", 0, &disk));
+	put(a, 20 * MiB);
+	detach();
+	attach();
+	put(b, 20 * MiB);
+	detach();
+	descriptor(&d);
+	shell("cd %s/store/lineages/*/chunks/0000 && set -- 0000005-* && "
+	      "cp $1 x && cp $2 $1 && mv x $2",
+	      env.dir);
+	attach();
+	assert_err(disk_read(disk, env.s, io, 4 * KiB, 20 * MiB), EBADMSG);
+	detach();
+	path_layer(&c.layer, "map", from);
+	path_layer(&d.layer, "map", to);
+	shell("cd %s/store && cp --sparse=always %s %s", env.dir, from, to);
+	assert_true(try_attach(0) < 0);
+	path_layer(&c.layer, "digests", from);
+	path_layer(&d.layer, "digests", to);
+	shell("cd %s/store && cp %s %s", env.dir, from, to);
+	assert_err(try_attach(0), ESTALE);
+}
+
 static int
 setup(void **state)
 {
@@ -447,6 +697,12 @@ main(void)
 		T(an_older_disk_is_taken_where_that_is_said),
 		T(an_older_descriptor_does_no_harm),
 		T(a_disk_without_a_checkpoint_gets_one),
+		T(an_older_chunk_of_a_snapshot_is_refused),
+		T(an_older_layer_of_a_snapshot_is_refused),
+		T(a_disk_that_is_killed_leaves_its_snapshots_to_be_sealed),
+		T(what_is_merged_into_a_sealed_layer_is_sealed_anew),
+		T(a_clone_knows_what_it_stands_on),
+		T(a_siblings_chunk_or_layer_is_refused),
 	};
 
 	if (crypto_init() < 0)

@@ -31,10 +31,14 @@ add(json_t *j, json_t *more)
 static int
 add_session(json_t *j, const struct descriptor *d)
 {
-	return add(j,
-		   json_pack("{sI sb ss ss}", "session", (json_int_t)d->session,
-			     "clean", d->clean, "on_key_revoked",
-			     d->on_key_revoked, "anchor", d->anchor));
+	char when[TIME_STR_LEN];
+
+	format_time(d->checkpointed, when);
+	return add(j, json_pack("{sI sb ss? ss ss}", "session",
+				(json_int_t)d->session, "clean", d->clean,
+				"checkpointed", d->checkpointed ? when : NULL,
+				"on_key_revoked", d->on_key_revoked, "anchor",
+				d->anchor));
 }
 
 /* Of a snapshot, what it is one of. */
@@ -100,6 +104,9 @@ add_descriptor(json_t *j, const struct descriptor *d)
 		r = add_session(j, d);
 	if (r == 0 && d->type == DESC_SNAPSHOT)
 		r = add_origin(j, d);
+	if (r == 0 && d->type != DESC_DISK)
+		r = add(j, json_pack("{sb}", "sealed",
+				     !digest_is_none(d->digest)));
 	return r;
 }
 

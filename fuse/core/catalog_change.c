@@ -46,13 +46,13 @@ try_remove(struct store *st, const char *path)
 }
 
 int
-pending_mark(struct store *st, const struct uuid *lineage)
+lineage_mark(struct store *st, const struct uuid *lineage, const char *mark)
 {
 	char path[STORE_PATH_LEN];
 	struct store_file *f;
 	int r;
 
-	path_lineage(lineage, PENDING, path);
+	path_lineage(lineage, mark, path);
 	r = st->ops->create(st, path, &f);
 	if (r == 0)
 		store_close(f);
@@ -61,13 +61,19 @@ pending_mark(struct store *st, const struct uuid *lineage)
 	return sync_folder_of(st, path);
 }
 
+int
+pending_mark(struct store *st, const struct uuid *lineage)
+{
+	return lineage_mark(st, lineage, PENDING);
+}
+
 void
-pending_clear(struct store *st, const struct uuid *lineage)
+lineage_unmark(struct store *st, const struct uuid *lineage, const char *mark)
 {
 	char path[STORE_PATH_LEN];
 	int r;
 
-	path_lineage(lineage, PENDING, path);
+	path_lineage(lineage, mark, path);
 	r = st->ops->remove(st, path);
 	(void)r;
 }
@@ -208,7 +214,7 @@ put_on_store(struct catalog *c, const struct descriptor *d,
 		return r;
 	r = catalog_add_one(c, d, dk);
 	if (r == 0)
-		pending_clear(c->st, &d->lineage);
+		lineage_unmark(c->st, &d->lineage, PENDING);
 	return r;
 }
 

@@ -113,6 +113,26 @@ catalog_add(struct catalog *c, const struct descriptor *d,
 
 /* ---- clones ---- */
 
+/* Of a layer that is not sealed yet its children are told when it is. */
+static int
+parent_digest(struct catalog *c, const struct layer_ref *ref,
+	      const struct key *dk, uint8_t ret[static SHA256_LEN])
+{
+	CLEANUP(free_memp) char *text = NULL;
+	char path[STORE_PATH_LEN];
+	struct layer_meta m;
+	size_t len;
+	int r;
+
+	path_layer(ref, "layer.ini", path);
+	r = c->st->ops->load(c->st, path, META_MAX, &text, &len);
+	if (r == 0)
+		r = layer_meta_parse(text, len, dk, &m);
+	if (r == 0 && m.state == LAYER_SEALED)
+		memcpy(ret, m.digest, SHA256_LEN);
+	return r == -ENOENT ? -EUCLEAN : r;
+}
+
 /* A new layer above that of ${d}, of its lineage, durable; nothing names it
  * yet.  The parent is asked below ${limit}. */
 static int
@@ -129,9 +149,13 @@ layer_above(struct catalog *c, const struct descriptor *d, uint64_t limit,
 		.size = d->size,
 		.created = time(NULL),
 	};
-	int r;
+	int r = 0;
 
-	r = uuid_new(&m.uuid);
+	/* That of another lineage is under another DK. */
+	if (uuid_equal(&d->layer.lineage, &d->lineage))
+		r = parent_digest(c, &d->layer, dk, m.parent_digest);
+	if (r == 0)
+		r = uuid_new(&m.uuid);
 	if (r == 0)
 		r = layer_create(c->st, &m, dk);
 	if (r < 0)
@@ -236,7 +260,7 @@ put_clone(struct catalog *c, const struct descriptor *from,
 	if (r < 0)
 		catalog_drop_layer(c, &d->layer);
 	else if (own)
-		pending_clear(c->st, &d->lineage);
+		lineage_unmark(c->st, &d->lineage, PENDING);
 	return r;
 }
 

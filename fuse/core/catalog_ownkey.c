@@ -102,7 +102,7 @@ put_own_key(struct catalog *c, const struct own_key *own, struct layer_meta *m,
 	d->layer.layer = m->uuid;
 	r = catalog_save(c, d, &own->dk);
 	if (r == 0) {
-		pending_clear(c->st, &d->lineage);
+		lineage_unmark(c->st, &d->lineage, PENDING);
 		catalog_drop_layer(c, &old);
 	}
 	return r;

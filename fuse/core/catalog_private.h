@@ -74,9 +74,16 @@ int lineages_share(struct catalog *c, const struct descriptor *d,
  */
 #define PENDING "pending"
 int pending_mark(struct store *st, const struct uuid *lineage) NONNULL CHECKED;
-
+/* The mark of one in which layers are frozen and not sealed, or what names them
+ * does not say so; the same kind of file.  Made and removed under the lineage's
+ * lock. */
+#define UNSEALED "unsealed"
+int lineage_mark(struct store *st, const struct uuid *lineage, const char *mark)
+    NONNULL CHECKED;
 /* Needs no sync: a mark that comes back is looked at again. */
-void pending_clear(struct store *st, const struct uuid *lineage) NONNULL;
+void lineage_unmark(struct store *st, const struct uuid *lineage,
+		    const char *mark) NONNULL;
+
 /* All lineages of a descriptor that goes, or has other layers from now on. */
 int pending_mark_all(struct store *st, const struct descriptor *d)
     NONNULL CHECKED;
@@ -120,6 +127,7 @@ struct seen {
 	struct layer_ref layer;
 	int64_t created;
 	uint64_t session, size;
+	uint8_t digest[SHA256_LEN];
 	struct uuid set;
 };
 struct census {
@@ -201,6 +209,8 @@ int catalog_judge(struct catalog *c, const struct uuid *lineage,
 		  struct store_lock **ret, struct verdict *v) NONNULL CHECKED;
 /* Lineages that bear the mark; ${ret} is malloc'ed. */
 int catalog_marked(struct catalog *c, struct uuid **ret, size_t *ret_n)
+    NONNULL CHECKED;
+int catalog_unsealed(struct catalog *c, struct uuid **ret, size_t *ret_n)
     NONNULL CHECKED;
 /* receiving.c: layers of a lineage that are being received; *${ret_alive} is
  * set where there are any. */

@@ -251,6 +251,50 @@ refresh(struct layer *l, struct scratch *s, uint64_t index, int64_t age)
 	return r;
 }
 
+/* ---- what is frozen ---- */
+
+struct layer *
+checkpoint_known(struct disk *d, const struct uuid *layer)
+{
+	struct layer *found = NULL;
+
+	pthread_mutex_lock(&d->layers_lock);
+	for (unsigned i = 1; d->layers && i <= d->n_layers; i++) {
+		struct layer *l = d->layers[i];
+
+		if (l && uuid_equal(&l->ref.layer, layer) && l->tracked &&
+		    !l->lost && l->changed.bits)
+			found = l;
+	}
+	pthread_mutex_unlock(&d->layers_lock);
+	return found;
+}
+
+int
+checkpoint_next(struct layer *l, struct layer *known, struct scratch *s,
+		uint64_t *at)
+{
+	if (!known)
+		return layer_next(l, s, *at, at);
+	*at = take_changed(known, *at);
+	return 0;
+}
+
+int
+checkpoint_chunk_digest(struct layer *l, struct scratch *s, uint64_t index)
+{
+	int r = NOT_NOW;
+
+	for (unsigned i = 0; r == NOT_NOW && i < TRIES; i++) {
+		r = refresh(l, s, index, 0);
+		if (r == -EAGAIN)
+			r = commit_for_room(l->disk) ?: NOT_NOW;
+		else if (r == NOT_NOW)
+			quiet_round(l->disk, true);
+	}
+	return r == NOT_NOW ? -EIO : r;
+}
+
 /* ---- in the background ---- */
 
 /* The next one of the set, once around. */
@@ -531,6 +575,7 @@ checkpoint_older(struct layer *l, int flags)
 int
 checkpoint_begin(struct layer *l, struct digests *known, bool tracked)
 {
+	digests_free(l->digests);
 	l->digests = known;
 	l->digest_session = l->disk->desc.digest_session;
 	atomic_store(&l->held, known != NULL);

@@ -189,6 +189,8 @@ put_new_top(struct disk *d)
 		r = snapshot_new_top(d, NULL, &l);
 	if (r < 0)
 		return r;
+	/* Somebody else may seal it. */
+	atomic_store(&d->top->held, false);
 	d->desc.layer = l->ref;
 	checkpoint_clear(&d->desc);
 	d->top = l;
@@ -376,6 +378,9 @@ open_at(struct disk *d, const struct layer_ref *ref)
 		r = commit_new(&d->commit);
 	if (r == 0)
 		r = layer_open(d, ref, NULL, &l);
+	/* It may be changed: what it was is not held against it. */
+	if (r == 0)
+		r = checkpoint_begin(l, NULL, false);
 	if (r < 0)
 		return r;
 	d->desc.layer = *ref;

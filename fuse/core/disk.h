@@ -61,9 +61,14 @@ struct catalog *engine_catalog(struct engine *e) NONNULL;
 struct kms *engine_kms(struct engine *e) NONNULL;
 struct store *engine_store(struct engine *e) NONNULL;
 
-/* Remove what deleted disks and snapshots left, and merge layers that nothing
- * names, until there is nothing more to do now, or *${stop}. */
+/* Remove what deleted disks and snapshots left, merge layers that nothing
+ * names, and seal what is frozen, until there is nothing more to do now, or
+ * *${stop}. */
 void engine_sweep(struct engine *e, const volatile bool *stop) NONNULL;
+
+/* A piece of that alone: some of a frozen layer's chunks get their digests, or
+ * it says what they come to.  1: there is more. */
+int engine_seal(struct engine *e) NONNULL CHECKED;
 
 /* How far the layer that is being merged is: chunks, by their place in it.
  * False: none is. */

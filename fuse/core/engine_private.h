@@ -390,7 +390,11 @@ struct engine {
 	struct uuid merge_x,
 	    merge_y; /* under `merging`: where it has come to */
 	uint64_t merge_at;
-	/* The same, in chunks, for who looks on; 0 of 0: nothing is merged. */
+	struct uuid seal_layer; /* the same of seal.c */
+	bool seal_known;
+	uint64_t seal_at;
+	/* Of merging, in chunks, for who looks on; 0 of 0: nothing is merged.
+	 */
 	_Atomic uint64_t merged, merge_total;
 	struct link disks;
 };
@@ -562,6 +566,8 @@ int layer_open(struct disk *d, const struct layer_ref *ref,
 	       const uint8_t *digest, struct layer **ret)
     __attribute__((__nonnull__(1, 2, 4))) CHECKED;
 void layer_close(struct layer *l);
+/* What its layer.ini says by now. */
+int layer_load_meta(struct layer *l) NONNULL CHECKED;
 /* Replace layer.ini, durably. */
 int layer_save_meta(struct layer *l, const struct layer_meta *m)
     NONNULL CHECKED;
@@ -774,6 +780,36 @@ int checkpoint_take(struct disk *d, struct descriptor *desc) NONNULL CHECKED;
 /* Replace the list of ${l}, all of whose pages are durable. */
 int checkpoint_save(struct layer *l, struct scratch *s, uint64_t session,
 		    uint8_t ret[static SHA256_LEN]) NONNULL CHECKED;
+
+/* What ${d} has of a layer, if it knows what of that has changed; or NULL. */
+struct layer *checkpoint_known(struct disk *d, const struct uuid *layer)
+    NONNULL;
+/* The chunk from *${at} on that may lack its digest, by ${known}, from which it
+ * is taken, or where that is NULL the next one of ${l}; UINT64_MAX. */
+int checkpoint_next(struct layer *l, struct layer *known, struct scratch *s,
+		    uint64_t *at) __attribute__((__nonnull__(1, 3, 4))) CHECKED;
+/* Put its digest right, whatever that takes; nobody else writes to it. */
+int checkpoint_chunk_digest(struct layer *l, struct scratch *s, uint64_t index)
+    NONNULL CHECKED;
+
+/* ---- seal.c: a frozen layer gets its digest ---- */
+
+struct verdict; /* catalog_private.h */
+struct sealing {
+	struct engine *e;
+	const struct verdict *v;
+	const struct layer_meta *l;
+	struct disk *d;      /* has it on top, and is not its disk */
+	struct disk *held;   /* attached, and ... */
+	struct layer *known; /* ... its layer knows which chunks to look at */
+	bool locked;         /* the caller has locked all disks that reach it */
+	uint8_t digest[SHA256_LEN]; /* what is written; zeros: none */
+};
+
+/* ${s} has e, v, l, d and `locked`: nobody relies any more on the digest of the
+ * layer that s->d has on top, not even the ${n} attached disks ${held}. */
+int unseal(struct sealing *s, struct disk *const *held, size_t n)
+    NONNULL CHECKED;
 
 /* ---- quiet.c: what is done when nobody is waiting ---- */
 

@@ -121,8 +121,8 @@ layer_save_meta(struct layer *l, const struct layer_meta *m)
 /* ---- opening ---- */
 
 /* layer.ini names its DK, and is authenticated by it. */
-static int
-load_meta(struct layer *l)
+int
+layer_load_meta(struct layer *l)
 {
 	struct store *st = l->disk->e->st;
 	CLEANUP(free_memp) char *text = NULL;
@@ -220,7 +220,7 @@ open_layer(struct layer *l)
 {
 	int r;
 
-	r = load_meta(l);
+	r = layer_load_meta(l);
 	if (r < 0)
 		return r;
 	l->parent_limit = l->meta.has_parent ? l->meta.parent_limit : 0;

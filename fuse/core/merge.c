@@ -179,18 +179,22 @@ merge_open_worker(struct merge *m)
 	return uuid_equal(&m->d->top->ref.layer, &m->y->uuid) ? 0 : -EAGAIN;
 }
 
-/* So that the sweep spares what has passed.  Readers look at it, too. */
+/* So that the sweep spares what has passed.  Readers look at it, too.  It may
+ * have been sealed since it was opened here. */
 static int
 mark_merging(struct merge *m)
 {
-	struct layer_meta meta = m->parent->meta;
+	struct layer_meta meta;
 	int r;
 
-	if (meta.state == LAYER_MERGING)
-		return 0;
-	meta.state = LAYER_MERGING;
 	pthread_rwlock_wrlock(&m->d->barrier);
-	r = layer_save_meta(m->parent, &meta);
+	atomic_store(&m->parent->held, false); /* its chunks get changed */
+	r = layer_load_meta(m->parent);
+	meta = m->parent->meta;
+	if (r == 0 && meta.state != LAYER_MERGING) {
+		meta.state = LAYER_MERGING;
+		r = layer_save_meta(m->parent, &meta);
+	}
 	pthread_rwlock_unlock(&m->d->barrier);
 	return r;
 }
@@ -202,6 +206,17 @@ has_left(const struct merge *m)
 	const struct layer_meta *y = &m->d->top->meta;
 
 	return !y->has_parent || !uuid_equal(&y->parent.layer, &m->x->uuid);
+}
+
+/* Its pages and chunks are going to be others. */
+static int
+unseal_child(struct merge *m)
+{
+	struct sealing s = {
+		.e = m->e, .v = m->v, .l = m->y, .d = m->d, .locked = true
+	};
+
+	return unseal(&s, m->held, m->n_held);
 }
 
 /* 1: it was done before. */
@@ -222,6 +237,8 @@ begin(struct merge *m)
 	r = merge_buf_new(&m->buf);
 	if (r == 0)
 		r = layer_parent(m->d->top, m->d->mover, &m->parent);
+	if (r == 0)
+		r = unseal_child(m);
 	return r == 0 ? mark_merging(m) : r;
 }
 
@@ -286,6 +303,7 @@ fill_group(struct merge *m, struct chunk *c, uint64_t group)
 static int
 fill_chunk(struct merge *m, uint64_t index)
 {
+	static const uint8_t none[DIGEST_LEN];
 	struct layer *y = m->d->top;
 	struct chunk *c;
 	int r;
@@ -293,6 +311,10 @@ fill_chunk(struct merge *m, uint64_t index)
 	r = chunk_make(y, m->d->mover, index, &c);
 	if (r < 0)
 		return r;
+	/* Durable before Y can be sealed again, so that nobody then takes the
+	 * one that it had. */
+	if (m->d->nameless)
+		r = layer_set_digest(y, m->d->mover, c, none);
 	for (unsigned g = 0; r == 0 && g < CHUNK_GROUPS; g++)
 		r = fill_group(m, c, index * CHUNK_GROUPS + g);
 	chunk_put(c);
@@ -373,6 +395,8 @@ change_parent(struct merge *m)
 
 	meta.has_parent = x->has_parent;
 	meta.parent = x->parent;
+	memcpy(meta.parent_digest, x->parent_digest,
+	       sizeof(meta.parent_digest));
 	meta.parent_limit = 0;
 	if (x->has_parent)
 		meta.parent_limit = y->parent_limit < m->parent->parent_limit
@@ -396,6 +420,9 @@ finish(struct merge *m)
 		pthread_rwlock_wrlock(&m->held[i]->barrier);
 	if (r == 0 && !early)
 		r = commit_wait(m->d);
+	/* Its new parent may be sealed. */
+	if (r == 0)
+		r = lineage_mark(m->e->st, &m->y->lineage, UNSEALED);
 	done = r == 0;
 	if (done)
 		r = change_parent(m);

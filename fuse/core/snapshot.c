@@ -116,6 +116,8 @@ prepare(struct frozen *f, struct scratch *s)
 	if (r == 0 && f->own)
 		r = begin_lineage(f);
 	if (r == 0)
+		r = lineage_mark(d->e->st, &d->desc.lineage, UNSEALED);
+	if (r == 0)
 		r = snapshot_new_top(d, f->own, &f->new);
 	if (r == 0)
 		r = layer_load_roots(f->new, s);
@@ -153,8 +155,11 @@ freeze(struct frozen *f)
 		f->old->meta = m;
 	else if (r == 0)
 		r = layer_save_meta(f->old, &m);
-	if (r == 0)
+	/* From here on its pages are changed by who seals it. */
+	if (r == 0) {
+		atomic_store(&f->old->held, false);
 		atomic_store(&f->old->frozen, true);
+	}
 	return r;
 }
 
@@ -405,7 +410,7 @@ snapshot_rekey(struct disk *d, struct scratch *s, const struct own_key *own,
 	if (r == 0)
 		r = pass_barrier(&f, 1);
 	if (f.done)
-		pending_clear(e->st, &own->k.dk.lineage);
+		lineage_unmark(e->st, &own->k.dk.lineage, PENDING);
 	end(&f);
 	disk_forget_dks(d);
 	pthread_mutex_unlock(&e->snapshots);
