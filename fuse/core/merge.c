@@ -516,23 +516,26 @@ same_pair(const struct engine *e, const struct layer_meta *x,
 /* Somebody may have been killed at it, or failed: what he wrote is seen, and is
  * not durable perhaps.  A disk with a name has had that done at its attach. */
 static int
-begin_pair(struct engine *e, const struct layer_meta *x,
-	   const struct layer_meta *y)
+settle_pair(struct engine *e, const struct layer_meta *y)
 {
 	int r = 0;
 
-	if (same_pair(e, x, y))
-		return 0;
 	if (y->state != LAYER_OPEN)
 		r = e->st->ops->sync_all(e->st);
-	if (r < 0) {
+	if (r < 0)
 		engine_fail(e, r);
-		return r;
-	}
+	return r;
+}
+
+/* Where it has come to; one that could not be begun does not make another one
+ * begin again. */
+static void
+note_pair(struct engine *e, const struct layer_meta *x,
+	  const struct layer_meta *y, uint64_t at)
+{
 	e->merge_x = x->uuid;
 	e->merge_y = y->uuid;
-	e->merge_at = 0;
-	return 0;
+	e->merge_at = at;
 }
 
 static int
@@ -540,18 +543,21 @@ merge_pair(struct engine *e, const struct verdict *v,
 	   const struct layer_meta *x, const struct layer_meta *y)
 {
 	CLEANUP(merge_done) struct merge m = { .e = e, .v = v, .x = x, .y = y };
-	int r;
+	bool same = same_pair(e, x, y);
+	uint64_t at = same ? e->merge_at : 0;
+	int r = same ? 0 : settle_pair(e, y);
 
-	r = begin_pair(e, x, y);
 	if (r == 0) {
-		atomic_store(&e->merged, e->merge_at);
+		atomic_store(&e->merged, at);
 		atomic_store(&e->merge_total,
 			     (x->size + CHUNK_LEN - 1) / CHUNK_LEN);
-		r = work(&m, &e->merge_at);
+		r = work(&m, &at);
 	}
 	if (r <= 0)
 		atomic_store(&e->merge_total, 0);
-	if (r < 0)
+	if (r > 0)
+		note_pair(e, x, y, at);
+	else if (same)
 		memset(&e->merge_x, 0, sizeof(e->merge_x));
 	if (r == 0)
 		log_debug("a layer was merged into its child");
