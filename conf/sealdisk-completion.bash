@@ -90,7 +90,7 @@ _sealdisk() {
 		_sealdisk_names all
 		;;
 	image) _sealdisk_names disks snapshots ;;
-	resize | set | snapshot | unlock) _sealdisk_names disks ;;
+	reencrypt | resize | set | snapshot | unlock) _sealdisk_names disks ;;
 	receive | rollback) _sealdisk_names snapshots ;;
 	send) _sealdisk_names snapshots images ;;
 	ls) _sealdisk_words 'disks snapshots images all' "$cur" ;;

@@ -201,6 +201,22 @@ drive_descriptor(struct node *n, struct descriptor *ret)
 	return disk != NULL;
 }
 
+bool
+drive_reencrypting(struct node *n, struct reencrypt_state *ret)
+{
+	struct drive *d = drive_peek(n);
+	struct disk *disk;
+	bool is;
+
+	if (!d)
+		return false;
+	(void)pthread_mutex_lock(&d->lock);
+	disk = d->leaving ? NULL : atomic_load(&d->disk);
+	is = disk && disk_reencrypting(disk, ret);
+	(void)pthread_mutex_unlock(&d->lock);
+	return is;
+}
+
 time_t
 drive_since(struct node *n)
 {

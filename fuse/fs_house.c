@@ -17,15 +17,29 @@ fs_take_wipe(struct fs *fs)
 	return atomic_exchange(&fs->wipe_wanted, false);
 }
 
-/* When the disk may go, in ms from now; -1: not before somebody has come and
- * gone.  Under the lock. */
+#define LOOK_MS 1000
+
+/* What is being reencrypted stays until that is done, or cannot be. */
+static bool
+is_busy(struct disk *disk)
+{
+	struct reencrypt_state st;
+
+	return disk_reencrypting(disk, &st) && st.error != -EROFS;
+}
+
+/* When the disk may go, or is to be looked at again, in ms from now; -1: not
+ * before somebody has come and gone.  Under the lock. */
 static int64_t
 due_in(const struct fs *fs, const struct drive *d)
 {
+	struct disk *disk = atomic_load(&d->disk);
 	int64_t left;
 
-	if (!atomic_load(&d->disk) || d->leaving || d->users)
+	if (!disk || d->leaving || d->users)
 		return -1;
+	if (!fs->closing && is_busy(disk))
+		return LOOK_MS;
 	left = d->idle_ms + (int64_t)fs->opt.linger_ms - fs_now_ms();
 	return left < 0 || fs->closing ? 0 : left;
 }

@@ -184,6 +184,9 @@ bool drive_attr(struct node *n, struct disk_attr *ret, bool *ret_leaving)
 bool drive_stats(struct node *n, struct disk_stats *ret) NONNULL CHECKED;
 /* Of one that stays attached, for now. */
 bool drive_descriptor(struct node *n, struct descriptor *ret) NONNULL CHECKED;
+/* Whether it is being reencrypted, and how far that is. */
+bool drive_reencrypting(struct node *n, struct reencrypt_state *ret)
+    NONNULL CHECKED;
 /* Since when it is attached here; 0: it is not. */
 time_t drive_since(struct node *n) NONNULL CHECKED;
 /* What the kernel has of the file and was not written yet comes; its pages go.
@@ -281,6 +284,8 @@ struct look {
 	bool there; /* attr; stats are zeros if not, or if it is just going */
 	time_t since;
 	int attach_error;
+	bool reencrypting;
+	struct reencrypt_state re;
 };
 void info_look(struct fs *fs, struct node *info, struct look *ret) NONNULL;
 /* Names have changed: what was found out about layers is old. */

@@ -112,6 +112,16 @@ const struct command commands[] = {
 	  "  --resume   print where `send` is to go on after a stream was cut\n"
 	  "  --abort    give up what was received until then\n",
 	  NULL },
+	{ "reencrypt", cmd_reencrypt, 1, 1,
+	  "NAME [--key K] [--rate N] [--background] | --status",
+	  "give a disk a new data key and copy all that it holds",
+	  "  --key K        under another master key: id or alias\n"
+	  "  --rate N       bytes a second at most, or with K, M, G or T\n"
+	  "  --background   leave it to the mount's daemon\n"
+	  "  --status       how far it is, and who has the old data key\n\n"
+	  "The disk may be in use.  What is cut off goes on when the disk is\n"
+	  "attached again.\n",
+	  NULL },
 	{ "rename", cmd_rename, 2, 2, "NAME NEW",
 	  "give a disk, snapshot or image another name",
 	  "NEW is the name alone: without DISK@ and without image:.\n", NULL },

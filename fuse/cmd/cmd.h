@@ -72,6 +72,7 @@ int cmd_init(int argc, char **argv);
 int cmd_ls(int argc, char **argv);
 int cmd_mount(int argc, char **argv); /* parses its options by itself */
 int cmd_receive(int argc, char **argv);
+int cmd_reencrypt(int argc, char **argv);
 int cmd_rename(int argc, char **argv);
 int cmd_resize(int argc, char **argv);
 int cmd_rm(int argc, char **argv);

@@ -32,13 +32,18 @@ static int
 add_session(json_t *j, const struct descriptor *d)
 {
 	char when[TIME_STR_LEN];
+	int r;
 
 	format_time(d->checkpointed, when);
-	return add(j, json_pack("{sI sb ss? ss ss}", "session",
-				(json_int_t)d->session, "clean", d->clean,
-				"checkpointed", d->checkpointed ? when : NULL,
-				"on_key_revoked", d->on_key_revoked, "anchor",
-				d->anchor));
+	r = add(j, json_pack("{sI sb ss? ss ss}", "session",
+			     (json_int_t)d->session, "clean", d->clean,
+			     "checkpointed", d->checkpointed ? when : NULL,
+			     "on_key_revoked", d->on_key_revoked, "anchor",
+			     d->anchor));
+	if (r == 0 && d->reencrypting)
+		r = add(j, json_pack("{sI}", "reencrypt_rate",
+				     (json_int_t)d->reencrypt_rate));
+	return r;
 }
 
 /* Of a snapshot, what it is one of. */
@@ -154,7 +159,8 @@ add_live(json_t *j, const char *info)
 		} else if (count) {
 			r = add_field(counters, line);
 		} else if (state && (strncmp(line, "layers ", 7) == 0 ||
-				     strncmp(line, "would_free ", 11) == 0)) {
+				     strncmp(line, "would_free ", 11) == 0 ||
+				     strncmp(line, "reencrypting ", 13) == 0)) {
 			r = add_field(j, line);
 		}
 	}
