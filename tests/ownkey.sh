@@ -91,6 +91,42 @@ json '.[0].data_keys == 2 and .[0].rewrapped' \
 check 'it reads as before' holds own "$T/full"
 json 'map(.name) == ["own2", "own@t"]' sd key users alias/other --json
 
+note 'a new data key for a disk'
+sd import "$T/full" re --key alias/app
+sd snapshot re@old
+sd clone re@old re-clone
+lineage=$(field re .lineage)
+refuse 2 'status alone' sd reencrypt re --status --rate 1M
+refuse 2 'rate 1X' sd reencrypt re --rate 1X
+refuse 2 'DISK is needed' sd reencrypt re@old
+refuse 3 'no such disk' sd reencrypt none
+refuse 5 'no such key' sd reencrypt re --key alias/none
+refuse 1 'the store is not mounted' sd reencrypt re --background
+expect 0 '^idle$' sd reencrypt re --status
+json '.state == "idle" and .holders == []' sd reencrypt re --status --json
+expect 0 '^re-clone has the old data key
+re@old has the old data key$' sd reencrypt re --key alias/other
+json '.key_id == "'"$other"'" and (.data_keys | length) == 1 and
+	.lineage != "'"$lineage"'" and (has("reencrypt_rate") | not)' \
+	sd info re --json
+check 'it reads as before' holds re "$T/full"
+check 'so does its snapshot' holds re@old "$T/full"
+sd rm --yes re@old
+sd rm --yes re-clone
+check_not 'with the last that had it the old lineage goes' \
+	test -e "$STORE/lineages/$lineage"
+json '.state == "done" and .holders == [] and .done == .total' \
+	sd reencrypt re --json --rate 10M
+sd rm --yes re
+
+note 'a clone that needs its own key alone'
+sd clone db@s own3 --own-key
+expect 0 '^2$' lineages own3
+expect 0 'db has the old data key' sd reencrypt own3
+expect 0 '^1$' lineages own3
+check 'it reads as before' holds own3 "$T/full"
+sd rm --yes own3
+
 note 'it outlives what it comes from'
 sd rm --yes db
 sd rm --yes db@s
