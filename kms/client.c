@@ -95,20 +95,44 @@ lineage_context(const struct uuid *lineage, struct lineage_context *c)
 	return &c->ctx;
 }
 
+static int
+take_blob(const struct keys_used *used, const struct keys_blob *blob,
+	  struct wrapped_dk *ret)
+{
+	if (blob->len > sizeof(ret->blob))
+		return -EPROTO;
+	memcpy(ret->key_id, used->key_id, sizeof(ret->key_id));
+	memcpy(ret->key_version_id, used->key_version_id,
+	       sizeof(ret->key_version_id));
+	memcpy(ret->blob, blob->bytes, blob->len);
+	ret->blob_len = blob->len;
+	return 0;
+}
+
 int
 kms_generate_data_key(struct kms *k, const char *key,
 		      const struct uuid *lineage, struct wrapped_dk *ret,
 		      struct key *ret_dk)
 {
+	CLEANUP(key_wipe) struct key dk = { { 0 } };
 	struct wrapped_dk w = { .kms = "default", .lineage = *lineage };
 	struct lineage_context c;
+	struct keys_used used;
+	struct keys_blob blob;
 	int r;
 
-	r = keys_generate(k->keys, key, lineage_context(lineage, &c), &w,
-			  ret_dk);
+	r = crypto_random(dk.bytes, sizeof(dk.bytes));
 	if (r == 0)
-		*ret = w;
-	return r;
+		r = keys_encrypt(k->keys, key, lineage_context(lineage, &c),
+				 dk.bytes, sizeof(dk.bytes), &used, &blob);
+	if (r == 0)
+		r = take_blob(&used, &blob, &w);
+	if (r < 0)
+		return keys_errno(r);
+	*ret = w;
+	if (ret_dk)
+		*ret_dk = dk;
+	return 0;
 }
 
 /* The names beside the blob tell people which key a disk hangs on. */
@@ -123,10 +147,9 @@ check_names(const struct wrapped_dk *w, const struct keys_used *used)
 	return -EKEYREJECTED;
 }
 
-int
-kms_decrypt(struct kms *k, const struct wrapped_dk *w, struct key *ret)
+static int
+decrypt(struct kms *k, const struct wrapped_dk *w, uint8_t *data, size_t *len)
 {
-	CLEANUP(key_wipe) struct key dk = { { 0 } };
 	struct lineage_context c;
 	struct keys_used used;
 	int r;
@@ -134,11 +157,27 @@ kms_decrypt(struct kms *k, const struct wrapped_dk *w, struct key *ret)
 	if (w->blob_len > sizeof(w->blob))
 		return -EKEYREJECTED;
 	r = keys_decrypt(k->keys, w->blob, w->blob_len,
-			 lineage_context(&w->lineage, &c), &used, &dk);
+			 lineage_context(&w->lineage, &c), &used, data, len);
 	if (r == 0)
 		r = check_names(w, &used);
+	if (r == 0 && *len != KEY_LEN)
+		r = -EKEYREJECTED;
+	return keys_errno(r);
+}
+
+int
+kms_decrypt(struct kms *k, const struct wrapped_dk *w, struct key *ret)
+{
+	uint8_t *data = secret_alloc(KEYS_DATA_MAX);
+	size_t len;
+	int r;
+
+	if (!data)
+		return -ENOMEM;
+	r = decrypt(k, w, data, &len);
 	if (r == 0)
-		*ret = dk;
+		memcpy(ret->bytes, data, KEY_LEN);
+	secret_free(data, KEYS_DATA_MAX);
 	return r;
 }
 
@@ -148,7 +187,8 @@ kms_reencrypt(struct kms *k, const struct wrapped_dk *w, const char *key,
 {
 	struct wrapped_dk new = { .lineage = lineage ? *lineage : w->lineage };
 	struct lineage_context from, to;
-	struct keys_used used;
+	struct keys_used opened, sealed;
+	struct keys_blob blob;
 	int r;
 
 	if (w->blob_len > sizeof(w->blob))
@@ -156,24 +196,30 @@ kms_reencrypt(struct kms *k, const struct wrapped_dk *w, const char *key,
 	memcpy(new.kms, w->kms, sizeof(new.kms));
 	r = keys_reencrypt(k->keys, w->blob, w->blob_len,
 			   lineage_context(&w->lineage, &from), key,
-			   lineage_context(&new.lineage, &to), &used, &new);
+			   lineage_context(&new.lineage, &to), &opened, &sealed,
+			   &blob);
 	if (r == 0)
-		r = check_names(w, &used);
+		r = check_names(w, &opened);
 	if (r == 0)
-		*ret = new;
-	return r;
+		r = take_blob(&sealed, &blob, &new);
+	if (r < 0)
+		return keys_errno(r);
+	*ret = new;
+	return 0;
 }
 
 int
 kms_create_key(struct kms *k, const char *description, struct kms_key_info *ret)
 {
-	return keys_create(k->keys, description, ret);
+	const struct keys_new new = { .description = description };
+
+	return keys_errno(keys_create(k->keys, &new, ret));
 }
 
 int
 kms_describe_key(struct kms *k, const char *key, struct kms_key_info *ret)
 {
-	return keys_describe(k->keys, key, ret);
+	return keys_errno(keys_describe(k->keys, key, ret));
 }
 
 /* Where the service takes an id only, people may still say an alias. */
@@ -183,7 +229,7 @@ resolve(struct kms *k, const char *key, char ret_id[static KMS_ID_LEN])
 	struct kms_key_info info;
 	int r;
 
-	r = keys_describe(k->keys, key, &info);
+	r = keys_errno(keys_describe(k->keys, key, &info));
 	if (r == 0)
 		memcpy(ret_id, info.id, sizeof(info.id));
 	return r;
@@ -195,7 +241,7 @@ kms_enable_key(struct kms *k, const char *key)
 	char id[KMS_ID_LEN];
 	int r = resolve(k, key, id);
 
-	return r < 0 ? r : keys_enable(k->keys, id);
+	return r < 0 ? r : keys_errno(keys_enable(k->keys, id));
 }
 
 int
@@ -204,13 +250,13 @@ kms_disable_key(struct kms *k, const char *key)
 	char id[KMS_ID_LEN];
 	int r = resolve(k, key, id);
 
-	return r < 0 ? r : keys_disable(k->keys, id);
+	return r < 0 ? r : keys_errno(keys_disable(k->keys, id));
 }
 
 int
 kms_create_key_version(struct kms *k, const char *key, struct kms_key_info *ret)
 {
-	return keys_create_version(k->keys, key, ret);
+	return keys_errno(keys_create_version(k->keys, key, ret));
 }
 
 int
@@ -220,7 +266,9 @@ kms_schedule_key_deletion(struct kms *k, const char *key, unsigned days,
 	char id[KMS_ID_LEN];
 	int r = resolve(k, key, id);
 
-	return r < 0 ? r : keys_schedule_deletion(k->keys, id, days, ret_at);
+	return r < 0 ? r
+		     : keys_errno(
+			   keys_schedule_deletion(k->keys, id, days, ret_at));
 }
 
 int
@@ -229,7 +277,7 @@ kms_cancel_key_deletion(struct kms *k, const char *key)
 	char id[KMS_ID_LEN];
 	int r = resolve(k, key, id);
 
-	return r < 0 ? r : keys_cancel_deletion(k->keys, id);
+	return r < 0 ? r : keys_errno(keys_cancel_deletion(k->keys, id));
 }
 
 int
@@ -244,7 +292,7 @@ kms_create_alias(struct kms *k, const char *alias, const char *key)
 	char id[KMS_ID_LEN];
 	int r = resolve(k, key, id);
 
-	return r < 0 ? r : keys_create_alias(k->keys, alias, id);
+	return r < 0 ? r : keys_errno(keys_create_alias(k->keys, alias, id));
 }
 
 int
@@ -253,7 +301,7 @@ kms_update_alias(struct kms *k, const char *alias, const char *key)
 	char id[KMS_ID_LEN];
 	int r = resolve(k, key, id);
 
-	return r < 0 ? r : keys_update_alias(k->keys, alias, id);
+	return r < 0 ? r : keys_errno(keys_update_alias(k->keys, alias, id));
 }
 
 int

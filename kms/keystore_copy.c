@@ -148,10 +148,13 @@ keystore_take(struct keystore *ks, const char *from)
 		return r;
 	/* Children go first and come last. */
 	return keystore_exec(
-	    ks, "DELETE FROM aliases; DELETE FROM versions;"
+	    ks, "DELETE FROM imports; DELETE FROM tags;"
+		"DELETE FROM aliases; DELETE FROM versions;"
 		"DELETE FROM keys; DELETE FROM keystore;"
 		"INSERT INTO keystore SELECT * FROM source.keystore;"
 		"INSERT INTO keys SELECT * FROM source.keys;"
 		"INSERT INTO versions SELECT * FROM source.versions;"
-		"INSERT INTO aliases SELECT * FROM source.aliases;");
+		"INSERT INTO aliases SELECT * FROM source.aliases;"
+		"INSERT INTO tags SELECT * FROM source.tags;"
+		"INSERT INTO imports SELECT * FROM source.imports;");
 }

@@ -47,6 +47,9 @@ struct settings {
 	char keystore_pkcs11_token[64]; /* label or serial number */
 	char keystore_pkcs11_key[64];   /* label of new keys */
 	char keystore_audit[SETTING_MAX];
+	uint64_t keystore_max_keys; /* these three: 0: any number */
+	uint64_t keystore_max_aliases;
+	uint64_t keystore_max_versions; /* of a key */
 	/* [instance]: an HSM that keeps keys of its own */
 	char instance_id[64]; /* "": there is none */
 	char instance_module[SETTING_MAX];
