@@ -28,7 +28,8 @@ kms_start() {
 		root_file = $T/kms/root.key
 		audit = $T/kms/audit/
 		max_keys = 0
-		$kms_quota
+		max_calls = 0
+
 	END
 	"$KMSD" --config "$T/kms/kmsd.ini" init >>"$T/log" 2>&1
 	"$KMSD" --config "$T/kms/kmsd.ini" serve >>"$T/log" 2>&1 &
@@ -89,13 +90,12 @@ kms_embedded() {
 kms_bench() {
 	local keys=${SEALDISK_BENCH_KEYS:-10000}
 	local lines=${SEALDISK_BENCH_LINES:-1000000} have
-	local kms_quota kms_key kms_form kms_blob kms_daemon
+	local kms_key kms_form kms_blob kms_daemon
 
 	if kms_missing; then
 		note "without kms: there is no $missing"
 		return
 	fi
-	kms_quota=${SEALDISK_BENCH_QUOTA:-}
 	kms_start
 	kms_key=$(ask "Action=CreateKey&Version=2016-01-20" |
 		jq -r .KeyMetadata.KeyId)
