@@ -195,9 +195,9 @@ ledger_is_data(const char *action)
 static int
 count(struct ledger *l, const struct audit_event *e, bool billable)
 {
-	struct keystore_usage u = { .month = usage_month(time(NULL)),
-				    .billable = billable,
-				    .calls = 1 };
+	struct kms_usage u = { .month = usage_month(time(NULL)),
+			       .billable = billable,
+			       .calls = 1 };
 	int r;
 
 	(void)snprintf(u.principal, sizeof(u.principal), "%s", e->principal);
@@ -240,8 +240,7 @@ ledger_write(struct ledger *l, const struct audit_event *e, bool durable,
 
 int
 ledger_each_usage(struct ledger *l, unsigned month,
-		  int (*fn)(const struct keystore_usage *u, void *arg),
-		  void *arg)
+		  int (*fn)(const struct kms_usage *u, void *arg), void *arg)
 {
 	int r = save(l, NULL);
 
@@ -259,8 +258,8 @@ ledger_each_usage(struct ledger *l, unsigned month,
 
 int
 ledger_verify(struct ledger *l, uint32_t from,
-	      void (*fn)(const struct audit_flaw *f, void *arg), void *arg,
-	      struct audit_report *ret)
+	      void (*fn)(const struct kms_audit_flaw *f, void *arg), void *arg,
+	      struct kms_audit_report *ret)
 {
 	CLEANUP(key_wipe) struct key key = { { 0 } };
 	struct audit_head h;
