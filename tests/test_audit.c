@@ -484,14 +484,14 @@ a_changed_line_is_found(void **state)
 	text = load_log(e, 1, &all);
 	for (n = 0; n < 5; n++) {
 		line = find_line(text, n, &len);
-		for (i = 0; i < len; i += 7) {
+		for (i = 0; i < len; i += i < len - 8 ? 7 : 1) {
 			line[i] ^= 1;
 			save_log(e, 1, text, all);
 			line[i] ^= 1;
-			/* At that line, or, where it looks like another one
-			 * now, at the place of it. */
-			(void)snprintf(want, sizeof(want), "1:%u", n + 1);
-			assert_flaw(e, i < 5 + 1 + 64 + 10 ? "1:" : want);
+			/* At that line, or, where its number or its end is
+			 * another now, near it. */
+			(void)snprintf(want, sizeof(want), "1:%u:", n + 1);
+			assert_flaw(e, i < 80 || i == len - 1 ? "1:" : want);
 		}
 	}
 	save_log(e, 1, text, all);
