@@ -56,6 +56,13 @@ record_open(struct kms *k)
 	return r;
 }
 
+/* Why was logged.  That others have it locked passes. */
+static int
+unwritten(int r)
+{
+	return r == -EHOSTDOWN ? r : -ESHUTDOWN;
+}
+
 int
 record_begin(struct kms *k, struct record *c)
 {
@@ -64,7 +71,7 @@ record_begin(struct kms *k, struct record *c)
 	c->began = now_us();
 	if (r == 0)
 		r = ledger_ready(k->ledger);
-	return r < 0 ? -ESHUTDOWN : 0; /* why was logged */
+	return r < 0 ? unwritten(r) : 0;
 }
 
 /* The key that was used, and whether its use costs anything. */
@@ -122,5 +129,5 @@ record_end(struct kms *k, struct record *c, int r)
 	e.micros = now_us() - c->began;
 	written = ledger_write(k->ledger, &e, true,
 			       billable && ledger_is_data(c->action));
-	return written < 0 ? -ESHUTDOWN : r;
+	return written < 0 ? unwritten(written) : r;
 }

@@ -110,6 +110,15 @@ static const struct setting table[] = {
 	  .choices = "auto|none",
 	  .help =
 	      "the audit log's folder; auto: beside the keystore; or none" },
+	{ "keystore", "max_keys", NUMBER, MEMBER(keystore_max_keys),
+	  .dflt = "200", .max = UINT32_MAX,
+	  .help = "master keys that customers may make; 0: any number" },
+	{ "keystore", "max_aliases", NUMBER, MEMBER(keystore_max_aliases),
+	  .dflt = "300", .max = UINT32_MAX,
+	  .help = "aliases that they may make; 0: any number" },
+	{ "keystore", "max_versions", NUMBER, MEMBER(keystore_max_versions),
+	  .dflt = "50", .max = UINT32_MAX,
+	  .help = "versions that a key may have; 0: any number" },
 };
 #define NSETTINGS (sizeof(table) / sizeof(table[0]))
 

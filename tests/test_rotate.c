@@ -371,12 +371,16 @@ a_key_without_material_waits_for_it_again(void **state)
 static void
 an_older_format_is_brought_up_to_date(void **state)
 {
-	static const char down[] = "DROP TABLE access_keys;"
-				   "DROP TABLE policies;"
-				   "DROP TABLE usage; DROP TABLE audit;"
-				   "ALTER TABLE keys DROP COLUMN destroyed;"
-				   "ALTER TABLE keys DROP COLUMN delete_at;"
-				   "PRAGMA user_version = 1";
+#define DROP(column) "ALTER TABLE keys DROP COLUMN " column ";"
+	static const char down[] =
+	    "DROP TABLE access_keys;"
+	    "DROP TABLE policies;"
+	    "DROP TABLE usage; DROP TABLE audit;"
+	    "DROP TABLE imports; DROP TABLE tags;"
+	    "DROP INDEX keys_rotating;" DROP("material_expires")
+		DROP("material_check") DROP("instance") DROP("policy")
+		    DROP("protection") DROP("rotation") DROP("destroyed")
+			DROP("delete_at") "PRAGMA user_version = 1";
 	struct env *e = *state;
 	struct kms_key_info key;
 	struct wrapped_dk w;

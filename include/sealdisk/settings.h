@@ -44,6 +44,9 @@ struct settings {
 	char keystore_credential[64];     /* its name */
 	char keystore_passphrase_fd[16];  /* a number; "": the terminal */
 	char keystore_audit[SETTING_MAX]; /* auto | none | a folder */
+	uint64_t keystore_max_keys;       /* these three: 0: any number */
+	uint64_t keystore_max_aliases;
+	uint64_t keystore_max_versions; /* of a key */
 	/* where they came from: a path, or "" for defaults alone */
 	char file[SETTING_MAX];
 };
