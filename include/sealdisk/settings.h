@@ -37,6 +37,7 @@ struct settings {
 	char kms_access_key_file[SETTING_MAX];
 	char kms_ca_file[SETTING_MAX];
 	uint64_t key_check_interval; /* seconds */
+	char key_in_use[16];         /* ask | refuse */
 	/* [keystore] */
 	char keystore_path[SETTING_MAX];
 	char keystore_root[16]; /* keyfile|passphrase|credential|pkcs11 */
@@ -47,6 +48,10 @@ struct settings {
 	uint64_t keystore_max_keys;       /* these three: 0: any number */
 	uint64_t keystore_max_aliases;
 	uint64_t keystore_max_versions; /* of a key */
+	/* Of kmsd, a second, for each principal; 0: as many as come. */
+	uint64_t keystore_max_calls;
+	uint64_t keystore_max_reencrypts;
+	uint64_t keystore_max_other_calls;
 	/* where they came from: a path, or "" for defaults alone */
 	char file[SETTING_MAX];
 };
