@@ -2,7 +2,7 @@
  * ledger.h - what the service writes down of each request: a line in the audit
  * log, and a count.
  *
- * It has the keystore open for itself.  Any thread; not carried over a fork.
+ * Any thread, but not within a transaction; not carried over a fork.
  */
 #ifndef SEALDISK_KMS_LEDGER_H
 #define SEALDISK_KMS_LEDGER_H
