@@ -118,6 +118,15 @@ const struct command commands[] = {
 	  "  -n, --dry-run   only say what would be done\n\n"
 	  "Also for disks that are in use.\n",
 	  NULL },
+	{ "scrub", cmd_scrub, 1, 1,
+	  "NAME [--rate BYTES] [--background] [--no-repair] [--stop]",
+	  "look at every bit of a disk, snapshot or image",
+	  "  --rate BYTES   that are read a second, at most\n"
+	  "  --background   return at once; `sealdisk info` tells how far it "
+	  "is\n"
+	  "  --no-repair    leave the second copy of a page as it is\n"
+	  "  --stop         end the one that is under way\n",
+	  NULL },
 	{ "send", cmd_send, 1, 1,
 	  "DISK@NAME | image:NAME [--from NAME0] [--resume TOKEN]",
 	  "write a snapshot or an image, encrypted, to standard output",

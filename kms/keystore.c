@@ -19,7 +19,7 @@
 #include "keystore_private.h"
 
 #define BUSY_MS 5000
-#define NSTATEMENTS 48 /* more than there are */
+#define NSTATEMENTS 96 /* more than there are */
 
 struct keystore {
 	sqlite3 *db;

@@ -29,7 +29,7 @@ enum kind {
 	FLAG,     /* yes or no */
 	TEXT,     /* anything */
 	CHOICE,   /* one of choices */
-	PATH,     /* absolute */
+	PATH,     /* absolute, or one of choices */
 	ENDPOINT, /* of a KMS */
 };
 
@@ -106,9 +106,10 @@ static const struct setting table[] = {
 	{ "keystore", "passphrase_fd", TEXT, MEMBER(keystore_passphrase_fd),
 	  .dflt = "", .option = "passphrase_fd",
 	  .help = "the descriptor to read root = passphrase from; none: ask" },
-	{ "keystore", "audit", PATH, MEMBER(keystore_audit),
-	  .dflt = "%S/audit/",
-	  .help = "the folder of the audit log; not used yet" },
+	{ "keystore", "audit", PATH, MEMBER(keystore_audit), .dflt = "auto",
+	  .choices = "auto|none",
+	  .help =
+	      "the audit log's folder; auto: beside the keystore; or none" },
 };
 #define NSETTINGS (sizeof(table) / sizeof(table[0]))
 
@@ -215,7 +216,8 @@ set_text(void *p, const struct setting *t, const char *value, char **ret_msg)
 	if (t->kind == CHOICE && !is_choice(t->choices, value))
 		return wrong(ret_msg, "\"%s\" is not one of %s", value,
 			     t->choices);
-	if (t->kind == PATH && len > 0 && value[0] != '/')
+	if (t->kind == PATH && len > 0 && value[0] != '/' &&
+	    !(t->choices && is_choice(t->choices, value)))
 		return wrong(ret_msg, "\"%s\" is not an absolute path", value);
 	if (t->kind == ENDPOINT && !is_endpoint(value))
 		return wrong(ret_msg,

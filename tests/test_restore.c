@@ -6,6 +6,8 @@
 #include <dirent.h>
 #include <pthread.h>
 
+#include "keystore_private.h"
+
 #define BACKUP "backup.db"
 
 /* Files of ${dir} whose names begin with ${prefix}; the path of one of them. */
@@ -249,7 +251,8 @@ have_another_column(struct bad *b)
 static void
 be_newer(struct bad *b)
 {
-	file_flip(b->path, 63, 0x2 ^ 0x3);
+	file_flip(b->path, 63,
+		  KEYSTORE_SCHEMA_VERSION ^ (KEYSTORE_SCHEMA_VERSION + 1));
 }
 
 static void

@@ -371,7 +371,10 @@ a_key_without_material_waits_for_it_again(void **state)
 static void
 an_older_format_is_brought_up_to_date(void **state)
 {
-	static const char down[] = "ALTER TABLE keys DROP COLUMN destroyed;"
+	static const char down[] = "DROP TABLE access_keys;"
+				   "DROP TABLE policies;"
+				   "DROP TABLE usage; DROP TABLE audit;"
+				   "ALTER TABLE keys DROP COLUMN destroyed;"
 				   "ALTER TABLE keys DROP COLUMN delete_at;"
 				   "PRAGMA user_version = 1";
 	struct env *e = *state;

@@ -90,6 +90,7 @@ defaults_are_those_of_the_manual(void **state)
 	assert_string_equal(s.kms_ca_file, "");
 	assert_int_equal(s.key_check_interval, 300);
 	assert_string_equal(s.keystore_root, "keyfile");
+	assert_string_equal(s.keystore_audit, "auto");
 	assert_string_equal(s.file, "");
 }
 
@@ -104,8 +105,6 @@ root_and_users_have_their_own_places(void **state)
 	if (geteuid() == 0) {
 		assert_string_equal(s.keystore_path,
 				    LOCALSTATEDIR "/lib/sealdisk/keystore.db");
-		assert_string_equal(s.keystore_audit,
-				    LOCALSTATEDIR "/lib/sealdisk/audit/");
 		assert_string_equal(s.keystore_root_file,
 				    SYSCONFDIR "/sealdisk/root.key");
 		/* The rest of this test as a user, for a moment. */
@@ -123,7 +122,6 @@ root_and_users_have_their_own_places(void **state)
 	(void)setenv("XDG_CONFIG_HOME", "relative", 1); /* so it is ignored */
 	settings_default(&s);
 	assert_string_equal(s.keystore_path, "/x/state/sealdisk/keystore.db");
-	assert_string_equal(s.keystore_audit, "/x/state/sealdisk/audit/");
 	assert_string_equal(s.keystore_root_file, want);
 
 	(void)unsetenv("HOME");

@@ -41,9 +41,9 @@ struct settings {
 	char keystore_path[SETTING_MAX];
 	char keystore_root[16]; /* keyfile|passphrase|credential|pkcs11 */
 	char keystore_root_file[SETTING_MAX];
-	char keystore_credential[64];    /* its name */
-	char keystore_passphrase_fd[16]; /* a number; "": the terminal */
-	char keystore_audit[SETTING_MAX];
+	char keystore_credential[64];     /* its name */
+	char keystore_passphrase_fd[16];  /* a number; "": the terminal */
+	char keystore_audit[SETTING_MAX]; /* auto | none | a folder */
 	/* where they came from: a path, or "" for defaults alone */
 	char file[SETTING_MAX];
 };

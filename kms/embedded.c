@@ -9,12 +9,7 @@
 #include <sealdisk/log.h>
 
 #include "admin.h"
-#include "keys.h"
-
-struct kms {
-	struct keys *keys;
-	char keystore[SETTING_MAX];
-};
+#include "client_private.h"
 
 static int
 check_endpoint(const struct settings *s)
@@ -40,7 +35,8 @@ open_by(const struct settings *s,
 	k = calloc(1, sizeof(*k));
 	if (!k)
 		return -ENOMEM;
-	memcpy(k->keystore, s->keystore_path, sizeof(k->keystore));
+	(void)pthread_mutex_init(&k->lock, NULL);
+	k->settings = *s;
 	r = open(s, &k->keys);
 	if (r < 0)
 		return r;
@@ -65,7 +61,9 @@ kms_close(struct kms *k)
 {
 	if (!k)
 		return;
+	ledger_close(k->ledger);
 	keys_close(k->keys);
+	(void)pthread_mutex_destroy(&k->lock);
 	free(k);
 }
 
@@ -101,13 +99,25 @@ kms_generate_data_key(struct kms *k, const char *key,
 		      struct key *ret_dk)
 {
 	struct wrapped_dk w = { .kms = "default", .lineage = *lineage };
+	CLEANUP(key_wipe) struct key dk = { { 0 } };
 	struct lineage_context c;
+	struct record rec = { .action = ret_dk ? "GenerateDataKey"
+					       : "GenerateDataKeyWithout"
+						 "Plaintext",
+			      .key = key,
+			      .context = lineage_context(lineage, &c) };
 	int r;
 
-	r = keys_generate(k->keys, key, lineage_context(lineage, &c), &w,
-			  ret_dk);
+	r = record_begin(k, &rec);
+	if (r < 0)
+		return r;
+	r = keys_generate(k->keys, key, rec.context, &w, ret_dk ? &dk : NULL);
+	rec.version = r == 0 ? w.key_version_id : NULL;
+	r = record_end(k, &rec, r);
 	if (r == 0)
 		*ret = w;
+	if (r == 0 && ret_dk)
+		*ret_dk = dk;
 	return r;
 }
 
@@ -128,15 +138,23 @@ kms_decrypt(struct kms *k, const struct wrapped_dk *w, struct key *ret)
 {
 	CLEANUP(key_wipe) struct key dk = { { 0 } };
 	struct lineage_context c;
+	struct record rec = { .action = "Decrypt",
+			      .key = w->key_id,
+			      .version = w->key_version_id,
+			      .context = lineage_context(&w->lineage, &c) };
 	struct keys_used used;
 	int r;
 
 	if (w->blob_len > sizeof(w->blob))
 		return -EKEYREJECTED;
-	r = keys_decrypt(k->keys, w->blob, w->blob_len,
-			 lineage_context(&w->lineage, &c), &used, &dk);
+	r = record_begin(k, &rec);
+	if (r < 0)
+		return r;
+	r = keys_decrypt(k->keys, w->blob, w->blob_len, rec.context, &used,
+			 &dk);
 	if (r == 0)
 		r = check_names(w, &used);
+	r = record_end(k, &rec, r);
 	if (r == 0)
 		*ret = dk;
 	return r;
@@ -148,17 +166,25 @@ kms_reencrypt(struct kms *k, const struct wrapped_dk *w, const char *key,
 {
 	struct wrapped_dk new = { .lineage = lineage ? *lineage : w->lineage };
 	struct lineage_context from, to;
+	struct record rec = { .action = "ReEncrypt",
+			      .key = key ? key : w->key_id,
+			      .context = lineage_context(&new.lineage, &to) };
 	struct keys_used used;
 	int r;
 
 	if (w->blob_len > sizeof(w->blob))
 		return -EKEYREJECTED;
+	r = record_begin(k, &rec);
+	if (r < 0)
+		return r;
 	memcpy(new.kms, w->kms, sizeof(new.kms));
 	r = keys_reencrypt(k->keys, w->blob, w->blob_len,
 			   lineage_context(&w->lineage, &from), key,
-			   lineage_context(&new.lineage, &to), &used, &new);
+			   rec.context, &used, &new);
 	if (r == 0)
 		r = check_names(w, &used);
+	rec.version = r == 0 ? new.key_version_id : NULL;
+	r = record_end(k, &rec, r);
 	if (r == 0)
 		*ret = new;
 	return r;
@@ -167,7 +193,19 @@ kms_reencrypt(struct kms *k, const struct wrapped_dk *w, const char *key,
 int
 kms_create_key(struct kms *k, const char *description, struct kms_key_info *ret)
 {
-	return keys_create(k->keys, description, ret);
+	struct record rec = { .action = "CreateKey" };
+	struct kms_key_info info;
+	int r;
+
+	r = record_begin(k, &rec);
+	if (r < 0)
+		return r;
+	r = keys_create(k->keys, description, &info);
+	rec.key = r == 0 ? info.id : NULL;
+	r = record_end(k, &rec, r);
+	if (r == 0)
+		*ret = info;
+	return r;
 }
 
 int
@@ -192,44 +230,88 @@ resolve(struct kms *k, const char *key, char ret_id[static KMS_ID_LEN])
 int
 kms_enable_key(struct kms *k, const char *key)
 {
-	char id[KMS_ID_LEN];
-	int r = resolve(k, key, id);
+	char id[KMS_ID_LEN] = "";
+	struct record rec = { .action = "EnableKey", .key = key };
+	int r;
 
-	return r < 0 ? r : keys_enable(k->keys, id);
+	r = record_begin(k, &rec);
+	if (r < 0)
+		return r;
+	r = resolve(k, key, id);
+	if (r == 0)
+		r = keys_enable(k->keys, id);
+	rec.key = id[0] ? id : key;
+	return record_end(k, &rec, r);
 }
 
 int
 kms_disable_key(struct kms *k, const char *key)
 {
-	char id[KMS_ID_LEN];
-	int r = resolve(k, key, id);
+	char id[KMS_ID_LEN] = "";
+	struct record rec = { .action = "DisableKey", .key = key };
+	int r;
 
-	return r < 0 ? r : keys_disable(k->keys, id);
+	r = record_begin(k, &rec);
+	if (r < 0)
+		return r;
+	r = resolve(k, key, id);
+	if (r == 0)
+		r = keys_disable(k->keys, id);
+	rec.key = id[0] ? id : key;
+	return record_end(k, &rec, r);
 }
 
 int
 kms_create_key_version(struct kms *k, const char *key, struct kms_key_info *ret)
 {
-	return keys_create_version(k->keys, key, ret);
+	struct record rec = { .action = "CreateKeyVersion", .key = key };
+	struct kms_key_info info;
+	int r;
+
+	r = record_begin(k, &rec);
+	if (r < 0)
+		return r;
+	r = keys_create_version(k->keys, key, &info);
+	rec.version = r == 0 ? info.primary_version : NULL;
+	r = record_end(k, &rec, r);
+	if (r == 0)
+		*ret = info;
+	return r;
 }
 
 int
 kms_schedule_key_deletion(struct kms *k, const char *key, unsigned days,
 			  int64_t *ret_at)
 {
-	char id[KMS_ID_LEN];
-	int r = resolve(k, key, id);
+	char id[KMS_ID_LEN] = "";
+	struct record rec = { .action = "ScheduleKeyDeletion", .key = key };
+	int r;
 
-	return r < 0 ? r : keys_schedule_deletion(k->keys, id, days, ret_at);
+	r = record_begin(k, &rec);
+	if (r < 0)
+		return r;
+	r = resolve(k, key, id);
+	if (r == 0)
+		r = keys_schedule_deletion(k->keys, id, days, ret_at);
+	rec.key = id[0] ? id : key;
+	return record_end(k, &rec, r);
 }
 
 int
 kms_cancel_key_deletion(struct kms *k, const char *key)
 {
-	char id[KMS_ID_LEN];
-	int r = resolve(k, key, id);
+	char id[KMS_ID_LEN] = "";
+	struct record rec = { .action = "CancelKeyDeletion", .key = key };
+	int r;
 
-	return r < 0 ? r : keys_cancel_deletion(k->keys, id);
+	r = record_begin(k, &rec);
+	if (r < 0)
+		return r;
+	r = resolve(k, key, id);
+	if (r == 0)
+		r = keys_cancel_deletion(k->keys, id);
+	rec.key = id[0] ? id : key;
+	return record_end(k, &rec, r);
 }
 
 int
@@ -241,25 +323,51 @@ kms_check_alias(const char *alias)
 int
 kms_create_alias(struct kms *k, const char *alias, const char *key)
 {
-	char id[KMS_ID_LEN];
-	int r = resolve(k, key, id);
+	char id[KMS_ID_LEN] = "";
+	struct record rec = { .action = "CreateAlias",
+			      .key = key,
+			      .alias = alias };
+	int r;
 
-	return r < 0 ? r : keys_create_alias(k->keys, alias, id);
+	r = record_begin(k, &rec);
+	if (r < 0)
+		return r;
+	r = resolve(k, key, id);
+	if (r == 0)
+		r = keys_create_alias(k->keys, alias, id);
+	rec.key = id[0] ? id : key;
+	return record_end(k, &rec, r);
 }
 
 int
 kms_update_alias(struct kms *k, const char *alias, const char *key)
 {
-	char id[KMS_ID_LEN];
-	int r = resolve(k, key, id);
+	char id[KMS_ID_LEN] = "";
+	struct record rec = { .action = "UpdateAlias",
+			      .key = key,
+			      .alias = alias };
+	int r;
 
-	return r < 0 ? r : keys_update_alias(k->keys, alias, id);
+	r = record_begin(k, &rec);
+	if (r < 0)
+		return r;
+	r = resolve(k, key, id);
+	if (r == 0)
+		r = keys_update_alias(k->keys, alias, id);
+	rec.key = id[0] ? id : key;
+	return record_end(k, &rec, r);
 }
 
 int
 kms_delete_alias(struct kms *k, const char *alias)
 {
-	return keys_delete_alias(k->keys, alias);
+	struct record rec = { .action = "DeleteAlias", .alias = alias };
+	int r;
+
+	r = record_begin(k, &rec);
+	if (r == 0)
+		r = record_end(k, &rec, keys_delete_alias(k->keys, alias));
+	return r;
 }
 
 int
@@ -298,7 +406,7 @@ kms_list_aliases(struct kms *k,
 int
 kms_backup(struct kms *k, const char *path)
 {
-	return admin_backup(k->keystore, path);
+	return admin_backup(k->settings.keystore_path, path);
 }
 
 int
