@@ -1,5 +1,5 @@
 /*
- * client.c - kms.h, by whichever service the endpoint names.
+ * embedded.c - kms.h by the keystore that this process opens itself.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -12,67 +12,17 @@
 #include "client_private.h"
 
 static int
-check_endpoint(const struct settings *s)
+embedded_open(struct kms *k, bool locked)
 {
-	if (strcmp(s->kms_endpoint, "embedded") == 0)
-		return 0;
-	log_debug("KMS endpoint \"%s\": only \"embedded\" is built in",
-		  s->kms_endpoint);
-	return -EOPNOTSUPP;
+	return locked ? keys_open_locked(&k->settings, &k->keys)
+		      : keys_open(&k->settings, &k->keys);
 }
 
-static int
-open_by(const struct settings *s,
-	int (*open)(const struct settings *s, struct keys **ret),
-	struct kms **ret)
+static void
+embedded_close(struct kms *k)
 {
-	CLEANUP(kms_closep) struct kms *k = NULL;
-	int r;
-
-	r = check_endpoint(s);
-	if (r < 0)
-		return r;
-	k = calloc(1, sizeof(*k));
-	if (!k)
-		return -ENOMEM;
-	(void)pthread_mutex_init(&k->lock, NULL);
-	k->settings = *s;
-	r = open(s, &k->keys);
-	if (r < 0)
-		return r;
-	*ret = TAKE(k);
-	return 0;
-}
-
-int
-kms_open(const struct settings *s, struct kms **ret)
-{
-	return open_by(s, keys_open, ret);
-}
-
-int
-kms_open_locked(const struct settings *s, struct kms **ret)
-{
-	return open_by(s, keys_open_locked, ret);
-}
-
-void
-kms_close(struct kms *k)
-{
-	if (!k)
-		return;
 	ledger_close(k->ledger);
 	keys_close(k->keys);
-	(void)pthread_mutex_destroy(&k->lock);
-	free(k);
-}
-
-int
-kms_init(const struct settings *s, bool *ret_made)
-{
-	int r = check_endpoint(s);
-
-	return r < 0 ? r : admin_init(s, ret_made);
 }
 
 /* The encryption context of a DK: {"lineage": UUID}. */
@@ -93,12 +43,12 @@ lineage_context(const struct uuid *lineage, struct lineage_context *c)
 	return &c->ctx;
 }
 
-int
-kms_generate_data_key(struct kms *k, const char *key,
-		      const struct uuid *lineage, struct wrapped_dk *ret,
-		      struct key *ret_dk)
+static int
+embedded_generate_data_key(struct kms *k, const char *key,
+			   const struct uuid *lineage, struct wrapped_dk *ret,
+			   struct key *ret_dk)
 {
-	struct wrapped_dk w = { .kms = "default", .lineage = *lineage };
+	struct wrapped_dk w = { .lineage = *lineage };
 	CLEANUP(key_wipe) struct key dk = { { 0 } };
 	struct lineage_context c;
 	struct record rec = { .action = ret_dk ? "GenerateDataKey"
@@ -114,6 +64,7 @@ kms_generate_data_key(struct kms *k, const char *key,
 	r = keys_generate(k->keys, key, rec.context, &w, ret_dk ? &dk : NULL);
 	rec.version = r == 0 ? w.key_version_id : NULL;
 	r = record_end(k, &rec, r);
+	memcpy(w.kms, k->name, sizeof(w.kms));
 	if (r == 0)
 		*ret = w;
 	if (r == 0 && ret_dk)
@@ -133,8 +84,8 @@ check_names(const struct wrapped_dk *w, const struct keys_used *used)
 	return -EKEYREJECTED;
 }
 
-int
-kms_decrypt(struct kms *k, const struct wrapped_dk *w, struct key *ret)
+static int
+embedded_decrypt(struct kms *k, const struct wrapped_dk *w, struct key *ret)
 {
 	CLEANUP(key_wipe) struct key dk = { { 0 } };
 	struct lineage_context c;
@@ -160,9 +111,9 @@ kms_decrypt(struct kms *k, const struct wrapped_dk *w, struct key *ret)
 	return r;
 }
 
-int
-kms_reencrypt(struct kms *k, const struct wrapped_dk *w, const char *key,
-	      const struct uuid *lineage, struct wrapped_dk *ret)
+static int
+embedded_reencrypt(struct kms *k, const struct wrapped_dk *w, const char *key,
+		   const struct uuid *lineage, struct wrapped_dk *ret)
 {
 	struct wrapped_dk new = { .lineage = lineage ? *lineage : w->lineage };
 	struct lineage_context from, to;
@@ -190,8 +141,9 @@ kms_reencrypt(struct kms *k, const struct wrapped_dk *w, const char *key,
 	return r;
 }
 
-int
-kms_create_key(struct kms *k, const char *description, struct kms_key_info *ret)
+static int
+embedded_create_key(struct kms *k, const char *description,
+		    struct kms_key_info *ret)
 {
 	struct record rec = { .action = "CreateKey" };
 	struct kms_key_info info;
@@ -208,8 +160,8 @@ kms_create_key(struct kms *k, const char *description, struct kms_key_info *ret)
 	return r;
 }
 
-int
-kms_describe_key(struct kms *k, const char *key, struct kms_key_info *ret)
+static int
+embedded_describe_key(struct kms *k, const char *key, struct kms_key_info *ret)
 {
 	return keys_describe(k->keys, key, ret);
 }
@@ -227,8 +179,8 @@ resolve(struct kms *k, const char *key, char ret_id[static KMS_ID_LEN])
 	return r;
 }
 
-int
-kms_enable_key(struct kms *k, const char *key)
+static int
+embedded_enable_key(struct kms *k, const char *key)
 {
 	char id[KMS_ID_LEN] = "";
 	struct record rec = { .action = "EnableKey", .key = key };
@@ -244,8 +196,8 @@ kms_enable_key(struct kms *k, const char *key)
 	return record_end(k, &rec, r);
 }
 
-int
-kms_disable_key(struct kms *k, const char *key)
+static int
+embedded_disable_key(struct kms *k, const char *key)
 {
 	char id[KMS_ID_LEN] = "";
 	struct record rec = { .action = "DisableKey", .key = key };
@@ -261,8 +213,9 @@ kms_disable_key(struct kms *k, const char *key)
 	return record_end(k, &rec, r);
 }
 
-int
-kms_create_key_version(struct kms *k, const char *key, struct kms_key_info *ret)
+static int
+embedded_create_key_version(struct kms *k, const char *key,
+			    struct kms_key_info *ret)
 {
 	struct record rec = { .action = "CreateKeyVersion", .key = key };
 	struct kms_key_info info;
@@ -279,9 +232,9 @@ kms_create_key_version(struct kms *k, const char *key, struct kms_key_info *ret)
 	return r;
 }
 
-int
-kms_schedule_key_deletion(struct kms *k, const char *key, unsigned days,
-			  int64_t *ret_at)
+static int
+embedded_schedule_key_deletion(struct kms *k, const char *key, unsigned days,
+			       int64_t *ret_at)
 {
 	char id[KMS_ID_LEN] = "";
 	struct record rec = { .action = "ScheduleKeyDeletion", .key = key };
@@ -297,8 +250,8 @@ kms_schedule_key_deletion(struct kms *k, const char *key, unsigned days,
 	return record_end(k, &rec, r);
 }
 
-int
-kms_cancel_key_deletion(struct kms *k, const char *key)
+static int
+embedded_cancel_key_deletion(struct kms *k, const char *key)
 {
 	char id[KMS_ID_LEN] = "";
 	struct record rec = { .action = "CancelKeyDeletion", .key = key };
@@ -314,14 +267,8 @@ kms_cancel_key_deletion(struct kms *k, const char *key)
 	return record_end(k, &rec, r);
 }
 
-int
-kms_check_alias(const char *alias)
-{
-	return keys_check_alias(alias);
-}
-
-int
-kms_create_alias(struct kms *k, const char *alias, const char *key)
+static int
+embedded_create_alias(struct kms *k, const char *alias, const char *key)
 {
 	char id[KMS_ID_LEN] = "";
 	struct record rec = { .action = "CreateAlias",
@@ -339,8 +286,8 @@ kms_create_alias(struct kms *k, const char *alias, const char *key)
 	return record_end(k, &rec, r);
 }
 
-int
-kms_update_alias(struct kms *k, const char *alias, const char *key)
+static int
+embedded_update_alias(struct kms *k, const char *alias, const char *key)
 {
 	char id[KMS_ID_LEN] = "";
 	struct record rec = { .action = "UpdateAlias",
@@ -358,8 +305,8 @@ kms_update_alias(struct kms *k, const char *alias, const char *key)
 	return record_end(k, &rec, r);
 }
 
-int
-kms_delete_alias(struct kms *k, const char *alias)
+static int
+embedded_delete_alias(struct kms *k, const char *alias)
 {
 	struct record rec = { .action = "DeleteAlias", .alias = alias };
 	int r;
@@ -370,9 +317,10 @@ kms_delete_alias(struct kms *k, const char *alias)
 	return r;
 }
 
-int
-kms_list_keys(struct kms *k,
-	      int (*fn)(const struct kms_key_info *info, void *arg), void *arg)
+static int
+embedded_list_keys(struct kms *k,
+		   int (*fn)(const struct kms_key_info *info, void *arg),
+		   void *arg)
 {
 	struct kms_key_info info;
 	int64_t pos = 0;
@@ -386,10 +334,11 @@ kms_list_keys(struct kms *k,
 	return r == -ENOKEY ? 0 : r;
 }
 
-int
-kms_list_aliases(struct kms *k,
-		 int (*fn)(const char *alias, const char *key_id, void *arg),
-		 void *arg)
+static int
+embedded_list_aliases(struct kms *k,
+		      int (*fn)(const char *alias, const char *key_id,
+				void *arg),
+		      void *arg)
 {
 	char alias[KMS_ALIAS_LEN], id[KMS_ID_LEN];
 	int64_t pos = 0;
@@ -403,34 +352,29 @@ kms_list_aliases(struct kms *k,
 	return r == -ENOKEY ? 0 : r;
 }
 
-int
-kms_backup(struct kms *k, const char *path)
+static int
+embedded_backup(struct kms *k, const char *path)
 {
 	return admin_backup(k->settings.keystore_path, path);
 }
 
-int
-kms_restore(const struct settings *s, const char *path, bool force)
-{
-	int r = check_endpoint(s);
-
-	return r < 0 ? r : admin_restore(s, path, force);
-}
-
-int
-kms_root_kind(const struct settings *s, const char **ret)
-{
-	int r = check_endpoint(s);
-
-	return r < 0 ? r : admin_root_kind(s, ret);
-}
-
-int
-kms_change_root(const struct settings *s, const struct settings *to,
-		bool *ret_new)
-{
-	int r = check_endpoint(s);
-
-	*ret_new = false;
-	return r < 0 ? r : admin_change_root(s, to, ret_new);
-}
+const struct kms_ops embedded_ops = {
+	.open = embedded_open,
+	.close = embedded_close,
+	.generate_data_key = embedded_generate_data_key,
+	.decrypt = embedded_decrypt,
+	.reencrypt = embedded_reencrypt,
+	.create_key = embedded_create_key,
+	.describe_key = embedded_describe_key,
+	.enable_key = embedded_enable_key,
+	.disable_key = embedded_disable_key,
+	.create_key_version = embedded_create_key_version,
+	.schedule_key_deletion = embedded_schedule_key_deletion,
+	.cancel_key_deletion = embedded_cancel_key_deletion,
+	.create_alias = embedded_create_alias,
+	.update_alias = embedded_update_alias,
+	.delete_alias = embedded_delete_alias,
+	.list_keys = embedded_list_keys,
+	.list_aliases = embedded_list_aliases,
+	.backup = embedded_backup,
+};
