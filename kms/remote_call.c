@@ -401,11 +401,12 @@ call(struct remote *r, const char *action, const struct request_text *body,
 	int e;
 
 	for (;;) {
+		/* What is asked once may take all the time that there is. */
 		left = end - now_ms();
-		e = attempt(r, action, body,
-			    left < ATTEMPT_MS ? (left > 1 ? left : 1)
-					      : ATTEMPT_MS,
-			    again, &passing, ret);
+		if (again && left > ATTEMPT_MS)
+			left = ATTEMPT_MS;
+		e = attempt(r, action, body, left > 1 ? left : 1, again,
+			    &passing, ret);
 		if (e == 0 || !passing || now_ms() + wait >= end)
 			return e;
 		pause_about(wait);
