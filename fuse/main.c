@@ -174,6 +174,7 @@ exit_status(int err)
 	case -EKEYEXPIRED:
 	case -EKEYREJECTED:
 	case -EHOSTDOWN:
+	case -ESHUTDOWN:
 	case -EDQUOT:
 		return 5;
 	case -EBADMSG: /* does not verify */

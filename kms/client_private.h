@@ -83,7 +83,9 @@ struct record {
 	uint64_t began; /* microseconds */
 };
 
-/* Whether it can be recorded, before it is done. */
+/* So that k->ledger is there. */
+int record_open(struct kms *k) NONNULL CHECKED;
+/* Whether it can be recorded, before it is done.  -ESHUTDOWN */
 int record_begin(struct kms *k, struct record *c) NONNULL CHECKED;
 /* ${r}, the call's result, or why it could not be recorded: then nobody is to
  * learn of a result. */

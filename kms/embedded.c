@@ -44,26 +44,47 @@ lineage_context(const struct uuid *lineage, struct lineage_context *c)
 }
 
 static int
+take_blob(const struct keys_used *used, const struct keys_blob *blob,
+	  struct wrapped_dk *ret)
+{
+	if (blob->len > sizeof(ret->blob))
+		return -EPROTO;
+	memcpy(ret->key_id, used->key_id, sizeof(ret->key_id));
+	memcpy(ret->key_version_id, used->key_version_id,
+	       sizeof(ret->key_version_id));
+	memcpy(ret->blob, blob->bytes, blob->len);
+	ret->blob_len = blob->len;
+	return 0;
+}
+
+static int
 embedded_generate_data_key(struct kms *k, const char *key,
 			   const struct uuid *lineage, struct wrapped_dk *ret,
 			   struct key *ret_dk)
 {
-	struct wrapped_dk w = { .lineage = *lineage };
 	CLEANUP(key_wipe) struct key dk = { { 0 } };
+	struct wrapped_dk w = { .lineage = *lineage };
 	struct lineage_context c;
 	struct record rec = { .action = ret_dk ? "GenerateDataKey"
 					       : "GenerateDataKeyWithout"
 						 "Plaintext",
 			      .key = key,
 			      .context = lineage_context(lineage, &c) };
+	struct keys_used used;
+	struct keys_blob blob;
 	int r;
 
 	r = record_begin(k, &rec);
 	if (r < 0)
 		return r;
-	r = keys_generate(k->keys, key, rec.context, &w, ret_dk ? &dk : NULL);
+	r = crypto_random(dk.bytes, sizeof(dk.bytes));
+	if (r == 0)
+		r = keys_encrypt(k->keys, key, rec.context, dk.bytes,
+				 sizeof(dk.bytes), &used, &blob);
+	if (r == 0)
+		r = take_blob(&used, &blob, &w);
 	rec.version = r == 0 ? w.key_version_id : NULL;
-	r = record_end(k, &rec, r);
+	r = record_end(k, &rec, keys_errno(r));
 	memcpy(w.kms, k->name, sizeof(w.kms));
 	if (r == 0)
 		*ret = w;
@@ -85,9 +106,8 @@ check_names(const struct wrapped_dk *w, const struct keys_used *used)
 }
 
 static int
-embedded_decrypt(struct kms *k, const struct wrapped_dk *w, struct key *ret)
+decrypt(struct kms *k, const struct wrapped_dk *w, uint8_t *data, size_t *len)
 {
-	CLEANUP(key_wipe) struct key dk = { { 0 } };
 	struct lineage_context c;
 	struct record rec = { .action = "Decrypt",
 			      .key = w->key_id,
@@ -102,12 +122,27 @@ embedded_decrypt(struct kms *k, const struct wrapped_dk *w, struct key *ret)
 	if (r < 0)
 		return r;
 	r = keys_decrypt(k->keys, w->blob, w->blob_len, rec.context, &used,
-			 &dk);
+			 data, len);
 	if (r == 0)
 		r = check_names(w, &used);
-	r = record_end(k, &rec, r);
+	if (r == 0 && *len != KEY_LEN)
+		r = -EKEYREJECTED;
+	return record_end(k, &rec, keys_errno(r));
+}
+
+static int
+embedded_decrypt(struct kms *k, const struct wrapped_dk *w, struct key *ret)
+{
+	uint8_t *data = secret_alloc(KEYS_DATA_MAX);
+	size_t len;
+	int r;
+
+	if (!data)
+		return -ENOMEM;
+	r = decrypt(k, w, data, &len);
 	if (r == 0)
-		*ret = dk;
+		memcpy(ret->bytes, data, KEY_LEN);
+	secret_free(data, KEYS_DATA_MAX);
 	return r;
 }
 
@@ -120,7 +155,8 @@ embedded_reencrypt(struct kms *k, const struct wrapped_dk *w, const char *key,
 	struct record rec = { .action = "ReEncrypt",
 			      .key = key ? key : w->key_id,
 			      .context = lineage_context(&new.lineage, &to) };
-	struct keys_used used;
+	struct keys_used opened, sealed;
+	struct keys_blob blob;
 	int r;
 
 	if (w->blob_len > sizeof(w->blob))
@@ -131,11 +167,13 @@ embedded_reencrypt(struct kms *k, const struct wrapped_dk *w, const char *key,
 	memcpy(new.kms, w->kms, sizeof(new.kms));
 	r = keys_reencrypt(k->keys, w->blob, w->blob_len,
 			   lineage_context(&w->lineage, &from), key,
-			   rec.context, &used, &new);
+			   rec.context, &opened, &sealed, &blob);
 	if (r == 0)
-		r = check_names(w, &used);
+		r = check_names(w, &opened);
+	if (r == 0)
+		r = take_blob(&sealed, &blob, &new);
 	rec.version = r == 0 ? new.key_version_id : NULL;
-	r = record_end(k, &rec, r);
+	r = record_end(k, &rec, keys_errno(r));
 	if (r == 0)
 		*ret = new;
 	return r;
@@ -145,6 +183,7 @@ static int
 embedded_create_key(struct kms *k, const char *description,
 		    struct kms_key_info *ret)
 {
+	const struct keys_new new = { .description = description };
 	struct record rec = { .action = "CreateKey" };
 	struct kms_key_info info;
 	int r;
@@ -152,7 +191,7 @@ embedded_create_key(struct kms *k, const char *description,
 	r = record_begin(k, &rec);
 	if (r < 0)
 		return r;
-	r = keys_create(k->keys, description, &info);
+	r = keys_errno(keys_create(k->keys, &new, &info));
 	rec.key = r == 0 ? info.id : NULL;
 	r = record_end(k, &rec, r);
 	if (r == 0)
@@ -163,7 +202,7 @@ embedded_create_key(struct kms *k, const char *description,
 static int
 embedded_describe_key(struct kms *k, const char *key, struct kms_key_info *ret)
 {
-	return keys_describe(k->keys, key, ret);
+	return keys_errno(keys_describe(k->keys, key, ret));
 }
 
 /* Where the service takes an id only, people may still say an alias. */
@@ -173,7 +212,7 @@ resolve(struct kms *k, const char *key, char ret_id[static KMS_ID_LEN])
 	struct kms_key_info info;
 	int r;
 
-	r = keys_describe(k->keys, key, &info);
+	r = keys_errno(keys_describe(k->keys, key, &info));
 	if (r == 0)
 		memcpy(ret_id, info.id, sizeof(info.id));
 	return r;
@@ -191,7 +230,7 @@ embedded_enable_key(struct kms *k, const char *key)
 		return r;
 	r = resolve(k, key, id);
 	if (r == 0)
-		r = keys_enable(k->keys, id);
+		r = keys_errno(keys_enable(k->keys, id));
 	rec.key = id[0] ? id : key;
 	return record_end(k, &rec, r);
 }
@@ -208,7 +247,7 @@ embedded_disable_key(struct kms *k, const char *key)
 		return r;
 	r = resolve(k, key, id);
 	if (r == 0)
-		r = keys_disable(k->keys, id);
+		r = keys_errno(keys_disable(k->keys, id));
 	rec.key = id[0] ? id : key;
 	return record_end(k, &rec, r);
 }
@@ -224,7 +263,7 @@ embedded_create_key_version(struct kms *k, const char *key,
 	r = record_begin(k, &rec);
 	if (r < 0)
 		return r;
-	r = keys_create_version(k->keys, key, &info);
+	r = keys_errno(keys_create_version(k->keys, key, &info));
 	rec.version = r == 0 ? info.primary_version : NULL;
 	r = record_end(k, &rec, r);
 	if (r == 0)
@@ -245,7 +284,8 @@ embedded_schedule_key_deletion(struct kms *k, const char *key, unsigned days,
 		return r;
 	r = resolve(k, key, id);
 	if (r == 0)
-		r = keys_schedule_deletion(k->keys, id, days, ret_at);
+		r = keys_errno(
+		    keys_schedule_deletion(k->keys, id, days, ret_at));
 	rec.key = id[0] ? id : key;
 	return record_end(k, &rec, r);
 }
@@ -262,7 +302,7 @@ embedded_cancel_key_deletion(struct kms *k, const char *key)
 		return r;
 	r = resolve(k, key, id);
 	if (r == 0)
-		r = keys_cancel_deletion(k->keys, id);
+		r = keys_errno(keys_cancel_deletion(k->keys, id));
 	rec.key = id[0] ? id : key;
 	return record_end(k, &rec, r);
 }
@@ -281,7 +321,7 @@ embedded_create_alias(struct kms *k, const char *alias, const char *key)
 		return r;
 	r = resolve(k, key, id);
 	if (r == 0)
-		r = keys_create_alias(k->keys, alias, id);
+		r = keys_errno(keys_create_alias(k->keys, alias, id));
 	rec.key = id[0] ? id : key;
 	return record_end(k, &rec, r);
 }
@@ -300,7 +340,7 @@ embedded_update_alias(struct kms *k, const char *alias, const char *key)
 		return r;
 	r = resolve(k, key, id);
 	if (r == 0)
-		r = keys_update_alias(k->keys, alias, id);
+		r = keys_errno(keys_update_alias(k->keys, alias, id));
 	rec.key = id[0] ? id : key;
 	return record_end(k, &rec, r);
 }

@@ -71,6 +71,9 @@ static const struct setting table[] = {
 	{ "kms", "key_check_interval", NUMBER, MEMBER(key_check_interval),
 	  .dflt = "300", .max = DAY,
 	  .help = "seconds between looks at the keys in use; not used yet" },
+	{ "kms", "key_in_use", CHOICE, MEMBER(key_in_use), .dflt = "ask",
+	  .choices = "ask|refuse",
+	  .help = "to disable or delete a key that disks hang on" },
 
 	{ "keystore", "path", PATH, MEMBER(keystore_path),
 	  .dflt = "%S/keystore.db", .help = "the embedded keystore" },
@@ -89,6 +92,24 @@ static const struct setting table[] = {
 	  .choices = "auto|none",
 	  .help =
 	      "the audit log's folder; auto: beside the keystore; or none" },
+	{ "keystore", "max_keys", NUMBER, MEMBER(keystore_max_keys),
+	  .dflt = "200", .max = UINT32_MAX,
+	  .help = "master keys that customers may make; 0: any number" },
+	{ "keystore", "max_aliases", NUMBER, MEMBER(keystore_max_aliases),
+	  .dflt = "300", .max = UINT32_MAX,
+	  .help = "aliases that they may make; 0: any number" },
+	{ "keystore", "max_versions", NUMBER, MEMBER(keystore_max_versions),
+	  .dflt = "50", .max = UINT32_MAX,
+	  .help = "versions that a key may have; 0: any number" },
+	{ "keystore", "max_calls", NUMBER, MEMBER(keystore_max_calls),
+	  .dflt = "1000", .max = 1000000,
+	  .help = "of kmsd: uses of keys a second, of each kind and caller" },
+	{ "keystore", "max_reencrypts", NUMBER, MEMBER(keystore_max_reencrypts),
+	  .dflt = "750", .max = 1000000,
+	  .help = "of kmsd: ReEncrypts a second, of each caller" },
+	{ "keystore", "max_other_calls", NUMBER,
+	  MEMBER(keystore_max_other_calls), .dflt = "0", .max = 1000000,
+	  .help = "of kmsd: other calls a second, of each caller" },
 };
 #define NSETTINGS (sizeof(table) / sizeof(table[0]))
 

@@ -49,6 +49,7 @@ struct settings {
 	char kms_access_key_file[SETTING_MAX];
 	char kms_ca_file[SETTING_MAX];
 	uint64_t key_check_interval; /* seconds */
+	char key_in_use[16];         /* ask | refuse */
 	/* [keystore] */
 	char keystore_path[SETTING_MAX];
 	char keystore_root[16]; /* keyfile|passphrase|credential|pkcs11 */
@@ -56,6 +57,13 @@ struct settings {
 	char keystore_credential[64];     /* its name */
 	char keystore_passphrase_fd[16];  /* a number; "": the terminal */
 	char keystore_audit[SETTING_MAX]; /* auto | none | a folder */
+	uint64_t keystore_max_keys;       /* these three: 0: any number */
+	uint64_t keystore_max_aliases;
+	uint64_t keystore_max_versions; /* of a key */
+	/* Of kmsd, a second, for each principal; 0: as many as come. */
+	uint64_t keystore_max_calls;
+	uint64_t keystore_max_reencrypts;
+	uint64_t keystore_max_other_calls;
 	/* [kms NAME] */
 	struct settings_kms kms_further[KMS_SERVICES_MAX];
 	size_t n_kms_further;
