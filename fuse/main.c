@@ -82,7 +82,7 @@ const struct command commands[] = {
 	{ "init", cmd_init, 1, 1,
 	  "STORE [--kms embedded|URL] [--region R] [--cipher C]",
 	  "make a store, and keystore and root key where there are none",
-	  "  --kms K      embedded, the only one in this version\n"
+	  "  --kms K      embedded, or the URL of a key service\n"
 	  "  --region R   of the keys\n"
 	  "  --cipher C   aes-256-gcm or aes-256-ocb\n",
 	  NULL },

@@ -7,11 +7,18 @@
 
 #include "client_private.h"
 
+/* -EOPNOTSUPP: what a service elsewhere writes down is its own. */
+static int
+open_record(struct kms *k)
+{
+	return k->keys ? record_open(k) : -EOPNOTSUPP;
+}
+
 int
 kms_each_usage(struct kms *k, unsigned month,
 	       int (*fn)(const struct kms_usage *u, void *arg), void *arg)
 {
-	int r = record_open(k);
+	int r = open_record(k);
 
 	return r < 0 ? r : ledger_each_usage(k->ledger, month, fn, arg);
 }
@@ -22,8 +29,10 @@ kms_each_audit_line(struct kms *k,
 		    void *arg)
 {
 	char dir[PATH_MAX];
-	int r = ledger_audit_dir(&k->settings, dir);
+	int r = k->keys ? 0 : -EOPNOTSUPP;
 
+	if (r == 0)
+		r = ledger_audit_dir(&k->settings, dir);
 	if (r < 0)
 		return r;
 	return dir[0] ? audit_each(dir, fn, arg) : -ENOENT;
@@ -34,7 +43,7 @@ kms_verify_audit(struct kms *k, uint32_t from,
 		 void (*fn)(const struct kms_audit_flaw *f, void *arg),
 		 void *arg, struct kms_audit_report *ret)
 {
-	int r = record_open(k);
+	int r = open_record(k);
 
 	return r < 0 ? r : ledger_verify(k->ledger, from, fn, arg, ret);
 }

@@ -21,6 +21,8 @@ kms_cmd_backup(int argc, char **argv)
 	if (r)
 		return r;
 	r = kms_backup(kms, argv[0]);
+	if (r == -EOPNOTSUPP)
+		return cmd_fail_kms(&s, r);
 	if (r < 0)
 		return cmd_fail(r, NULL,
 				r == -EEXIST ? "a backup is never overwritten; "
