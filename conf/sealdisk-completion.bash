@@ -86,7 +86,7 @@ _sealdisk() {
 	'') _sealdisk_words "$("$program" --list-commands)" "$cur" ;;
 	key | kms) _sealdisk_words "$sub" "$cur" ;;
 	help) _sealdisk_words "$("$program" --list-commands) config" "$cur" ;;
-	attach | clone | detach | export | info | rename | rm | rotate | scrub)
+	attach | check | clone | detach | export | info | rename | rm | rotate | scrub)
 		_sealdisk_names all
 		;;
 	image) _sealdisk_names disks snapshots ;;

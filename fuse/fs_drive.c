@@ -118,6 +118,20 @@ drive_unuse(struct fs *fs, struct drive *d)
 		fs->opt.wake(fs->opt.arg);
 }
 
+bool
+drive_is_older(struct drive *d)
+{
+	struct disk_stats stats = { .older = false };
+	struct disk *disk;
+
+	(void)pthread_mutex_lock(&d->lock);
+	disk = atomic_load(&d->disk);
+	if (disk)
+		disk_stats(disk, &stats);
+	(void)pthread_mutex_unlock(&d->lock);
+	return stats.older;
+}
+
 static void
 get_attr(struct disk *disk, struct disk_attr *ret)
 {
@@ -228,13 +242,13 @@ log_attach(struct fs *fs, const struct node *n, const char *name, int r)
 		log_error("attach %s: process %ld of host %s has it%s%s", name,
 			  o.pid, o.host, o.mount_point[0] ? " on " : "",
 			  o.mount_point);
-	else
+	else if (r != -ESTALE) /* the engine has said all about that */
 		log_error("attach %s: %s", name, err_text(r));
 }
 
 /* What has the name may have changed since it was looked up. */
 static int
-attach_node(struct fs *fs, struct node *n, struct disk **ret)
+attach_node(struct fs *fs, struct node *n, int flags, struct disk **ret)
 {
 	char name[NODE_NAME_MAX + 1];
 	struct descriptor desc;
@@ -246,8 +260,9 @@ attach_node(struct fs *fs, struct node *n, struct disk **ret)
 		if (r < 0)
 			return r;
 		tree_name(fs->tree, n, name);
-		r = disk_attach(fs->opt.engine, n->type, name,
-				fs->opt.read_only ? DISK_READ_ONLY : 0, &disk);
+		r = disk_attach(
+		    fs->opt.engine, n->type, name,
+		    flags | (fs->opt.read_only ? DISK_READ_ONLY : 0), &disk);
 		if (r < 0 && r != -ENOENT) {
 			log_attach(fs, n, name, r);
 			return r;
@@ -295,8 +310,9 @@ list_remove(struct fs *fs, struct drive *d)
 }
 
 int
-drive_attach(struct fs *fs, struct drive *d)
+drive_attach(struct fs *fs, struct drive *d, bool to_read)
 {
+	struct disk_stats stats;
 	struct disk *disk;
 	bool spent;
 	int r;
@@ -314,9 +330,14 @@ drive_attach(struct fs *fs, struct drive *d)
 		if (r == -EBUSY)
 			return r;
 	}
-	r = attach_node(fs, d->node, &disk);
+	r = attach_node(fs, d->node, to_read ? DISK_READ_OLDER : 0, &disk);
+	if (r == 0)
+		disk_stats(disk, &stats);
 	(void)pthread_mutex_lock(&d->lock);
 	d->attach_error = r;
+	/* For who wants to write to it meanwhile. */
+	if (r == 0 && stats.older)
+		d->attach_error = -ESTALE;
 	if (r == 0) {
 		d->users++;
 		d->pages = false;
@@ -327,6 +348,21 @@ drive_attach(struct fs *fs, struct drive *d)
 	if (r == 0)
 		list_add(fs, d);
 	return r;
+}
+
+int
+drive_accept(struct fs *fs, struct drive *d)
+{
+	struct disk *disk;
+	int r;
+
+	if (fs->opt.read_only)
+		return -EROFS;
+	r = drive_detach(fs, d);
+	if (r == -EBUSY)
+		return r;
+	r = attach_node(fs, d->node, DISK_BRIEF | DISK_ACCEPT_ROLLBACK, &disk);
+	return r < 0 ? r : disk_detach(disk);
 }
 
 /*
@@ -403,6 +439,7 @@ drive_cut(struct fs *fs, struct drive *d, int why)
 	struct disk *disk;
 	int r;
 
+	drive_scrub_stop(d);
 	(void)pthread_mutex_lock(&d->lock);
 	disk = atomic_load(&d->disk);
 	/* Others than open files know nothing of the gate. */

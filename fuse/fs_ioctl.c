@@ -100,6 +100,12 @@ run_detach(struct fs_job *j)
 	reply_ioctl(j->req, drive_detach(j->fs, j->drive), NULL, 0);
 }
 
+static void
+run_accept(struct fs_job *j)
+{
+	reply_ioctl(j->req, drive_accept(j->fs, j->drive), NULL, 0);
+}
+
 /* A job on the strand of the disk that an info file is about. */
 static struct fs_job *
 disk_job(fuse_req_t req, struct node *info, void (*run)(struct fs_job *j))
@@ -337,6 +343,12 @@ fs_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg,
 		ioctl_scrub(req, n, in, in_len);
 	} else if (cmd == SD_IOC_STATS) {
 		ioctl_stats(req, n);
+	} else if (cmd == SD_IOC_ACCEPT) {
+		j = n->type == DESC_DISK ? disk_job(req, n, run_accept) : NULL;
+		if (j)
+			fs_start(j);
+		else if (n->type != DESC_DISK)
+			fs_reply(req, -EROFS);
 	} else if (cmd == SD_IOC_DETACH) {
 		j = disk_job(req, n, run_detach);
 		if (j)

@@ -156,10 +156,15 @@ void drive_release(void *user);
 /* If a disk is there and stays, count the caller in: until drive_unuse(). */
 bool drive_use(struct drive *d) NONNULL CHECKED;
 void drive_unuse(struct fs *fs, struct drive *d) NONNULL;
+/* Whether what is attached is there to be read alone: see disk_stats. */
+bool drive_is_older(struct drive *d) NONNULL;
 
 /* For the jobs of the drive's strand alone: */
-/* Attach, unless it is, and count the caller in. */
-int drive_attach(struct fs *fs, struct drive *d) NONNULL CHECKED;
+/* Attach, unless it is, and count the caller in.  ${to_read}: what was put back
+ * to an older state, too. */
+int drive_attach(struct fs *fs, struct drive *d, bool to_read) NONNULL CHECKED;
+/* What it is now is right, whatever it was.  -EBUSY: in use. */
+int drive_accept(struct fs *fs, struct drive *d) NONNULL CHECKED;
 /* -EBUSY: in use.  0 also where it is not attached. */
 int drive_detach(struct fs *fs, struct drive *d) NONNULL CHECKED;
 

@@ -54,6 +54,13 @@ struct sd_ioc_stats {
 #define SD_IOC_DETACH _IO(SD_IOC_TYPE, 3)
 
 /*
+ * What the disk is now is right, whatever it was at its last checkpoint, and
+ * whatever of it is older than its digest: until there is a new checkpoint
+ * nothing of it is known for an older version.  -EBUSY: it is open.
+ */
+#define SD_IOC_ACCEPT _IO(SD_IOC_TYPE, 7)
+
+/*
  * Wrap the disk's data keys under the newest version of their master key, or of
  * ${key}: an id, ARN or alias, which ends with a NUL; "" for their own. Another
  * key is the choice of root and of the daemon's user alone: -EPERM.
