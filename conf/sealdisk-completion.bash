@@ -99,6 +99,7 @@ _sealdisk() {
 		_sealdisk_words "$("$program" key alias 2>/dev/null |
 			sed -n 's/^\(alias[^ ]*\).*/\1/p')" "$cur"
 		;;
+	'kms audit') _sealdisk_words verify "$cur" ;;
 	mount | umount | init | import | 'kms backup' | 'kms restore')
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		;;

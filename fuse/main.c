@@ -94,7 +94,7 @@ const struct command commands[] = {
 	{ "init", cmd_init, 1, 1,
 	  "STORE [--kms embedded|URL] [--region R] [--cipher C]",
 	  "make a store, and keystore and root key where there are none",
-	  "  --kms K      embedded, the only one in this version\n"
+	  "  --kms K      embedded, or the URL of a key service\n"
 	  "  --region R   of the keys\n"
 	  "  --cipher C   aes-256-gcm or aes-256-ocb\n",
 	  NULL },
@@ -198,6 +198,7 @@ exit_status(int err)
 	case -EKEYEXPIRED:
 	case -EKEYREJECTED:
 	case -EHOSTDOWN:
+	case -ESHUTDOWN:
 	case -EDQUOT:
 		return 5;
 	case -EBADMSG: /* does not verify */

@@ -52,7 +52,7 @@ random_text(char *out, size_t n)
 
 #define SECRET_LABEL "sealdisk access key"
 #define SECRET_AD_LEN                                                          \
-	(sizeof(SECRET_LABEL) + KEYSTORE_ACCESS_LEN + KEYSTORE_PRINCIPAL_LEN)
+	(sizeof(SECRET_LABEL) + KEYSTORE_ACCESS_LEN + KMS_PRINCIPAL_LEN)
 
 static void
 secret_ad(const struct keystore_access_key *row,

@@ -22,7 +22,7 @@
 
 struct access_key {
 	char id[KEYSTORE_ACCESS_LEN];
-	char principal[KEYSTORE_PRINCIPAL_LEN];
+	char principal[KMS_PRINCIPAL_LEN];
 	bool enabled;
 	int64_t created;
 };

@@ -39,6 +39,7 @@
 
 #include <sealdisk/cleanup.h>
 #include <sealdisk/crypto.h>
+#include <sealdisk/kms_record.h>
 
 #include "envelope.h"
 
@@ -107,21 +108,6 @@ int audit_write(struct audit *a, const struct audit_event *e, bool durable)
  * Looking a log over.  It may be in use meanwhile.
  */
 
-/* One thing that is wrong. */
-struct audit_flaw {
-	uint32_t file;
-	uint64_t line;    /* by its place in the log, or 0 */
-	const char *what; /* plain words */
-};
-
-struct audit_report {
-	uint32_t first_file, last_file;
-	uint64_t lines;    /* that were read */
-	uint64_t unsealed; /* after the head: of a crash, or just written */
-	uint64_t flaws;
-	unsigned seals, seals_unchecked; /* there was no key for these */
-};
-
 /**
  * audit_verify(dir, head, key, from, fn, arg, ret):
  * Read the log from file ${from} (1: all of it) to its end, calling ${fn} for
@@ -131,8 +117,8 @@ struct audit_report {
  */
 int audit_verify(const char *dir, const struct audit_head *head,
 		 const struct key *key, uint32_t from,
-		 void (*fn)(const struct audit_flaw *f, void *arg), void *arg,
-		 struct audit_report *ret)
+		 void (*fn)(const struct kms_audit_flaw *f, void *arg),
+		 void *arg, struct kms_audit_report *ret)
     __attribute__((__nonnull__(1, 2, 5, 7))) CHECKED;
 
 /* Each line of the log, oldest first, without its line feed; ${fn} returns 0 to

@@ -142,11 +142,9 @@ static void
 put_time(struct out *o)
 {
 	char text[TIME_STR_LEN];
-	struct timespec now;
 
-	(void)clock_gettime(CLOCK_REALTIME, &now);
-	format_time(now.tv_sec, text);
-	put(o, ",\"time\":\"%.19s.%03ldZ\"", text, now.tv_nsec / 1000000);
+	format_time(time(NULL), text);
+	put(o, ",\"time\":\"%s\"", text);
 }
 
 size_t

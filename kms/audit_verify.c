@@ -17,18 +17,18 @@
 struct verify {
 	const struct audit_head *head;
 	const struct key *key;
-	void (*fn)(const struct audit_flaw *f, void *arg);
+	void (*fn)(const struct kms_audit_flaw *f, void *arg);
 	void *arg;
 	struct audit_head at;  /* after what was read */
 	bool trust;            /* take the next line at its word */
 	bool sealed, met_head; /* this file is; the head's line was read */
-	struct audit_report *report;
+	struct kms_audit_report *report;
 };
 
 static void
 flaw(struct verify *v, uint64_t line, const char *what)
 {
-	const struct audit_flaw f = { v->at.file, line, what };
+	const struct kms_audit_flaw f = { v->at.file, line, what };
 
 	v->report->flaws++;
 	v->fn(&f, v->arg);
@@ -191,12 +191,12 @@ check_file(struct verify *v, int dirfd, uint32_t file, bool newest)
 int
 audit_verify(const char *dir, const struct audit_head *head,
 	     const struct key *key, uint32_t from,
-	     void (*fn)(const struct audit_flaw *f, void *arg), void *arg,
-	     struct audit_report *ret)
+	     void (*fn)(const struct kms_audit_flaw *f, void *arg), void *arg,
+	     struct kms_audit_report *ret)
 {
 	CLEANUP(close_fdp)
 	int dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct audit_report report = { 0 };
+	struct kms_audit_report report = { 0 };
 	struct verify v = { .head = head,
 			    .key = key,
 			    .fn = fn,

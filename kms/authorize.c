@@ -201,7 +201,7 @@ is_uid(const char *s)
 }
 
 int
-principal_parse(const char *text, char ret[static KEYSTORE_PRINCIPAL_LEN])
+principal_parse(const char *text, char ret[static KMS_PRINCIPAL_LEN])
 {
 	if (strncmp(text, RAM_ARN, strlen(RAM_ARN)) == 0)
 		text += strlen(RAM_ARN);
@@ -214,14 +214,14 @@ principal_parse(const char *text, char ret[static KEYSTORE_PRINCIPAL_LEN])
 	    (text[3] == ':' || text[3] == '/')) {
 		if (!is_uid(text + 4))
 			return -EINVAL;
-		(void)snprintf(ret, KEYSTORE_PRINCIPAL_LEN, "uid/%s", text + 4);
+		(void)snprintf(ret, KMS_PRINCIPAL_LEN, "uid/%s", text + 4);
 		return 0;
 	}
 	if (strncmp(text, "user/", 5) == 0)
 		text += 5;
 	if (!is_user_name(text))
 		return -EINVAL;
-	(void)snprintf(ret, KEYSTORE_PRINCIPAL_LEN, "user/%s", text);
+	(void)snprintf(ret, KMS_PRINCIPAL_LEN, "user/%s", text);
 	return 0;
 }
 
@@ -338,7 +338,7 @@ authorize(struct authorizer *z, const struct principal *p,
 	  const struct authorize_question *q, char why[static POLICY_WHY_LEN])
 {
 	enum policy_effect own, keys = POLICY_SILENT;
-	char action[KEYSTORE_ACTION_LEN + 8];
+	char action[KMS_ACTION_LEN + 8];
 	const struct policy_request request = {
 		.account = KEYS_ACCOUNT,
 		.principal = p->name,
@@ -356,7 +356,8 @@ authorize(struct authorizer *z, const struct principal *p,
 
 	if (p->owner)
 		return 0;
-	(void)snprintf(action, sizeof(action), "kms:%s", q->action);
+	(void)snprintf(action, sizeof(action), "%s:%s",
+		       q->service ? q->service : "kms", q->action);
 	own = evaluate_own(z, p, q->service_key, &request);
 	if (own == POLICY_DENY)
 		return deny(why, "a policy of the principal denies it");
@@ -419,7 +420,7 @@ authorize_remove_policy(struct authorizer *z, const char *principal)
 
 int
 authorize_next_policy(struct authorizer *z, const char *after,
-		      char ret[static KEYSTORE_PRINCIPAL_LEN])
+		      char ret[static KMS_PRINCIPAL_LEN])
 {
 	CLEANUP(keys_end) struct call c = { .k = NULL };
 	int r;

@@ -39,7 +39,7 @@ DEFINE_CLEANUP(struct authorizer, authorizer_free)
 struct policy_ref; /* a policy that is shared */
 
 struct principal {
-	char name[KEYSTORE_PRINCIPAL_LEN];
+	char name[KMS_PRINCIPAL_LEN];
 	bool owner;                /* of the keystore: he may do everything */
 	bool service;              /* the disk service */
 	struct policy_ref *policy; /* his own, or NULL */
@@ -49,7 +49,7 @@ void principal_done(struct principal *p) NONNULL;
 
 /* "NAME" or "user/NAME", "uid:N" or "uid/N", "disks", or an ARN of one of
  * these, to the form above.  -EINVAL */
-int principal_parse(const char *text, char ret[static KEYSTORE_PRINCIPAL_LEN])
+int principal_parse(const char *text, char ret[static KMS_PRINCIPAL_LEN])
     NONNULL CHECKED;
 
 /* Of an access key: -ENOKEY there is none, -EKEYREVOKED it is disabled. */
@@ -61,6 +61,7 @@ int authorize_uid(struct authorizer *z, uid_t uid, bool embedded,
 
 /* What he asks. */
 struct authorize_question {
+	const char *service;    /* "ram"; NULL: "kms" */
 	const char *action;     /* "Decrypt" */
 	const char *resource;   /* ARN */
 	const char *key_policy; /* a document, or NULL */
@@ -87,7 +88,6 @@ int authorize_remove_policy(struct authorizer *z, const char *principal)
     NONNULL CHECKED;
 /* The first after ${after}, ""; ${ret} may be ${after}.  -ENOKEY at the end */
 int authorize_next_policy(struct authorizer *z, const char *after,
-			  char ret[static KEYSTORE_PRINCIPAL_LEN])
-    NONNULL CHECKED;
+			  char ret[static KMS_PRINCIPAL_LEN]) NONNULL CHECKED;
 
 #endif

@@ -40,8 +40,8 @@ now_us(void)
 	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
-static int
-open_ledger(struct kms *k)
+int
+record_open(struct kms *k)
 {
 	int r = 0;
 
@@ -56,13 +56,22 @@ open_ledger(struct kms *k)
 	return r;
 }
 
+/* Why was logged.  That others have it locked passes. */
+static int
+unwritten(int r)
+{
+	return r == -EHOSTDOWN ? r : -ESHUTDOWN;
+}
+
 int
 record_begin(struct kms *k, struct record *c)
 {
-	int r = open_ledger(k);
+	int r = record_open(k);
 
 	c->began = now_us();
-	return r < 0 ? r : ledger_ready(k->ledger);
+	if (r == 0)
+		r = ledger_ready(k->ledger);
+	return r < 0 ? unwritten(r) : 0;
 }
 
 /* The key that was used, and whether its use costs anything. */
@@ -120,5 +129,5 @@ record_end(struct kms *k, struct record *c, int r)
 	e.micros = now_us() - c->began;
 	written = ledger_write(k->ledger, &e, true,
 			       billable && ledger_is_data(c->action));
-	return written < 0 ? written : r;
+	return written < 0 ? unwritten(written) : r;
 }

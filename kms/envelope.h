@@ -29,6 +29,11 @@
 #define ENVELOPE_WRAPPED_LEN (NONCE_LEN + KEY_LEN + TAG_LEN)
 #define ENVELOPE_BLOB_LEN (1 + 16 + NONCE_LEN + KEY_LEN + TAG_LEN)
 #define ENVELOPE_CONTEXT_MAX 8192 /* bytes of its canonical form */
+#define ENVELOPE_HEADER_LEN (1 + 16)
+#define ENVELOPE_OVERHEAD (ENVELOPE_HEADER_LEN + NONCE_LEN + TAG_LEN)
+#define ENVELOPE_ARN_MAX 256
+#define ENVELOPE_AD_MAX                                                        \
+	(ENVELOPE_HEADER_LEN + 2 + ENVELOPE_ARN_MAX + ENVELOPE_CONTEXT_MAX)
 
 struct context_pair {
 	const char *name, *value;
@@ -59,16 +64,28 @@ int envelope_unwrap(struct aead *a, const struct key *kek, const void *ad,
 		    size_t ad_len, const void *in, size_t len, struct key *ret)
     NONNULL CHECKED;
 
-/* Seal the data key ${dk} under version ${version} of the CMK ${arn}. */
-int envelope_seal(struct aead *a, const struct key *cmk,
-		  const struct uuid *version, const char *arn,
-		  const struct context *ctx, const struct key *dk,
-		  uint8_t out[static ENVELOPE_BLOB_LEN]) NONNULL CHECKED;
-int envelope_open(struct aead *a, const struct key *cmk, const char *arn,
-		  const struct context *ctx, const void *blob, size_t len,
-		  struct key *ret) NONNULL CHECKED;
+/* The same for ${len} bytes; ${out} has room for NONCE_LEN and TAG_LEN more. */
+int envelope_encrypt(struct aead *a, const struct key *kek, const void *ad,
+		     size_t ad_len, const void *in, size_t len, uint8_t *out)
+    NONNULL CHECKED;
+/* ${len} is of what envelope_encrypt() wrote, NONCE_LEN and TAG_LEN at least.
+ * On error ${out} is zeros, as far as it was written. */
+int envelope_decrypt(struct aead *a, const struct key *kek, const void *ad,
+		     size_t ad_len, const uint8_t *in, size_t len, void *out)
+    NONNULL CHECKED;
 
-/* Which key version a blob says it was sealed by; not authenticated yet. */
+/* What a blob of version ${version} of the CMK ${arn} begins with, and is
+ * sealed under. */
+struct envelope_ad {
+	uint8_t bytes[ENVELOPE_AD_MAX]; /* of these the header is the first */
+	size_t len;
+};
+int envelope_ad(const struct uuid *version, const char *arn,
+		const struct context *ctx, struct envelope_ad *ret)
+    NONNULL CHECKED;
+
+/* Which key version a blob says it was sealed by; not authenticated yet.  Then
+ * ${len} is ENVELOPE_OVERHEAD at least. */
 int envelope_version(const void *blob, size_t len, struct uuid *ret)
     NONNULL CHECKED;
 

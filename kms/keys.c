@@ -5,12 +5,14 @@
  * next.  Of all these the keystore key alone stays in memory (keys_unlock.c);
  * material is unwrapped anew in every call, which costs a microsecond and means
  * that a keystore which was restored meanwhile is used as it is now.
+ *
+ * There is no process that waits for a key's time.  Whoever opens the keystore
+ * does what is due; whoever finds a key that is, sees it as it is by now.
  */
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include <sealdisk/log.h>
 
@@ -49,67 +51,6 @@ keys_end(struct call *c)
 	c->k = NULL;
 }
 
-/* Material. */
-
-#define MATERIAL_LABEL "sealdisk key version"
-#define MATERIAL_AD_LEN (sizeof(MATERIAL_LABEL) + 2 * sizeof(struct uuid))
-
-/* Binds material to its row: in another it does not open. */
-static void
-material_ad(const struct keystore_key *row, uint8_t out[static MATERIAL_AD_LEN])
-{
-	struct writer w = writer_over(out, MATERIAL_AD_LEN);
-
-	put_bytes(&w, MATERIAL_LABEL, sizeof(MATERIAL_LABEL));
-	put_bytes(&w, row->id.bytes, sizeof(row->id.bytes));
-	put_bytes(&w, row->version.bytes, sizeof(row->version.bytes));
-}
-
-int
-keys_make_material(struct keys *k, struct keystore_key *row)
-{
-	CLEANUP(key_wipe) struct key kek = { { 0 } }, m = { { 0 } };
-	uint8_t ad[MATERIAL_AD_LEN];
-	int r;
-
-	r = keys_keystore_key(k, &kek);
-	if (r < 0)
-		return r;
-	r = crypto_random(m.bytes, sizeof(m.bytes));
-	if (r < 0)
-		return r;
-	material_ad(row, ad);
-	r = envelope_wrap(k->aead, &kek, ad, sizeof(ad), &m,
-			  row->material.bytes);
-	if (r == 0)
-		row->material.len = ENVELOPE_WRAPPED_LEN;
-	return r;
-}
-
-int
-keys_open_material(struct keys *k, const struct keystore_key *row,
-		   struct key *ret)
-{
-	CLEANUP(key_wipe) struct key kek = { { 0 } };
-	uint8_t ad[MATERIAL_AD_LEN];
-	int r;
-
-	if (row->material.len == 0)
-		return -EKEYEXPIRED;
-	r = keys_keystore_key(k, &kek);
-	if (r < 0)
-		return r;
-	material_ad(row, ad);
-	r = envelope_unwrap(k->aead, &kek, ad, sizeof(ad), row->material.bytes,
-			    row->material.len, ret);
-	if (r != -EBADMSG)
-		return r;
-	log_error("keystore %s: the material of key %s does not verify: it was "
-		  "changed or damaged",
-		  k->path, row->info.id);
-	return -EUCLEAN;
-}
-
 /* Finding keys. */
 
 int
@@ -131,6 +72,7 @@ keys_find_id(struct keys *k, const char *id, struct keystore_key *ret)
 		return r;
 	if (strcmp(row.region, k->region) != 0)
 		return -ENOKEY;
+	keys_age(&row);
 	*ret = row;
 	return 0;
 }
@@ -144,80 +86,136 @@ keys_is_alias(const char *key)
 int
 keys_find(struct keys *k, const char *key, struct keystore_key *ret)
 {
-	if (keys_is_alias(key))
-		return keystore_get_alias(k->ks, k->region, key, ret);
-	return keys_find_id(k, key, ret);
-}
-
-/* A new key with one version. */
-int
-keys_add(struct keys *k, const char *description, const char *creator,
-	 struct keystore_key *ret)
-{
-	int64_t now = time(NULL);
-	struct keystore_key row = { .info = { .state = KMS_ENABLED,
-					      .created = now,
-					      .rotated = now,
-					      .origin = KEYS_ORIGIN_KMS,
-					      .versions = 1 } };
 	int r;
 
-	memcpy(row.region, k->region, sizeof(row.region));
-	(void)snprintf(row.info.description, sizeof(row.info.description), "%s",
-		       description);
-	(void)snprintf(row.info.creator, sizeof(row.info.creator), "%s",
-		       creator);
-	r = uuid_new(&row.id);
-	if (r < 0)
-		return r;
-	r = uuid_new(&row.version);
-	if (r < 0)
-		return r;
-	uuid_format(&row.id, row.info.id);
-	r = keys_make_material(k, &row);
-	if (r < 0)
-		return r;
-	r = keystore_add_key(k->ks, &row, &row.seq);
+	if (!keys_is_alias(key))
+		return keys_find_id(k, key, ret);
+	r = keystore_get_alias(k->ks, k->region, key, ret);
 	if (r == 0)
-		*ret = row;
+		keys_age(ret);
 	return r;
+}
+
+/* A new key with one version, whose material may have to be imported. */
+static int
+fill_new(struct keys *k, const struct keys_new *new, const char *creator,
+	 struct keystore_key *row)
+{
+	struct kms_key_info *i = &row->info;
+	const struct material_ops *ops;
+	int r;
+
+	i->state = new->external ? KMS_PENDING_IMPORT : KMS_ENABLED;
+	i->created = i->rotated = keys_now();
+	i->versions = 1;
+	i->rotate_every = new->rotate_every;
+	(void)snprintf(row->region, sizeof(row->region), "%s", k->region);
+	(void)snprintf(i->creator, sizeof(i->creator), "%s", creator);
+	(void)snprintf(i->origin, sizeof(i->origin), "%s",
+		       new->external ? KEYS_ORIGIN_EXTERNAL : KEYS_ORIGIN_KMS);
+	(void)snprintf(i->instance, sizeof(i->instance), "%s",
+		       new->instance ? new->instance : "");
+	r = keys_material_ops(k, i->instance, &ops);
+	if (r == 0)
+		r = uuid_new(&row->id);
+	if (r == 0)
+		r = uuid_new(&row->version);
+	if (r < 0)
+		return r;
+	uuid_format(&row->id, i->id);
+	return new->external ? 0 : ops->make(k, row);
+}
+
+int
+keys_add(struct keys *k, const struct keys_new *new, const char *creator,
+	 struct keystore_key *ret)
+{
+	struct keystore_key row = { .seq = 0 };
+	int r;
+
+	r = fill_new(k, new, creator, &row);
+	if (r == 0)
+		r = keystore_add_key(k->ks, &row, new->description, &row.seq);
+	if (r == 0 && new->tags)
+		r = keys_put_tags(k, &row, new->tags);
+	if (r == 0 && new->policy)
+		r = keystore_set_text(k->ks, row.seq, KEYSTORE_POLICY,
+				      new->policy);
+	/* Read back, for the beginning of its description. */
+	return r < 0 ? r : keystore_get_key(k->ks, &row.id, ret);
 }
 
 static int
 add_service_key(struct keys *k, struct keystore_key *ret)
 {
+	static const struct keys_new new = {
+		.description = "service key of encrypted disks"
+	};
 	int r;
 
-	r = keys_add(k, "service key of encrypted disks", KEYS_SERVICE, ret);
+	r = keys_add(k, &new, KEYS_SERVICE, ret);
 	if (r < 0)
 		return r;
 	return keystore_add_alias(k->ks, k->region, KMS_SERVICE_ALIAS,
 				  ret->seq);
 }
 
-/*
- * Begin a transaction and find ${key} in it, which may be the service key that
- * nobody has used yet.
- */
+static int
+begin_and_find(struct call *c, struct keys *k, const char *key, bool write,
+	       struct keystore_key *ret)
+{
+	int r;
+
+	keys_end(c);
+	r = keys_begin(c, k, write);
+	return r < 0 ? r : keys_find(k, key, ret);
+}
+
+/* The service key that nobody has used yet. */
+static int
+make_service_key(struct call *c, struct keys *k, struct keystore_key *ret)
+{
+	int r;
+
+	keys_end(c);
+	r = keys_unlock(k);
+	if (r == 0) /* another may have made it meanwhile */
+		r = begin_and_find(c, k, KMS_SERVICE_ALIAS, true, ret);
+	return r == -ENOKEY ? add_service_key(k, ret) : r;
+}
+
+/* A key that cannot be rotated in time is used as it is. */
+static int
+rotate(struct call *c, struct keys *k, const char *key,
+       struct keystore_key *ret)
+{
+	struct keystore_key row;
+	int r;
+
+	r = begin_and_find(c, k, key, true, &row);
+	if (r == 0 && keys_is_due(k, &row))
+		r = keys_add_version(k, &row);
+	if (r == 0) {
+		*ret = row;
+		return 0;
+	}
+	log_warn("keystore %s: key %s is due and cannot be rotated: %s",
+		 k->path, ret->info.id, err_text(r));
+	return begin_and_find(c, k, key, false, ret);
+}
+
 int
 keys_begin_with(struct call *c, struct keys *k, const char *key,
 		struct keystore_key *ret)
 {
 	int r;
 
-	r = keys_begin(c, k, false);
-	if (r == 0)
-		r = keys_find(k, key, ret);
-	if (r != -ENOKEY || strcmp(key, KMS_SERVICE_ALIAS) != 0)
-		return r;
-	keys_end(c);
-	r = keys_unlock(k);
-	if (r == 0)
-		r = keys_begin(c, k, true);
-	if (r == 0)
-		r = keys_find(k, key,
-			      ret); /* another may have made it meanwhile */
-	return r == -ENOKEY ? add_service_key(k, ret) : r;
+	r = begin_and_find(c, k, key, false, ret);
+	if (r == -ENOKEY && strcmp(key, KMS_SERVICE_ALIAS) == 0)
+		return make_service_key(c, k, ret);
+	if (r == 0 && keys_is_due(k, ret))
+		return rotate(c, k, key, ret);
+	return r;
 }
 
 void
@@ -229,6 +227,8 @@ keys_fill_info(struct keys *k, const struct keystore_key *row,
 		       row->info.id);
 	if (!uuid_is_nil(&row->version))
 		uuid_format(&row->version, ret->primary_version);
+	if (ret->state == KMS_ENABLED && ret->rotate_every)
+		ret->rotate_at = ret->rotated + ret->rotate_every;
 }
 
 /* Opening. */
@@ -238,6 +238,7 @@ keys_close(struct keys *k)
 {
 	if (!k)
 		return;
+	pkcs11_close(k->instance);
 	keystore_close(k->ks);
 	aead_free(k->aead);
 	secret_free(k->kek, sizeof(*k->kek));
@@ -305,9 +306,32 @@ keys_open(const struct settings *s, struct keys **ret)
 	r = keys_open_locked(s, &k);
 	if (r == 0)
 		r = keys_unlock(k);
+	if (r < 0)
+		return r;
+	keys_rotate_due(k);
+	*ret = TAKE(k);
+	return 0;
+}
+
+int
+keys_open_alone(const struct settings *s, struct keys **ret)
+{
+	CLEANUP(keys_closep) struct keys *k = NULL;
+	int r;
+
+	r = keys_open(s, &k);
+	if (r == 0)
+		r = keystore_hold(k->ks);
 	if (r == 0)
 		*ret = TAKE(k);
 	return r;
+}
+
+void
+keys_maintain(struct keys *k)
+{
+	keys_reap(k);
+	keys_rotate_due(k);
 }
 
 /* Of a copy: does each version's material open? */
@@ -320,7 +344,7 @@ check_version(struct keys *k, const struct uuid *version)
 	int r;
 
 	r = keystore_get_version(k->ks, version, &row);
-	if (r < 0 || row.material.len == 0)
+	if (r < 0 || row.material.len == 0 || row.info.instance[0])
 		return r;
 	return keys_open_material(k, &row, &m);
 }

@@ -1,26 +1,10 @@
 /*
- * keys_versions.c - a new version of a key, and data keys moved to it.
+ * keys_versions.c - the versions of a key.
  */
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 #include "keys_private.h"
-
-static int
-add_version(struct keys *k, struct keystore_key *row)
-{
-	int r;
-
-	r = uuid_new(&row->version);
-	if (r == 0)
-		r = keys_make_material(k, row);
-	if (r < 0)
-		return r;
-	row->info.rotated = time(NULL);
-	row->info.versions++;
-	return keystore_add_version(k->ks, row, row->seq);
-}
 
 int
 keys_create_version(struct keys *k, const char *key, struct kms_key_info *ret)
@@ -36,10 +20,8 @@ keys_create_version(struct keys *k, const char *key, struct kms_key_info *ret)
 		r = keys_find(k, key, &row);
 	if (r == 0)
 		r = keys_allowed(KEYS_ROTATE, &row);
-	if (r == 0 && row.info.versions >= KEYS_VERSIONS_MAX)
-		r = -EDQUOT;
 	if (r == 0)
-		r = add_version(k, &row);
+		r = keys_add_version(k, &row);
 	if (r == 0)
 		r = keys_commit(&c);
 	if (r == 0)
@@ -47,61 +29,102 @@ keys_create_version(struct keys *k, const char *key, struct kms_key_info *ret)
 	return r;
 }
 
-/* Whatever becomes of it, the data key is seen by nobody. */
 static int
-move(struct keys *k, const struct keystore_key *to, const void *blob,
-     size_t len, const struct context *ctx, const struct context *new_ctx,
-     struct keys_used *ret_used, struct wrapped_dk *ret)
+begin_look(struct call *c, struct keys *k, const char *key,
+	   struct keystore_key *ret)
 {
-	CLEANUP(key_wipe) struct key dk = { { 0 } };
-	struct keystore_key from;
 	int r;
 
-	r = keys_find_for_blob(k, blob, len, &from);
-	if (r == 0)
-		r = keys_allowed(KEYS_USE, to);
-	if (r == 0)
-		r = keys_open_blob(k, &from, blob, len, ctx, ret_used, &dk);
-	return r < 0 ? r : keys_seal(k, to, new_ctx, &dk, ret);
-}
-
-/* The key, in its newest version, that ${blob} is of. */
-static int
-find_own(struct keys *k, const void *blob, size_t len, struct keystore_key *ret)
-{
-	struct keystore_key row;
-	int r;
-
-	r = keys_find_for_blob(k, blob, len, &row);
-	return r < 0 ? r : keystore_get_key(k->ks, &row.id, ret);
+	r = keys_begin_with(c, k, key, ret);
+	return r < 0 ? r : keys_allowed(KEYS_LOOK, ret);
 }
 
 int
-keys_reencrypt(struct keys *k, const void *blob, size_t len,
-	       const struct context *ctx, const char *key,
-	       const struct context *new_ctx, struct keys_used *ret_used,
-	       struct wrapped_dk *ret)
+keys_describe_version(struct keys *k, const char *key, const char *version,
+		      struct keys_version *ret)
 {
 	CLEANUP(keys_end) struct call c = { .k = NULL };
-	struct keys_used used;
-	struct wrapped_dk w = *ret;
-	struct keystore_key to;
+	struct keystore_key row, of;
+	struct uuid id;
 	int r;
 
-	r = keys_unlock(k);
-	if (r == 0 && key)
-		r = keys_begin_with(&c, k, key, &to);
-	else if (r == 0)
-		r = keys_begin(&c, k, false);
-	if (r == 0 && !key)
-		r = find_own(k, blob, len, &to);
-	if (r == 0)
-		r = move(k, &to, blob, len, ctx, new_ctx, &used, &w);
+	if (uuid_parse(version, &id) < 0)
+		return -ENOENT;
+	r = begin_look(&c, k, key, &row);
+	if (r < 0)
+		return r;
+	r = keystore_get_version(k->ks, &id, &of);
+	if (r == -ENOKEY || (r == 0 && !uuid_equal(&of.id, &row.id)))
+		return -ENOENT;
 	if (r == 0)
 		r = keys_commit(&c);
 	if (r < 0)
 		return r;
-	*ret = w;
-	*ret_used = used;
+	memcpy(ret->key_id, of.info.id, sizeof(ret->key_id));
+	uuid_format(&id, ret->id);
+	ret->created = of.info.rotated;
+	return 0;
+}
+
+/* Oldest first, with room for ${max} of them. */
+static int
+read_versions(struct keys *k, const struct keystore_key *row,
+	      struct keys_version *out, size_t max, size_t *ret_n)
+{
+	struct uuid id;
+	int64_t seq = 0;
+	size_t n;
+	int r;
+
+	for (n = 0; n < max; n++) {
+		r = keystore_next_version_of(k->ks, row->seq, &seq, &id,
+					     &out[n].created);
+		if (r == -ENOKEY)
+			break;
+		if (r < 0)
+			return r;
+		memcpy(out[n].key_id, row->info.id, sizeof(out[n].key_id));
+		uuid_format(&id, out[n].id);
+	}
+	*ret_n = n;
+	return 0;
+}
+
+static void
+turn(struct keys_version *v, size_t n)
+{
+	struct keys_version swap;
+
+	for (size_t i = 0; i < n / 2; i++) {
+		swap = v[i];
+		v[i] = v[n - 1 - i];
+		v[n - 1 - i] = swap;
+	}
+}
+
+int
+keys_versions(struct keys *k, const char *key, struct keys_version **ret,
+	      size_t *ret_n)
+{
+	CLEANUP(keys_end) struct call c = { .k = NULL };
+	CLEANUP(free_memp) struct keys_version *all = NULL;
+	struct keystore_key row;
+	size_t n;
+	int r;
+
+	r = begin_look(&c, k, key, &row);
+	if (r < 0)
+		return r;
+	all = calloc(row.info.versions + 1, sizeof(*all));
+	if (!all)
+		return -ENOMEM;
+	r = read_versions(k, &row, all, row.info.versions, &n);
+	if (r == 0)
+		r = keys_commit(&c);
+	if (r < 0)
+		return r;
+	turn(all, n);
+	*ret = TAKE(all);
+	*ret_n = n;
 	return 0;
 }

@@ -27,6 +27,7 @@ struct keystore {
 		const char *sql;
 		sqlite3_stmt *st;
 	} kept[NSTATEMENTS];
+	bool held;
 	char path[];
 };
 
@@ -185,18 +186,61 @@ query_get_text(struct query *q, int col, char *out, size_t cap)
 }
 
 void
-query_get_blob(struct query *q, int col, struct keystore_blob *ret)
+query_get_start(struct query *q, int col, char *out, size_t cap)
+{
+	const unsigned char *s = sqlite3_column_text(q->st, col);
+	size_t len = (size_t)sqlite3_column_bytes(q->st, col);
+
+	if (!s || memchr(s, '\0', len)) {
+		q->bad = true;
+		return;
+	}
+	if (len >= cap)
+		for (len = cap - 1; len && (s[len] & 0xc0) == 0x80; len--)
+			;
+	memcpy(out, s, len);
+	out[len] = '\0';
+}
+
+int
+query_copy_text(struct query *q, int col, size_t max, char **ret)
+{
+	const unsigned char *s = sqlite3_column_text(q->st, col);
+	size_t len = (size_t)sqlite3_column_bytes(q->st, col);
+
+	*ret = NULL;
+	if (!s && query_is_null(q, col))
+		return 0;
+	if (!s)
+		return -ENOMEM;
+	if (len > max || memchr(s, '\0', len)) {
+		q->bad = true;
+		return query_verdict(q);
+	}
+	*ret = strdup((const char *)s);
+	return *ret ? 0 : -ENOMEM;
+}
+
+void
+query_get_bytes(struct query *q, int col, void *out, size_t cap,
+		size_t *ret_len)
 {
 	const void *p = sqlite3_column_blob(q->st, col);
 	size_t len = (size_t)sqlite3_column_bytes(q->st, col);
 
-	if (len > sizeof(ret->bytes)) {
+	if (len > cap) {
 		q->bad = true;
-		return;
+		len = 0;
 	}
 	if (len)
-		memcpy(ret->bytes, p, len);
-	ret->len = len;
+		memcpy(out, p, len);
+	*ret_len = len;
+}
+
+void
+query_get_blob(struct query *q, int col, struct keystore_blob *ret)
+{
+	query_get_bytes(q, col, ret->bytes, sizeof(ret->bytes), &ret->len);
 }
 
 void
@@ -443,6 +487,10 @@ open_again(struct keystore *ks)
 		r = -EHOSTDOWN;
 	if (r < 0)
 		return r;
+	if (ks->held)
+		r = keystore_hold(now);
+	if (r < 0)
+		return r;
 	was = *ks; /* all but the path, which is the same */
 	*ks = *now;
 	*now = was;
@@ -468,6 +516,23 @@ keystore_begin(struct keystore *ks, bool write)
 			return r;
 	}
 	return -EHOSTDOWN;
+}
+
+/* SQLite takes the lock with the next change, and keeps it. */
+int
+keystore_hold(struct keystore *ks)
+{
+	int r;
+
+	r = keystore_exec(ks, "PRAGMA locking_mode = EXCLUSIVE");
+	if (r == 0)
+		r = keystore_exec(ks, "BEGIN EXCLUSIVE; UPDATE keystore"
+				      " SET created = created; COMMIT");
+	if (r == 0)
+		ks->held = true;
+	else
+		keystore_rollback(ks);
+	return r;
 }
 
 int

@@ -31,7 +31,9 @@ void query_end(struct query *q) NONNULL;
 
 /* What is put must live until the query ends.  No bytes are NULL. */
 void query_put_int(struct query *q, int64_t v) NONNULL;
-void query_put_text(struct query *q, const char *s) NONNULL;
+/* NULL is NULL. */
+void query_put_text(struct query *q, const char *s)
+    __attribute__((__nonnull__(1)));
 void query_put_blob(struct query *q, const void *p, size_t len)
     __attribute__((__nonnull__(1)));
 void query_put_id(struct query *q, const struct uuid *id) NONNULL;
@@ -45,6 +47,15 @@ int query_change(struct query *q) NONNULL CHECKED;
 
 int64_t query_get_int(struct query *q, int col) NONNULL;
 void query_get_text(struct query *q, int col, char *out, size_t cap) NONNULL;
+/* As much of it as there is room for, in whole characters. */
+void query_get_start(struct query *q, int col, char *out, size_t cap) NONNULL;
+/* malloc'ed; NULL for NULL.  -ENOMEM, -EUCLEAN: longer than ${max}, or has NULs
+ */
+int query_copy_text(struct query *q, int col, size_t max, char **ret)
+    NONNULL CHECKED;
+/* *${ret_len} of ${cap} bytes. */
+void query_get_bytes(struct query *q, int col, void *out, size_t cap,
+		     size_t *ret_len) NONNULL;
 void query_get_blob(struct query *q, int col, struct keystore_blob *ret)
     NONNULL;
 void query_get_id(struct query *q, int col, struct uuid *ret) NONNULL;
@@ -73,6 +84,6 @@ int keystore_add_head(struct keystore *ks, const struct keystore_head *head)
     NONNULL CHECKED;
 
 #define KEYSTORE_APPLICATION_ID 1399081843 /* "Sdks" */
-#define KEYSTORE_SCHEMA_VERSION 3
+#define KEYSTORE_SCHEMA_VERSION 4
 
 #endif

@@ -12,7 +12,9 @@
 	"SELECT k.seq, k.id, k.region, k.description, k.creator, k.origin,"    \
 	" k.state, k.created,"                                                 \
 	" (SELECT count(*) FROM versions WHERE key = k.seq),"                  \
-	" v.id, v.material, v.created, k.delete_at, k.destroyed "
+	" v.id, v.material, v.created, k.delete_at, k.destroyed,"              \
+	" k.rotation, k.protection IS NOT NULL, k.instance,"                   \
+	" k.material_check, k.material_expires "
 #define KEY_NEWEST                                                             \
 	KEY_COLUMNS "FROM keys k LEFT JOIN versions v ON v.seq ="              \
 		    " (SELECT max(seq) FROM versions WHERE key = k.seq) "
@@ -94,7 +96,7 @@ get_key(struct query *q, struct keystore_key *ret)
 	k.seq = query_get_int(q, 0);
 	query_get_id(q, 1, &k.id);
 	query_get_text(q, 2, k.region, sizeof(k.region));
-	query_get_text(q, 3, i->description, sizeof(i->description));
+	query_get_start(q, 3, i->description, sizeof(i->description));
 	query_get_text(q, 4, i->creator, sizeof(i->creator));
 	query_get_text(q, 5, i->origin, sizeof(i->origin));
 	get_state(q, 6, &i->state);
@@ -106,6 +108,12 @@ get_key(struct query *q, struct keystore_key *ret)
 	i->rotated = query_get_int(q, 11);   /* 0 for NULL */
 	i->delete_at = query_get_int(q, 12); /* the same */
 	k.destroyed = !query_is_null(q, 13);
+	i->rotate_every = query_get_int(q, 14);
+	i->is_protected = query_get_int(q, 15);
+	if (!query_is_null(q, 16))
+		query_get_text(q, 16, i->instance, sizeof(i->instance));
+	query_get_blob(q, 17, &k.check);
+	i->expires_at = query_get_int(q, 18);
 	uuid_format(&k.id, i->id);
 	r = query_verdict(q);
 	if (r == 0)
@@ -247,22 +255,25 @@ keystore_add_version(struct keystore *ks, const struct keystore_key *key,
 
 int
 keystore_add_key(struct keystore *ks, const struct keystore_key *key,
-		 int64_t *ret_seq)
+		 const char *description, int64_t *ret_seq)
 {
 	CLEANUP(query_end)
 	struct query q = query(ks, "INSERT INTO keys (id, region, description,"
-				   " creator, origin, state, created)"
-				   " VALUES (?, ?, ?, ?, ?, ?, ?)");
+				   " creator, origin, state, created, instance,"
+				   " rotation) VALUES (?, ?, ?, ?, ?, ?, ?,"
+				   " nullif(?, ''), nullif(?, 0))");
 	int64_t seq;
 	int r;
 
 	query_put_id(&q, &key->id);
 	query_put_text(&q, key->region);
-	query_put_text(&q, key->info.description);
+	query_put_text(&q, description);
 	query_put_text(&q, key->info.creator);
 	query_put_text(&q, key->info.origin);
 	query_put_text(&q, kms_state_name(key->info.state));
 	query_put_int(&q, key->info.created);
+	query_put_text(&q, key->info.instance);
+	query_put_int(&q, key->info.rotate_every);
 	r = query_change(&q);
 	if (r < 0)
 		return r;
@@ -298,17 +309,23 @@ keystore_set_deletion(struct keystore *ks, int64_t key, int64_t at)
 }
 
 int
-keystore_next_due(struct keystore *ks, int64_t now, int64_t *ret_key)
+keystore_next_due(struct keystore *ks, int64_t now, bool instance,
+		  int64_t *ret_key, bool *ret_kept)
 {
 	CLEANUP(query_end)
-	struct query q = query(ks, "SELECT seq FROM keys WHERE delete_at <= ?"
-				   " AND destroyed IS NULL LIMIT 1");
+	struct query q = query(
+	    ks, "SELECT seq, COALESCE(instance, '') <> '' AS kept FROM keys"
+		" WHERE delete_at <= ? AND destroyed IS NULL"
+		" AND (? OR NOT kept) LIMIT 1");
 	int r;
 
 	query_put_int(&q, now);
+	query_put_int(&q, instance);
 	r = query_row(&q);
-	if (r == 0)
+	if (r == 0) {
 		*ret_key = query_get_int(&q, 0);
+		*ret_kept = query_get_int(&q, 1) != 0;
+	}
 	return r;
 }
 
@@ -331,6 +348,8 @@ keystore_destroy(struct keystore *ks, int64_t key, int64_t now)
 
 	r = destroy(ks, "UPDATE versions SET material = NULL WHERE key = ?",
 		    key);
+	if (r == 0)
+		r = destroy(ks, "DELETE FROM imports WHERE key = ?", key);
 	if (r == 0)
 		r = destroy(ks, "DELETE FROM aliases WHERE key = ?", key);
 	if (r < 0)

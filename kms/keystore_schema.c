@@ -54,7 +54,32 @@ static const char *const steps[] = {
 	"ALTER TABLE keys ADD COLUMN delete_at INTEGER;"
 	"ALTER TABLE keys ADD COLUMN destroyed INTEGER;",
 
-	/* 3: who may call, how often they did, where the audit log ends.  A
+	/* 3: all else that is said of a key; keys to import others with.
+	 * rotation is in seconds; protection is what is said of it; the check
+	 * tells imported material again. */
+	"ALTER TABLE keys ADD COLUMN rotation INTEGER;"
+	"ALTER TABLE keys ADD COLUMN protection TEXT;"
+	"ALTER TABLE keys ADD COLUMN policy TEXT;"
+	"ALTER TABLE keys ADD COLUMN instance TEXT;"
+	"ALTER TABLE keys ADD COLUMN material_check BLOB;"
+	"ALTER TABLE keys ADD COLUMN material_expires INTEGER;"
+	"CREATE INDEX keys_rotating ON keys (rotation)"
+	" WHERE rotation IS NOT NULL;"
+	"CREATE TABLE tags ("
+	" key INTEGER NOT NULL REFERENCES keys (seq),"
+	" name TEXT NOT NULL,"
+	" value TEXT NOT NULL,"
+	" PRIMARY KEY (key, name)) WITHOUT ROWID;"
+	"CREATE TABLE imports ("
+	" seq INTEGER PRIMARY KEY,"
+	" id BLOB NOT NULL UNIQUE,"
+	" key INTEGER NOT NULL REFERENCES keys (seq),"
+	" padding INTEGER NOT NULL,"
+	" expires INTEGER NOT NULL,"
+	" private_key BLOB NOT NULL);"
+	"CREATE INDEX imports_by_key ON imports (key);",
+
+	/* 4: who may call, how often they did, where the audit log ends.  A
 	 * policy is a document; a month is 202611; usage without a key has "".
 	 */
 	"CREATE TABLE access_keys ("

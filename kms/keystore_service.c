@@ -154,13 +154,13 @@ keystore_remove_policy(struct keystore *ks, const char *principal)
 
 int
 keystore_next_policy(struct keystore *ks, const char *after,
-		     char ret[static KEYSTORE_PRINCIPAL_LEN])
+		     char ret[static KMS_PRINCIPAL_LEN])
 {
 	CLEANUP(query_end)
 	struct query q = query(ks, "SELECT principal FROM policies"
 				   " WHERE principal > ?"
 				   " ORDER BY principal LIMIT 1");
-	char name[KEYSTORE_PRINCIPAL_LEN] = "";
+	char name[KMS_PRINCIPAL_LEN] = "";
 	int r;
 
 	query_put_text(&q, after);
@@ -177,7 +177,7 @@ keystore_next_policy(struct keystore *ks, const char *after,
 /* Usage. */
 
 int
-keystore_add_usage(struct keystore *ks, const struct keystore_usage *u)
+keystore_add_usage(struct keystore *ks, const struct kms_usage *u)
 {
 	CLEANUP(query_end)
 	struct query q = query(ks, "INSERT INTO usage"
@@ -195,9 +195,9 @@ keystore_add_usage(struct keystore *ks, const struct keystore_usage *u)
 }
 
 static int
-get_usage(struct query *q, struct keystore_usage *ret)
+get_usage(struct query *q, struct kms_usage *ret)
 {
-	*ret = (struct keystore_usage){ 0 };
+	*ret = (struct kms_usage){ 0 };
 	ret->month = (unsigned)query_get_int(q, 0);
 	query_get_text(q, 1, ret->principal, sizeof(ret->principal));
 	query_get_text(q, 2, ret->key, sizeof(ret->key));
@@ -209,15 +209,14 @@ get_usage(struct query *q, struct keystore_usage *ret)
 
 int
 keystore_each_usage(struct keystore *ks, unsigned month,
-		    int (*fn)(const struct keystore_usage *u, void *arg),
-		    void *arg)
+		    int (*fn)(const struct kms_usage *u, void *arg), void *arg)
 {
 	CLEANUP(query_end)
 	struct query q = query(ks, "SELECT month, principal, key, action,"
 				   " billable, calls FROM usage"
 				   " WHERE month = ?1 OR ?1 = 0"
 				   " ORDER BY 1, 2, 3, 4, 5");
-	struct keystore_usage u;
+	struct kms_usage u;
 	int r;
 
 	query_put_int(&q, month);

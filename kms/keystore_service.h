@@ -8,18 +8,18 @@
 #ifndef SEALDISK_KMS_KEYSTORE_SERVICE_H
 #define SEALDISK_KMS_KEYSTORE_SERVICE_H
 
+#include <sealdisk/kms_record.h>
+
 #include "audit.h"
 #include "keystore.h"
 #include "policy.h"
 
-#define KEYSTORE_ACCESS_LEN 32    /* an access key's id, with its NUL */
-#define KEYSTORE_PRINCIPAL_LEN 96 /* "user/NAME", with its NUL */
-#define KEYSTORE_ACTION_LEN 64
+#define KEYSTORE_ACCESS_LEN 32 /* an access key's id, with its NUL */
 
 struct keystore_access_key {
 	int64_t seq; /* in the order of their making */
 	char id[KEYSTORE_ACCESS_LEN];
-	char principal[KEYSTORE_PRINCIPAL_LEN];
+	char principal[KMS_PRINCIPAL_LEN];
 	struct keystore_blob secret; /* wrapped */
 	bool enabled;
 	int64_t created;
@@ -49,25 +49,15 @@ int keystore_remove_policy(struct keystore *ks, const char *principal)
     NONNULL CHECKED;
 /* The first principal after ${after} that has one; ${ret} may be ${after}. */
 int keystore_next_policy(struct keystore *ks, const char *after,
-			 char ret[static KEYSTORE_PRINCIPAL_LEN])
-    NONNULL CHECKED;
+			 char ret[static KMS_PRINCIPAL_LEN]) NONNULL CHECKED;
 
-/* Calls of one action with one key, by one principal, in one month. */
-struct keystore_usage {
-	unsigned month; /* 202611 */
-	char principal[KEYSTORE_PRINCIPAL_LEN];
-	char key[KMS_ID_LEN]; /* its id, or "" */
-	char action[KEYSTORE_ACTION_LEN];
-	bool billable;
-	uint64_t calls;
-};
 /* Calls are added to those that are there. */
-int keystore_add_usage(struct keystore *ks, const struct keystore_usage *u)
+int keystore_add_usage(struct keystore *ks, const struct kms_usage *u)
     NONNULL CHECKED;
 /* Of ${month}, or, 0, of all, in order; ${fn} returns 0 to go on, else its
  * value is returned at once. */
 int keystore_each_usage(struct keystore *ks, unsigned month,
-			int (*fn)(const struct keystore_usage *u, void *arg),
+			int (*fn)(const struct kms_usage *u, void *arg),
 			void *arg) __attribute__((__nonnull__(1, 3))) CHECKED;
 
 /* All zero: there is no log yet. */

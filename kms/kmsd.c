@@ -19,6 +19,20 @@ struct kmsd_globals kmsd_globals;
 
 /* Sorted by name; tests/kmsd.sh checks it. */
 static const struct kmsd_command commands[] = {
+	{ "access-key create", kmsd_access_create, 1, 1, "PRINCIPAL",
+	  "make an access key and print its id and secret, this once",
+	  "Two lines, which are an access_key_file of sealdisk.ini.\n" },
+	{ "access-key disable", kmsd_access_disable, 1, 1, "ID",
+	  "refuse what is signed with an access key", NULL },
+	{ "access-key enable", kmsd_access_enable, 1, 1, "ID", "take it again",
+	  NULL },
+	{ "access-key ls", kmsd_access_ls, 0, 0, "", "list the access keys",
+	  NULL },
+	{ "access-key rm", kmsd_access_rm, 1, 1, "ID", "delete an access key",
+	  NULL },
+	{ "audit verify", kmsd_audit_verify, 0, 0, "",
+	  "look for lines of the audit log that were changed or are missing",
+	  "Ends with 6 if there are any.\n" },
 	{ "backup", kmsd_backup, 1, 1, "FILE",
 	  "save the keystore to a new file, also while it is served", NULL },
 	{ "change-root", kmsd_change_root, 0, 0,
@@ -32,6 +46,15 @@ static const struct kmsd_command commands[] = {
 	{ "help", NULL, 0, -1, "[COMMAND | config]", "say more", NULL },
 	{ "init", kmsd_init, 0, 0, "",
 	  "make the keystore and its root where there are none", NULL },
+	{ "policy get", kmsd_policy_get, 1, 1, "PRINCIPAL",
+	  "print the policy of a principal", NULL },
+	{ "policy ls", kmsd_policy_ls, 0, 0, "",
+	  "list the principals that have a policy", NULL },
+	{ "policy rm", kmsd_policy_rm, 1, 1, "PRINCIPAL",
+	  "take a principal's policy away", NULL },
+	{ "policy set", kmsd_policy_set, 2, 2, "PRINCIPAL FILE",
+	  "let a principal do what a RAM policy says; - is standard input",
+	  NULL },
 	{ "restore", kmsd_restore, 1, 1, "FILE",
 	  "put a saved keystore in the place of the present one", NULL },
 	{ "serve", kmsd_serve, 0, 0, "[--listen ADDRESS ...]",
@@ -40,6 +63,9 @@ static const struct kmsd_command commands[] = {
 	  "                     http:HOST:PORT; several; else as kmsd.ini\n"
 	  "                     says\n\n"
 	  "SIGHUP reads the certificate again, SIGTERM ends.\n" },
+	{ "usage", kmsd_usage_show, 0, 0, "[--month YYYY-MM]",
+	  "show calls by month, principal, key and action",
+	  "  --month YYYY-MM   of this month alone\n" },
 	{ NULL, NULL, 0, 0, NULL, NULL, NULL },
 };
 

@@ -95,10 +95,24 @@ __attribute__((__format__(__printf__, 1, 2))) int kmsd_usage(const char *fmt,
 __attribute__((__format__(__printf__, 3, 4))) int
 kmsd_fail(int err, const char *hint, const char *fmt, ...);
 
-int kmsd_init(int argc, char **argv);        /* kmsd_keystore.c */
-int kmsd_backup(int argc, char **argv);      /* kmsd_admin.c */
-int kmsd_restore(int argc, char **argv);     /* kmsd_keystore.c */
-int kmsd_change_root(int argc, char **argv); /* kmsd_keystore.c */
-int kmsd_serve(int argc, char **argv);       /* kmsd_serve.c */
+/* kmsd_keystore.c: while nobody serves the keystore. */
+int kmsd_init(int argc, char **argv);
+int kmsd_restore(int argc, char **argv);
+int kmsd_change_root(int argc, char **argv);
+/* kmsd_admin.c: whether it is served or not. */
+int kmsd_access_create(int argc, char **argv);
+int kmsd_access_disable(int argc, char **argv);
+int kmsd_access_enable(int argc, char **argv);
+int kmsd_access_ls(int argc, char **argv);
+int kmsd_access_rm(int argc, char **argv);
+int kmsd_audit_verify(int argc, char **argv);
+int kmsd_backup(int argc, char **argv);
+int kmsd_policy_get(int argc, char **argv);
+int kmsd_policy_ls(int argc, char **argv);
+int kmsd_policy_rm(int argc, char **argv);
+int kmsd_policy_set(int argc, char **argv);
+int kmsd_usage_show(int argc, char **argv);
+/* kmsd_serve.c */
+int kmsd_serve(int argc, char **argv);
 
 #endif

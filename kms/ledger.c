@@ -2,11 +2,10 @@
  * ledger.c - see ledger.h.
  *
  * The end of the audit log and the counts go to the keystore in one
- * transaction, after the log has been flushed (audit.h), through a connection
- * of its own: readers of keys do not wait for it.
+ * transaction, after the log has been flushed (audit.h).
  */
 #include <errno.h>
-#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -22,23 +21,25 @@ struct ledger {
 	struct keys *keys;
 	bool exclusive;
 	struct usage *usage;
-	struct audit *audit;  /* NULL: there is none */
-	pthread_mutex_t lock; /* of what follows */
-	struct keystore *ks;
-	int64_t flushed; /* CLOCK_MONOTONIC, seconds */
+	struct audit *audit;     /* NULL: there is none */
+	_Atomic int64_t flushed; /* CLOCK_MONOTONIC, seconds */
 	char dir[PATH_MAX];
 };
 
-/* Within a transaction. */
 static int
 write_all(struct ledger *l, const struct audit_head *h,
 	  const struct usage_table *t)
 {
-	int r = h ? keystore_set_audit(l->ks, h) : 0;
+	CLEANUP(keys_end) struct call c = { .k = NULL };
+	struct keystore *ks = l->keys->ks;
+	int r;
 
+	r = keys_begin(&c, l->keys, true);
+	if (r == 0 && h)
+		r = keystore_set_audit(ks, h);
 	if (r == 0 && t)
-		r = usage_write(t, l->ks);
-	return r;
+		r = usage_write(t, ks);
+	return r < 0 ? r : keys_commit(&c);
 }
 
 /* ${h} NULL: only what has been counted. */
@@ -46,20 +47,11 @@ static int
 save(struct ledger *l, const struct audit_head *h)
 {
 	struct usage_table *t = usage_take(l->usage);
-	int r = 0;
+	int r;
 
 	if (!t && !h)
 		return 0;
-	(void)pthread_mutex_lock(&l->lock);
-	r = keystore_begin(l->ks, true);
-	if (r == 0) {
-		r = write_all(l, h, t);
-		if (r == 0)
-			r = keystore_commit(l->ks);
-		else
-			keystore_rollback(l->ks);
-	}
-	(void)pthread_mutex_unlock(&l->lock);
+	r = write_all(l, h, t);
 	if (r < 0 && t)
 		usage_give_back(l->usage, t);
 	else
@@ -73,16 +65,11 @@ static int
 load_head(void *arg, struct audit_head *ret)
 {
 	struct ledger *l = arg;
+	CLEANUP(keys_end) struct call c = { .k = NULL };
 	int r;
 
-	(void)pthread_mutex_lock(&l->lock);
-	r = keystore_begin(l->ks, false);
-	if (r == 0) {
-		r = keystore_get_audit(l->ks, ret);
-		keystore_rollback(l->ks);
-	}
-	(void)pthread_mutex_unlock(&l->lock);
-	return r;
+	r = keys_begin(&c, l->keys, false);
+	return r < 0 ? r : keystore_get_audit(l->keys->ks, ret);
 }
 
 static int
@@ -133,11 +120,9 @@ ledger_close(struct ledger *l)
 	if (!l)
 		return;
 	audit_close(l->audit);
-	if (l->ks)
+	if (l->usage)
 		(void)!save(l, NULL);
 	usage_free(l->usage);
-	keystore_close(l->ks);
-	(void)pthread_mutex_destroy(&l->lock);
 	free(l);
 }
 
@@ -151,14 +136,11 @@ ledger_open(const struct settings *s, struct keys *k, bool exclusive,
 
 	if (!l)
 		return -ENOMEM;
-	(void)pthread_mutex_init(&l->lock, NULL);
 	l->keys = k;
 	l->exclusive = exclusive;
 	r = ledger_audit_dir(s, l->dir);
 	if (r == 0)
 		r = usage_new(&l->usage);
-	if (r == 0)
-		r = keystore_open(s->keystore_path, &l->ks);
 	if (r == 0 && l->dir[0])
 		r = audit_open(l->dir, exclusive, &owner, &l->audit);
 	if (r == 0)
@@ -195,9 +177,9 @@ ledger_is_data(const char *action)
 static int
 count(struct ledger *l, const struct audit_event *e, bool billable)
 {
-	struct keystore_usage u = { .month = usage_month(time(NULL)),
-				    .billable = billable,
-				    .calls = 1 };
+	struct kms_usage u = { .month = usage_month(time(NULL)),
+			       .billable = billable,
+			       .calls = 1 };
 	int r;
 
 	(void)snprintf(u.principal, sizeof(u.principal), "%s", e->principal);
@@ -240,27 +222,21 @@ ledger_write(struct ledger *l, const struct audit_event *e, bool durable,
 
 int
 ledger_each_usage(struct ledger *l, unsigned month,
-		  int (*fn)(const struct keystore_usage *u, void *arg),
-		  void *arg)
+		  int (*fn)(const struct kms_usage *u, void *arg), void *arg)
 {
+	CLEANUP(keys_end) struct call c = { .k = NULL };
 	int r = save(l, NULL);
 
 	if (r < 0)
 		return r;
-	(void)pthread_mutex_lock(&l->lock);
-	r = keystore_begin(l->ks, false);
-	if (r == 0) {
-		r = keystore_each_usage(l->ks, month, fn, arg);
-		keystore_rollback(l->ks);
-	}
-	(void)pthread_mutex_unlock(&l->lock);
-	return r;
+	r = keys_begin(&c, l->keys, false);
+	return r < 0 ? r : keystore_each_usage(l->keys->ks, month, fn, arg);
 }
 
 int
 ledger_verify(struct ledger *l, uint32_t from,
-	      void (*fn)(const struct audit_flaw *f, void *arg), void *arg,
-	      struct audit_report *ret)
+	      void (*fn)(const struct kms_audit_flaw *f, void *arg), void *arg,
+	      struct kms_audit_report *ret)
 {
 	CLEANUP(key_wipe) struct key key = { { 0 } };
 	struct audit_head h;

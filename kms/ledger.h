@@ -2,7 +2,7 @@
  * ledger.h - what the service writes down of each request: a line in the audit
  * log, and a count.
  *
- * It has the keystore open for itself.  Any thread; not carried over a fork.
+ * Any thread, but not within a transaction; not carried over a fork.
  */
 #ifndef SEALDISK_KMS_LEDGER_H
 #define SEALDISK_KMS_LEDGER_H
@@ -49,13 +49,13 @@ bool ledger_is_data(const char *action) NONNULL;
 /* Calls of ${month}, or, 0, all of them, and what is still in memory is written
  * first. */
 int ledger_each_usage(struct ledger *l, unsigned month,
-		      int (*fn)(const struct keystore_usage *u, void *arg),
+		      int (*fn)(const struct kms_usage *u, void *arg),
 		      void *arg) __attribute__((__nonnull__(1, 3))) CHECKED;
 
 /* As audit_verify(), of this ledger's log. */
 int ledger_verify(struct ledger *l, uint32_t from,
-		  void (*fn)(const struct audit_flaw *f, void *arg), void *arg,
-		  struct audit_report *ret)
+		  void (*fn)(const struct kms_audit_flaw *f, void *arg),
+		  void *arg, struct kms_audit_report *ret)
     __attribute__((__nonnull__(1, 3, 5))) CHECKED;
 
 #endif

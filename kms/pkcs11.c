@@ -112,9 +112,11 @@ find_slot(struct pkcs11 *p, CK_SLOT_ID *ret)
 	CK_RV rv;
 
 	rv = p->f->C_GetSlotList(CK_TRUE, slots, &n);
+	if (rv == CKR_OK && n > SLOTS_MAX)
+		rv = CKR_GENERAL_ERROR;
 	if (rv != CKR_OK)
 		return rv;
-	for (CK_ULONG i = 0; i < n && i < SLOTS_MAX; i++) {
+	for (CK_ULONG i = 0; i < n; i++) {
 		if (p->f->C_GetTokenInfo(slots[i], &info) != CKR_OK)
 			continue;
 		if (!(info.flags & CKF_TOKEN_INITIALIZED))

@@ -14,7 +14,7 @@
 /* Rows in the order in which they came; slots hold their numbers from 1. */
 struct usage_table {
 	unsigned n;
-	struct keystore_usage rows[USAGE_ROWS];
+	struct kms_usage rows[USAGE_ROWS];
 	uint16_t slots[NSLOTS];
 };
 
@@ -57,7 +57,7 @@ usage_month(int64_t now)
 }
 
 int
-usage_parse_month(const char *text, unsigned *ret)
+kms_parse_month(const char *text, unsigned *ret)
 {
 	char whole[32];
 	int64_t t;
@@ -71,6 +71,12 @@ usage_parse_month(const char *text, unsigned *ret)
 	return 0;
 }
 
+void
+kms_format_month(unsigned month, char out[static 8])
+{
+	(void)snprintf(out, 8, "%04u-%02u", month / 100 % 10000, month % 100);
+}
+
 /* Counting. */
 
 static uint32_t
@@ -82,7 +88,7 @@ hash_text(uint32_t h, const char *s)
 }
 
 static bool
-same_row(const struct keystore_usage *a, const struct keystore_usage *b)
+same_row(const struct kms_usage *a, const struct kms_usage *b)
 {
 	return a->month == b->month && a->billable == b->billable &&
 	       strcmp(a->principal, b->principal) == 0 &&
@@ -90,7 +96,7 @@ same_row(const struct keystore_usage *a, const struct keystore_usage *b)
 }
 
 static int
-add(struct usage_table *t, const struct keystore_usage *row)
+add(struct usage_table *t, const struct kms_usage *row)
 {
 	uint32_t h = 2166136261;
 	uint16_t *slot;
@@ -114,7 +120,7 @@ add(struct usage_table *t, const struct keystore_usage *row)
 }
 
 int
-usage_add(struct usage *u, const struct keystore_usage *row)
+usage_add(struct usage *u, const struct kms_usage *row)
 {
 	int r = -ENOMEM;
 

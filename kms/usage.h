@@ -23,12 +23,8 @@ DEFINE_CLEANUP(struct usage, usage_free)
 
 /* 202611 of seconds since the epoch, UTC. */
 unsigned usage_month(int64_t now);
-/* "2026-11".  -EINVAL */
-int usage_parse_month(const char *text, unsigned *ret) NONNULL CHECKED;
-
 /* Count row->calls.  -ENOSPC: take out first what has been gathered. */
-int usage_add(struct usage *u, const struct keystore_usage *row)
-    NONNULL CHECKED;
+int usage_add(struct usage *u, const struct kms_usage *row) NONNULL CHECKED;
 
 /**
  * usage_take(u):

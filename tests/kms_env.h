@@ -31,6 +31,7 @@ env_settings(struct settings *s, const char *dir)
 		       "%s/state/keystore.db", dir);
 	(void)snprintf(s->keystore_root_file, sizeof(s->keystore_root_file),
 		       "%s/etc/root.key", dir);
+	s->keystore_max_keys = 0; /* some tests make many */
 }
 
 /* A folder, and nothing in it. */

@@ -82,4 +82,3 @@ expect 0 'pkcs11_token = house' with_new 'correct horse' kms change-root \
 	--to pkcs11 --module "$module" --token house
 settings "${in_token[@]}"
 expect 0 '^$' with 'correct horse' set d kind=data
-finish

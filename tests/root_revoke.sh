@@ -102,4 +102,3 @@ shuts 6
 check 'it comes back' wait_for 5 cmp -n 1048576 "$T/data" "$MNT/disks/keep"
 stop_daemon
 check 'the daemon ends well' test "$daemon_status" -eq 0
-finish

@@ -162,7 +162,7 @@ a_principal_has_one_name(void **state)
 		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 		"aaa",
 	};
-	char name[KEYSTORE_PRINCIPAL_LEN];
+	char name[KMS_PRINCIPAL_LEN];
 	size_t i;
 
 	(void)state;
@@ -333,7 +333,7 @@ policies_are_listed_and_refused(void **state)
 {
 	struct env *e = *state;
 	CLEANUP(free_memp) char *text = malloc(POLICY_TEXT_MAX + 1);
-	char name[KEYSTORE_PRINCIPAL_LEN] = "";
+	char name[KMS_PRINCIPAL_LEN] = "";
 	char why[POLICY_WHY_LEN] = "";
 	struct service s;
 

@@ -136,7 +136,7 @@ struct flaws {
 };
 
 static void
-add_flaw(const struct audit_flaw *f, void *arg)
+add_flaw(const struct kms_audit_flaw *f, void *arg)
 {
 	struct flaws *all = arg;
 
@@ -148,7 +148,7 @@ add_flaw(const struct audit_flaw *f, void *arg)
 }
 
 static void
-verify(struct env *e, struct flaws *f, struct audit_report *report)
+verify(struct env *e, struct flaws *f, struct kms_audit_report *report)
 {
 	*f = (struct flaws){ 0 };
 	assert_ok(
@@ -159,7 +159,7 @@ verify(struct env *e, struct flaws *f, struct audit_report *report)
 static void
 assert_whole(struct env *e, uint64_t lines, uint64_t unsealed)
 {
-	struct audit_report report;
+	struct kms_audit_report report;
 	struct flaws f;
 
 	verify(e, &f, &report);
@@ -173,7 +173,7 @@ assert_whole(struct env *e, uint64_t lines, uint64_t unsealed)
 static void
 assert_flaw(struct env *e, const char *begins)
 {
-	struct audit_report report;
+	struct kms_audit_report report;
 	struct flaws f;
 
 	verify(e, &f, &report);
@@ -434,7 +434,7 @@ a_full_file_is_sealed(void **state)
 {
 	struct env *e = *state;
 	CLEANUP(free_memp) char *text = NULL;
-	struct audit_report report;
+	struct kms_audit_report report;
 	struct flaws f;
 	char *line;
 	size_t len;
@@ -484,14 +484,14 @@ a_changed_line_is_found(void **state)
 	text = load_log(e, 1, &all);
 	for (n = 0; n < 5; n++) {
 		line = find_line(text, n, &len);
-		for (i = 0; i < len; i += 7) {
+		for (i = 0; i < len; i += i < len - 8 ? 7 : 1) {
 			line[i] ^= 1;
 			save_log(e, 1, text, all);
 			line[i] ^= 1;
-			/* At that line, or, where it looks like another one
-			 * now, at the place of it. */
-			(void)snprintf(want, sizeof(want), "1:%u", n + 1);
-			assert_flaw(e, i < 5 + 1 + 64 + 10 ? "1:" : want);
+			/* At that line, or, where its number or its end is
+			 * another now, near it. */
+			(void)snprintf(want, sizeof(want), "1:%u:", n + 1);
+			assert_flaw(e, i < 80 || i == len - 1 ? "1:" : want);
 		}
 	}
 	save_log(e, 1, text, all);

@@ -138,6 +138,19 @@ static const struct context_pair turned[] = { { "more", "y" },
 					      { "lineage", "x" } };
 static const struct context both = { pairs, 2 };
 
+static int
+seal_blob(uint8_t blob[static ENVELOPE_BLOB_LEN])
+{
+	struct envelope_ad ad;
+	int r = envelope_ad(&version, ARN, &both, &ad);
+
+	if (r < 0)
+		return r;
+	memcpy(blob, ad.bytes, ENVELOPE_HEADER_LEN);
+	return envelope_wrap(aead, &kek, ad.bytes, ad.len, &secret,
+			     blob + ENVELOPE_HEADER_LEN);
+}
+
 static void
 a_blob_is_of_version_1_and_names_its_key_version(void **state)
 {
@@ -145,14 +158,13 @@ a_blob_is_of_version_1_and_names_its_key_version(void **state)
 	struct uuid v;
 
 	(void)state;
-	assert_ok(
-	    envelope_seal(aead, &kek, &version, ARN, &both, &secret, blob));
+	assert_ok(seal_blob(blob));
 	assert_int_equal(sizeof(blob), 1 + 16 + 12 + 32 + 16);
 	assert_int_equal(blob[0], 1);
 	assert_memory_equal(blob + 1, version.bytes, 16);
 	assert_ok(envelope_version(blob, sizeof(blob), &v));
 	assert_true(uuid_equal(&v, &version));
-	assert_err(envelope_version(blob, sizeof(blob) - 1, &v), EBADMSG);
+	assert_err(envelope_version(blob, ENVELOPE_OVERHEAD - 1, &v), EBADMSG);
 	blob[0] = 2;
 	assert_err(envelope_version(blob, sizeof(blob), &v), EBADMSG);
 }
@@ -163,9 +175,17 @@ open_blob(const uint8_t *blob, size_t len, const char *arn,
 {
 	struct context ctx = { p, n };
 	struct key k = { { 0 } };
+	struct envelope_ad ad;
+	struct uuid v;
 	int r;
 
-	r = envelope_open(aead, &kek, arn, &ctx, blob, len, &k);
+	r = envelope_version(blob, len, &v);
+	if (r == 0)
+		r = envelope_ad(&v, arn, &ctx, &ad);
+	if (r == 0)
+		r = envelope_unwrap(aead, &kek, ad.bytes, ad.len,
+				    blob + ENVELOPE_HEADER_LEN,
+				    len - ENVELOPE_HEADER_LEN, &k);
 	if (r == 0)
 		assert_memory_equal(&k, &secret, sizeof(k));
 	else
@@ -180,8 +200,7 @@ a_blob_opens_in_its_context_only(void **state)
 	size_t len;
 
 	(void)state;
-	assert_ok(
-	    envelope_seal(aead, &kek, &version, ARN, &both, &secret, blob));
+	assert_ok(seal_blob(blob));
 	assert_ok(open_blob(blob, sizeof(blob), ARN, pairs, 2));
 	assert_ok(open_blob(blob, sizeof(blob), ARN, turned, 2));
 	assert_err(open_blob(blob, sizeof(blob), ARN, pairs, 1), EBADMSG);
@@ -199,8 +218,7 @@ a_blob_with_any_bit_flipped_is_refused(void **state)
 	unsigned bit;
 
 	(void)state;
-	assert_ok(
-	    envelope_seal(aead, &kek, &version, ARN, &both, &secret, blob));
+	assert_ok(seal_blob(blob));
 	for (bit = 0; bit < 8 * sizeof(blob); bit++) {
 		blob[bit / 8] ^= (uint8_t)(1 << bit % 8);
 		assert_err(open_blob(blob, sizeof(blob), ARN, pairs, 2),

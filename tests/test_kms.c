@@ -249,14 +249,18 @@ descriptions_have_a_length_and_an_encoding(void **state)
 {
 	struct env *e = *state;
 	struct kms_key_info info;
-	char text[600];
+	char text[8200];
 
 	memset(text, 'x', sizeof(text));
-	text[512] = '\0';
+	text[8193] = '\0';
 	assert_err(kms_create_key(e->k, text, &info), EINVAL);
-	text[511] = '\0';
+	text[8192] = '\0';
 	assert_ok(kms_create_key(e->k, text, &info));
-	assert_string_equal(info.description, text);
+	assert_int_equal(strlen(info.description), 511); /* its beginning */
+	assert_memory_equal(info.description, text, 511);
+	memcpy(text + 510, "\xc3\xa4", 2);
+	assert_ok(kms_create_key(e->k, text, &info));
+	assert_int_equal(strlen(info.description), 510);
 	assert_err(kms_create_key(e->k, "\xff", &info), EINVAL);
 }
 

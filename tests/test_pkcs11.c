@@ -189,6 +189,69 @@ threads_do_not_disturb_each_other(void **state)
 	pkcs11_close(h.p);
 }
 
+/* fake_token.c, which lies. */
+
+struct lie {
+	const char *mode;
+	int open, make, seal, unseal; /* what it comes to */
+};
+
+static const struct lie lies[] = {
+	{ "good", 0, 0, 0, 0 },
+	{ "closed", 0, 0, 0, 0 },
+	{ "gone", 0, 0, -EHOSTDOWN, -EHOSTDOWN },
+	{ "slots", -EIO, 0, 0, 0 },
+	{ "two", 0, 0, -ENOKEY, -ENOKEY },
+	{ "soft", 0, -EOPNOTSUPP, 0, 0 },
+	{ "long", 0, 0, -EIO, 0 },
+	{ "short", 0, 0, -EIO, 0 },
+	{ "broken", 0, 0, 0, -EIO },
+};
+
+static void
+try_lie(const char *module, const struct lie *l)
+{
+	uint8_t in[100], out[100];
+	struct uuid id;
+	struct pkcs11 *p;
+	struct sealed s;
+	int r;
+
+	(void)setenv("FAKE_TOKEN", l->mode, 1);
+	r = pkcs11_open(module, "fake", &p);
+	assert_int_equal(r, l->open);
+	if (r < 0)
+		return;
+	assert_err(pkcs11_login(p, pin_of("1235")), EKEYREJECTED);
+	assert_ok(pkcs11_login(p, pin_of("1234")));
+	assert_ok(uuid_new(&id));
+	fill_pattern(in, sizeof(in), 9);
+	assert_int_equal(pkcs11_make_key(p, &id, "x"), l->make);
+	assert_int_equal(seal(p, &id, in, &s), l->seal);
+	(void)setenv("FAKE_TOKEN", "good", 1);
+	assert_ok(seal(p, &id, in, &s));
+	(void)setenv("FAKE_TOKEN", l->mode, 1);
+	assert_int_equal(unseal(p, &id, &s, out), l->unseal);
+	/* Its own failure, or what it was given? */
+	(void)setenv("FAKE_TOKEN", "good", 1);
+	s.bytes[sizeof(s.bytes) - 1] ^= 1;
+	assert_err(unseal(p, &id, &s, out), EBADMSG);
+	pkcs11_close(p);
+}
+
+static void
+a_token_that_lies_does_no_harm(void **state)
+{
+	char module[PATH_MAX];
+
+	(void)state;
+	if (!realpath("tests/fake_token.so", module))
+		skip();
+	for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++)
+		try_lie(module, &lies[i]);
+	(void)unsetenv("FAKE_TOKEN");
+}
+
 int
 main(void)
 {
@@ -197,6 +260,7 @@ main(void)
 		TEST_TOKEN(lengths_are_bounded),
 		TEST_TOKEN(a_key_that_is_gone_is_told),
 		TEST_TOKEN(what_cannot_be_opened_says_why),
+		TEST_BARE(a_token_that_lies_does_no_harm),
 		TEST_TOKEN(threads_do_not_disturb_each_other),
 	};
 

@@ -366,17 +366,26 @@ a_key_without_material_waits_for_it_again(void **state)
 	assert_int_equal(key.state, KMS_PENDING_IMPORT);
 }
 
-/* A keystore of the format before. */
+/* A keystore of the first format. */
 
 static void
 an_older_format_is_brought_up_to_date(void **state)
 {
-	static const char down[] = "DROP TABLE access_keys;"
-				   "DROP TABLE policies;"
-				   "DROP TABLE usage; DROP TABLE audit;"
-				   "ALTER TABLE keys DROP COLUMN destroyed;"
-				   "ALTER TABLE keys DROP COLUMN delete_at;"
-				   "PRAGMA user_version = 1";
+	static const char down[] =
+	    "DROP TABLE access_keys; DROP TABLE policies;"
+	    "DROP TABLE usage; DROP TABLE audit;"
+	    "DROP TABLE imports; DROP TABLE tags;"
+	    "DROP INDEX keys_rotating;"
+	    "ALTER TABLE keys"
+	    " DROP COLUMN material_expires;"
+	    "ALTER TABLE keys DROP COLUMN material_check;"
+	    "ALTER TABLE keys DROP COLUMN instance;"
+	    "ALTER TABLE keys DROP COLUMN policy;"
+	    "ALTER TABLE keys DROP COLUMN protection;"
+	    "ALTER TABLE keys DROP COLUMN rotation;"
+	    "ALTER TABLE keys DROP COLUMN destroyed;"
+	    "ALTER TABLE keys DROP COLUMN delete_at;"
+	    "PRAGMA user_version = 1";
 	struct env *e = *state;
 	struct kms_key_info key;
 	struct wrapped_dk w;

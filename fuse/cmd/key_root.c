@@ -51,8 +51,10 @@ static const struct {
 	{ "credential", -EPERM, "others can read its credential", "" },
 	{ "credential", -EKEYREJECTED, "the credential does not open it",
 	  "it must have 32 to 4096 bytes, and be the one that made it" },
-	{ "pkcs11", -ENOKEY, "there is no such module, token or key in it",
-	  "pkcs11_module and pkcs11_token in sealdisk.ini name them" },
+	{ "pkcs11", -ENOKEY,
+	  "there is no such module, token or key, or nobody to ask for a PIN",
+	  "pkcs11_module and pkcs11_token name them, --passphrase-fd has the "
+	  "PIN" },
 	{ "pkcs11", -EPERM, "others can read the credential of its PIN", "" },
 	{ "pkcs11", -EKEYREJECTED,
 	  "the PIN is wrong, or the token's key does not open it", "" },

@@ -17,7 +17,8 @@
  * talks nonsense; -EHOSTDOWN it does not answer, or others keep its store
  * locked; -EUCLEAN its store is damaged; -EIO, -ENOSPC, -EROFS, -EACCES its
  * store failed; -EOPNOTSUPP not built in; -EPROTONOSUPPORT a keystore of a
- * newer program. Where the errno cannot say what is to be done, a line was
+ * newer program; -ESHUTDOWN the audit log cannot be written, and so nothing is
+ * done. Where the errno cannot say what is to be done, a line was
  * logged that does.
  *
  * A struct kms may be used from any thread, and is not carried over a fork.
@@ -62,15 +63,20 @@ enum kms_key_state {
 struct kms_key_info {
 	char id[KMS_ID_LEN];
 	char arn[KMS_ARN_LEN];
-	char description[512];
-	char creator[32]; /* the account, or "Ecs" for the service key */
-	char origin[16];  /* Aliyun_KMS, EXTERNAL */
+	char description[512]; /* its beginning, if it is longer */
+	char creator[32];      /* the account, or "Ecs" for the service key */
+	char origin[16];       /* Aliyun_KMS, EXTERNAL */
 	char primary_version[KMS_ID_LEN];
 	enum kms_key_state state;
 	int64_t created;
 	int64_t rotated;   /* when its newest version was made */
 	int64_t delete_at; /* PendingDeletion: when; else 0 */
 	unsigned versions;
+	int64_t rotate_every; /* seconds; 0: not by itself */
+	int64_t rotate_at;    /* when next; 0: not as things are */
+	int64_t expires_at;   /* its imported material; 0: never */
+	bool is_protected;    /* from deletion */
+	char instance[64];    /* whose HSM keeps it; "": the keystore does */
 };
 
 /* Between ScheduleKeyDeletion and the end of a key. */

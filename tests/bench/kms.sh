@@ -28,7 +28,7 @@ kms_start() {
 		root_file = $T/kms/root.key
 		audit = $T/kms/audit/
 		max_keys = 0
-		$kms_quota
+		max_calls = 0
 	END
 	"$KMSD" --config "$T/kms/kmsd.ini" init >>"$T/log" 2>&1
 	"$KMSD" --config "$T/kms/kmsd.ini" serve >>"$T/log" 2>&1 &
@@ -70,8 +70,8 @@ kms_round() {
 	kms_load "decrypt$suffix" "Action=Decrypt&$kms_blob"
 }
 
-# The service that is in the program itself, with the keystore of the server,
-# which has ended.
+# kms_embedded NAME AUDIT: the service that is in the program itself, with the
+# keystore of the server, which has ended.
 kms_embedded() {
 	cat >"$T/kms/sealdisk.ini" <<-END
 		[kms]
@@ -79,23 +79,22 @@ kms_embedded() {
 		[keystore]
 		path = $T/kms/keystore.db
 		root_file = $T/kms/root.key
-		audit = $T/kms/audit/
+		audit = $2
 	END
 	SEALDISK_CONFIG=$T/kms/sealdisk.ini "$kmsload" embedded 2000 \
 		>"$T/load.json"
-	sample kms-embedded sealdisk us "$(jq .us "$T/load.json")"
+	sample "$1" sealdisk us "$(jq .us "$T/load.json")"
 }
 
 kms_bench() {
 	local keys=${SEALDISK_BENCH_KEYS:-10000}
 	local lines=${SEALDISK_BENCH_LINES:-1000000} have
-	local kms_quota kms_key kms_form kms_blob kms_daemon
+	local kms_key kms_form kms_blob kms_daemon
 
 	if kms_missing; then
 		note "without kms: there is no $missing"
 		return
 	fi
-	kms_quota=${SEALDISK_BENCH_QUOTA:-}
 	kms_start
 	kms_key=$(ask "Action=CreateKey&Version=2016-01-20" |
 		jq -r .KeyMetadata.KeyId)
@@ -108,11 +107,12 @@ kms_bench() {
 	"$kmsload" count "$T/kms/sock" \
 		'Action=CreateKey&Version=2016-01-20' "$kms_clients" "$keys" \
 		>"$T/load.json"
-	have=$(cat "$T"/kms/audit/* | wc -l)
+	have=$(find "$T/kms/audit" -type f -exec cat {} + | wc -l)
 	[ "$have" -ge "$lines" ] || "$kmsload" count "$T/kms/sock" \
 		"Action=Decrypt&$kms_blob" "$kms_clients" $((lines - have)) \
 		>"$T/load.json"
 	kms_round -full
 	kms_stop
-	kms_embedded
+	kms_embedded kms-embedded none
+	kms_embedded kms-embedded-audit "$T/kms/audit/"
 }

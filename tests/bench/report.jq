@@ -72,7 +72,8 @@ def titles: {
 	"kms-decrypt-p99": "99 of 100 take at most",
 	"kms-decrypt-full": "with 10,000 keys, 1,000,000 lines",
 	"kms-decrypt-full-p99": "99 of 100 take at most",
-	"kms-embedded": "Decrypt by the embedded service"
+	"kms-embedded": "Decrypt by the embedded service",
+	"kms-embedded-audit": "the same, its line of audit synced"
 };
 
 def median:
