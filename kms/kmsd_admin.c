@@ -245,10 +245,10 @@ kmsd_policy_get(int argc, char **argv)
 	if (r)
 		return r;
 	params[0].value = argv[0];
-	r = ask("GetPolicy", params, 1, &o);
+	r = ask("GetPrincipalPolicy", params, 1, &o);
 	if (r || print_json(o))
 		return r;
-	printf("%s\n", text_of(o, "PolicyDocument"));
+	printf("%s\n", text_of(o, "Policy"));
 	return 0;
 }
 
@@ -261,10 +261,10 @@ kmsd_policy_ls(int argc, char **argv)
 	int r = kmsd_parse(&argc, &argv, NULL);
 
 	if (r == 0)
-		r = ask("ListPolicies", NULL, 0, &o);
+		r = ask("ListPrincipalPolicies", NULL, 0, &o);
 	if (r || print_json(o))
 		return r;
-	policies = items_of(o, "Policies", "Policy");
+	policies = items_of(o, "Principals", "Principal");
 	json_array_foreach(policies, i, p)
 	    printf("%s\n", text_of(p, "Principal"));
 	return 0;
