@@ -266,14 +266,15 @@ kmsd_policy_ls(int argc, char **argv)
 		return r;
 	policies = items_of(o, "Principals", "Principal");
 	json_array_foreach(policies, i, p)
-	    printf("%s\n", text_of(p, "Principal"));
+	    printf("%s\n", json_string_value(p) ? json_string_value(p) : "");
 	return 0;
 }
 
 int
 kmsd_policy_rm(int argc, char **argv)
 {
-	return do_simple(argc, argv, "DeletePolicy", "Principal", NULL);
+	return do_simple(argc, argv, "DeletePrincipalPolicy", "Principal",
+			 NULL);
 }
 
 int
@@ -282,7 +283,7 @@ kmsd_policy_set(int argc, char **argv)
 	CLEANUP(json_done) json_t *o = NULL;
 	CLEANUP(free_memp) char *text = NULL;
 	struct service_param params[2] = { { "Principal", NULL },
-					   { "PolicyDocument", NULL } };
+					   { "Policy", NULL } };
 	const char *path;
 	size_t len;
 	int r = kmsd_parse(&argc, &argv, NULL);
@@ -295,7 +296,7 @@ kmsd_policy_set(int argc, char **argv)
 		return kmsd_fail(r < 0 ? r : -EINVAL, NULL, "%s", argv[1]);
 	params[0].value = argv[0];
 	params[1].value = text;
-	return ask("SetPolicy", params, 2, &o);
+	return ask("SetPrincipalPolicy", params, 2, &o);
 }
 
 /* What has been done. */

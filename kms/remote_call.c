@@ -261,6 +261,7 @@ static const struct {
 	{ "InvalidParameter", -EINVAL },
 	{ "InvalidTimeStamp.Expired", -EKEYREJECTED },
 	{ "MissingParameter", -EINVAL },
+	{ "Rejected.DeletionProtected", -EBUSY },
 	{ "Rejected.Disabled", -EKEYREVOKED },
 	{ "Rejected.LimitExceeded", -EDQUOT },
 	{ "Rejected.PendingDeletion", -EKEYEXPIRED },
