@@ -356,7 +356,8 @@ authorize(struct authorizer *z, const struct principal *p,
 
 	if (p->owner)
 		return 0;
-	(void)snprintf(action, sizeof(action), "kms:%s", q->action);
+	(void)snprintf(action, sizeof(action), "%s:%s",
+		       q->service ? q->service : "kms", q->action);
 	own = evaluate_own(z, p, q->service_key, &request);
 	if (own == POLICY_DENY)
 		return deny(why, "a policy of the principal denies it");

@@ -61,6 +61,7 @@ int authorize_uid(struct authorizer *z, uid_t uid, bool embedded,
 
 /* What he asks. */
 struct authorize_question {
+	const char *service;    /* "ram"; NULL: "kms" */
 	const char *action;     /* "Decrypt" */
 	const char *resource;   /* ARN */
 	const char *key_policy; /* a document, or NULL */
