@@ -312,6 +312,20 @@ keys_open(const struct settings *s, struct keys **ret)
 	return 0;
 }
 
+int
+keys_open_alone(const struct settings *s, struct keys **ret)
+{
+	CLEANUP(keys_closep) struct keys *k = NULL;
+	int r;
+
+	r = keys_open(s, &k);
+	if (r == 0)
+		r = keystore_hold(k->ks);
+	if (r == 0)
+		*ret = TAKE(k);
+	return r;
+}
+
 void
 keys_maintain(struct keys *k)
 {

@@ -33,6 +33,10 @@ struct root;
 
 /* The keystore, root and region of ${s}. */
 int keys_open(const struct settings *s, struct keys **ret) NONNULL CHECKED;
+/* The same, and nobody else uses the keystore until it is closed: -EHOSTDOWN if
+ * somebody does. */
+int keys_open_alone(const struct settings *s, struct keys **ret)
+    NONNULL CHECKED;
 /* The root is opened by the first call that needs it. */
 int keys_open_locked(const struct settings *s, struct keys **ret)
     NONNULL CHECKED;

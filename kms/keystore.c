@@ -27,6 +27,7 @@ struct keystore {
 		const char *sql;
 		sqlite3_stmt *st;
 	} kept[NSTATEMENTS];
+	bool held;
 	char path[];
 };
 
@@ -486,6 +487,10 @@ open_again(struct keystore *ks)
 		r = -EHOSTDOWN;
 	if (r < 0)
 		return r;
+	if (ks->held)
+		r = keystore_hold(now);
+	if (r < 0)
+		return r;
 	was = *ks; /* all but the path, which is the same */
 	*ks = *now;
 	*now = was;
@@ -511,6 +516,23 @@ keystore_begin(struct keystore *ks, bool write)
 			return r;
 	}
 	return -EHOSTDOWN;
+}
+
+/* SQLite takes the lock with the next change, and keeps it. */
+int
+keystore_hold(struct keystore *ks)
+{
+	int r;
+
+	r = keystore_exec(ks, "PRAGMA locking_mode = EXCLUSIVE");
+	if (r == 0)
+		r = keystore_exec(ks, "BEGIN EXCLUSIVE; UPDATE keystore"
+				      " SET created = created; COMMIT");
+	if (r == 0)
+		ks->held = true;
+	else
+		keystore_rollback(ks);
+	return r;
 }
 
 int

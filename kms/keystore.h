@@ -64,6 +64,8 @@ int keystore_make(const char *path, const struct keystore_head *head)
 /* -ENOENT  there is no file */
 int keystore_open(const char *path, struct keystore **ret) NONNULL CHECKED;
 void keystore_close(struct keystore *ks);
+/* From now on nobody else can use the file, until it is closed. */
+int keystore_hold(struct keystore *ks) NONNULL CHECKED;
 DEFINE_CLEANUP(struct keystore, keystore_close)
 
 /**
