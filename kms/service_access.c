@@ -32,7 +32,7 @@ call_authenticate(struct action_call *c)
 			principal_done(&c->who);
 			c->who.name[0] = '\0';
 			r = -EPERM;
-			c->code = CODE_NO_ACCESS_KEY;
+			c->code = CODE_NO_PERMISSION;
 		}
 		return r;
 	}

@@ -162,7 +162,7 @@ another_uid_on_the_socket_may_nothing(void **state)
 		    P("Principal", "uid:12345"));
 	/* Nobody on a network is anybody without a signature. */
 	be(s, remote, NULL);
-	assert_code("InvalidAccessKeyId.NotFound", s, "ListKeys", { 0 });
+	assert_code("Forbidden.NoPermission", s, "ListKeys", { 0 });
 }
 
 static void
