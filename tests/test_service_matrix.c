@@ -44,6 +44,7 @@ static const struct {
 	const char *want;
 	const char *args[9];
 } rows[] = {
+	{ "BackupKeystore", "PPPP", { "Path", "relative" } },
 	{ "CancelKeyDeletion", "SS.S", { "KeyId", "ID" } },
 	{ "CreateAccessKey", "....", { "Principal", "app" } },
 	{ "CreateAlias", "..S.", { "KeyId", "ID", "AliasName", "alias/n" } },
@@ -53,7 +54,7 @@ static const struct {
 	{ "DeleteAccessKey", "AAAA", { "UserAccessKeyId", "SD1" } },
 	{ "DeleteAlias", "....", { "AliasName", "alias/it" } },
 	{ "DeleteKeyMaterial", "....", { "KeyId", "ID" } },
-	{ "DeletePrincipalPolicy", "PPPP", { "Principal", "nobody" } },
+	{ "DeletePolicy", "PPPP", { "Principal", "nobody" } },
 	{ "DescribeAccountKmsStatus", "....", { NULL } },
 	{ "DescribeKey", "....", { "KeyId", "ID" } },
 	{ "DescribeKeyVersion",
@@ -70,7 +71,8 @@ static const struct {
 	  "....",
 	  { "KeyId", "ID", "WrappingAlgorithm", "RSAES_OAEP_SHA_256",
 	    "WrappingKeySpec", "RSA_2048" } },
-	{ "GetPrincipalPolicy", "PPPP", { "Principal", "nobody" } },
+	{ "GetPolicy", "PPPP", { "Principal", "nobody" } },
+	{ "GetUsage", "....", { NULL } },
 	{ "GrantKey", "..R.", { "KeyId", "ID", "Principal", "app" } },
 	/* That it gets as far as to look at the token is as good. */
 	{ "ImportKeyMaterial",
@@ -82,7 +84,7 @@ static const struct {
 	{ "ListAliasesByKeyId", "....", { "KeyId", "ID" } },
 	{ "ListKeyVersions", "....", { "KeyId", "ID" } },
 	{ "ListKeys", "....", { NULL } },
-	{ "ListPrincipalPolicies", "....", { NULL } },
+	{ "ListPolicies", "....", { NULL } },
 	{ "ListResourceTags", "....", { "KeyId", "ID" } },
 	{ "ListTagResources", "....", { "ResourceType", "key" } },
 	{ "ReEncrypt",
@@ -105,9 +107,9 @@ static const struct {
 	    "{\"Effect\":\"Allow\",\"Principal\":"
 	    "{\"RAM\":[\"*\"]},\"Action\":\"kms:*\","
 	    "\"Resource\":\"*\"}]}" } },
-	{ "SetPrincipalPolicy",
+	{ "SetPolicy",
 	  "....",
-	  { "Principal", "app", "Policy",
+	  { "Principal", "app", "PolicyDocument",
 	    "{\"Version\":\"1\",\"Statement\":["
 	    "{\"Effect\":\"Allow\",\"Action\":\"kms:*\","
 	    "\"Resource\":\"*\"}]}" } },
@@ -138,6 +140,7 @@ static const struct {
 	{ "UpdateRotationPolicy",
 	  ".RRR",
 	  { "KeyId", "ID", "EnableAutomaticRotation", "false" } },
+	{ "VerifyAudit", "....", { NULL } },
 };
 #define NROWS (sizeof(rows) / sizeof(rows[0]))
 
