@@ -18,7 +18,6 @@
 
 #include "keystore_private.h"
 
-#define BUSY_MS 5000
 #define NSTATEMENTS 96 /* more than there are */
 
 struct keystore {
@@ -30,6 +29,8 @@ struct keystore {
 	bool held;
 	char path[];
 };
+
+int keystore_busy_ms = 5000;
 
 /* Errors. */
 
@@ -329,7 +330,7 @@ keystore_open_raw(const char *path, bool write, struct keystore **ret)
 	if (rc != SQLITE_OK)
 		return ks->db ? fault(ks, rc) : -ENOMEM;
 	(void)sqlite3_extended_result_codes(ks->db, 1);
-	(void)sqlite3_busy_timeout(ks->db, BUSY_MS);
+	(void)sqlite3_busy_timeout(ks->db, keystore_busy_ms);
 	/* What someone else put into a schema runs nothing. */
 	(void)sqlite3_db_config(ks->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	(void)sqlite3_db_config(ks->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0,

@@ -31,6 +31,9 @@
 
 struct keystore;
 
+/* How long to wait for others; tests have less time. */
+extern int keystore_busy_ms;
+
 struct keystore_blob {
 	uint8_t bytes[KEYSTORE_WRAPPED_MAX];
 	size_t len;
