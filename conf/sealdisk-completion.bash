@@ -86,7 +86,7 @@ _sealdisk() {
 	'') _sealdisk_words "$("$program" --list-commands)" "$cur" ;;
 	key | kms) _sealdisk_words "$sub" "$cur" ;;
 	help) _sealdisk_words "$("$program" --list-commands) config" "$cur" ;;
-	attach | clone | detach | export | info | rename | rm | rotate)
+	attach | clone | detach | export | info | rename | rm | rotate | scrub)
 		_sealdisk_names all
 		;;
 	image) _sealdisk_names disks snapshots ;;
@@ -99,6 +99,7 @@ _sealdisk() {
 		_sealdisk_words "$("$program" key alias 2>/dev/null |
 			sed -n 's/^\(alias[^ ]*\).*/\1/p')" "$cur"
 		;;
+	'kms audit') _sealdisk_words verify "$cur" ;;
 	mount | umount | init | import | 'kms backup' | 'kms restore')
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		;;

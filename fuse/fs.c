@@ -18,11 +18,12 @@ int
 fs_errno(int r)
 {
 	switch (-r) {
-	case EBADMSG: /* does not authenticate */
-	case EUCLEAN: /* malformed */
-	case ESTALE:  /* rolled back */
-	case EPROTO:  /* a KMS that talks nonsense */
-	case ENODATA: /* a file of the store ends too early */
+	case EBADMSG:   /* does not authenticate */
+	case EUCLEAN:   /* malformed */
+	case ESTALE:    /* rolled back */
+	case ESHUTDOWN: /* a KMS that cannot write down what it does */
+	case EPROTO:    /* a KMS that talks nonsense */
+	case ENODATA:   /* a file of the store ends too early */
 		return EIO;
 	case EHOSTDOWN: /* no KMS */
 		return ENOKEY;

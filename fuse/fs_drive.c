@@ -31,6 +31,7 @@ drive_release(void *user)
 {
 	struct drive *d = user;
 
+	drive_scrub_free(d->scrub);
 	(void)pthread_mutex_destroy(&d->lock);
 	free(d);
 }
@@ -309,10 +310,16 @@ drive_detach(struct fs *fs, struct drive *d)
 {
 	char name[NODE_NAME_MAX + 1];
 	struct disk *disk;
+	bool in_use;
 	int r;
 
 	(void)pthread_mutex_lock(&d->lock);
 	disk = atomic_load(&d->disk);
+	in_use = disk && d->users > drive_is_scrubbed(d);
+	(void)pthread_mutex_unlock(&d->lock);
+	if (disk && !in_use)
+		drive_scrub_stop(d);
+	(void)pthread_mutex_lock(&d->lock);
 	r = disk && d->users ? -EBUSY : 0;
 	if (disk && !r) {
 		get_attr(disk, &d->last);

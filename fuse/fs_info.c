@@ -2,7 +2,7 @@
  * fs_info.c - the files below info/: text about a disk, snapshot or image.
  *
  * The text is INI: the descriptor as it stands in the store, then [state] and
- * [counters].
+ * [counters]; and of the last scrub [scrub] and, from this process, [faults].
  */
 #include "fs_private.h"
 
@@ -211,6 +211,18 @@ store_text(struct fs *fs, char **ret, size_t *ret_len)
 	return 0;
 }
 
+static void
+print_scrub(FILE *f, struct fs *fs, struct node *info,
+	    const struct descriptor *desc)
+{
+	struct node *n;
+
+	if (tree_other(fs->tree, info, NODE_DISK, &n) < 0)
+		return;
+	drive_scrub_print(f, fs, drive_peek(n), desc);
+	tree_unpin(fs->tree, n);
+}
+
 int
 info_text(struct fs *fs, struct node *n, char **ret, size_t *ret_len)
 {
@@ -233,6 +245,7 @@ info_text(struct fs *fs, struct node *n, char **ret, size_t *ret_len)
 	(void)fwrite(text, 1, len, f);
 	print_state(f, fs, &desc, &look);
 	print_counters(f, &look.stats);
+	print_scrub(f, fs, n, &desc);
 	if (fclose(f) != 0)
 		return -errno;
 	*ret = TAKE(out);

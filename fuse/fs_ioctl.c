@@ -237,6 +237,30 @@ ioctl_rewrap(fuse_req_t req, struct node *info, const void *in, size_t in_len)
 }
 
 static void
+run_scrub(struct fs_job *j)
+{
+	reply_ioctl(j->req, drive_scrub(j->fs, j->drive, j->data), NULL, 0);
+}
+
+static void
+ioctl_scrub(fuse_req_t req, struct node *info, const void *in, size_t in_len)
+{
+	CLEANUP(free_memp) struct sd_ioc_scrub *p = malloc(sizeof(*p));
+	struct fs_job *j;
+
+	if (!p || in_len != sizeof(*p)) {
+		fs_reply(req, p ? -EINVAL : -ENOMEM);
+		return;
+	}
+	memcpy(p, in, sizeof(*p));
+	j = disk_job(req, info, run_scrub);
+	if (!j)
+		return;
+	j->data = TAKE(p);
+	fs_start(j);
+}
+
+static void
 ioctl_stats(fuse_req_t req, struct node *info)
 {
 	struct sd_ioc_stats out = { .version = 1 };
@@ -311,6 +335,8 @@ fs_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg,
 		ioctl_set(req, n, in, in_len);
 	} else if (cmd == SD_IOC_REWRAP) {
 		ioctl_rewrap(req, n, in, in_len);
+	} else if (cmd == SD_IOC_SCRUB) {
+		ioctl_scrub(req, n, in, in_len);
 	} else if (cmd == SD_IOC_STATS) {
 		ioctl_stats(req, n);
 	} else if (cmd == SD_IOC_DETACH) {

@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <sys/stat.h>
 
 #include "fs.h"
@@ -50,9 +51,10 @@ struct drive {
 	 * pages that the kernel has are those of the disk. */
 	unsigned n_direct, n_cached;
 	bool pages;
-	int64_t idle_ms;  /* monotonic: when the last user went */
-	time_t since;     /* when it was attached */
-	int attach_error; /* what the last attach said */
+	int64_t idle_ms;         /* monotonic: when the last user went */
+	time_t since;            /* when it was attached */
+	int attach_error;        /* what the last attach said */
+	struct scrubbing *scrub; /* the last one, or NULL */
 	/* guarded by fs->lock: the list of drives that hold a disk */
 	struct drive *next, *prev;
 };
@@ -167,6 +169,23 @@ time_t drive_since(struct node *n) NONNULL CHECKED;
 void drive_drop_pages(struct fs *fs, struct drive *d) NONNULL;
 /* What the last attach said: 0 or a negative errno of disk.h. */
 int drive_attach_error(struct node *n) NONNULL CHECKED;
+
+/*
+ * fs_scrub.c.  On the strand: begin a scrub, for which the disk is attached, or
+ * end one.  -EALREADY: one is under way.
+ */
+struct scrubbing;
+struct sd_ioc_scrub;
+int drive_scrub(struct fs *fs, struct drive *d, const struct sd_ioc_scrub *arg)
+    NONNULL CHECKED;
+/* Returns when it has ended. */
+void drive_scrub_stop(struct drive *d) NONNULL;
+bool drive_is_scrubbed(struct drive *d) NONNULL;
+void drive_scrub_free(struct scrubbing *sc);
+/* The sections of an info file; ${d} NULL: of no node that is known. */
+void drive_scrub_print(FILE *f, struct fs *fs, struct drive *d,
+		       const struct descriptor *desc)
+    __attribute__((__nonnull__(1, 2, 4)));
 
 /* The kernel's pages of the file, by how it was opened: answers of open. */
 struct fuse_open_answer {

@@ -82,7 +82,7 @@ const struct command commands[] = {
 	{ "init", cmd_init, 1, 1,
 	  "STORE [--kms embedded|URL] [--region R] [--cipher C]",
 	  "make a store, and keystore and root key where there are none",
-	  "  --kms K      embedded, the only one in this version\n"
+	  "  --kms K      embedded, or the URL of a key service\n"
 	  "  --region R   of the keys\n"
 	  "  --cipher C   aes-256-gcm or aes-256-ocb\n",
 	  NULL },
@@ -117,6 +117,15 @@ const struct command commands[] = {
 	  "  --key K         under another master key: id or alias\n"
 	  "  -n, --dry-run   only say what would be done\n\n"
 	  "Also for disks that are in use.\n",
+	  NULL },
+	{ "scrub", cmd_scrub, 1, 1,
+	  "NAME [--rate BYTES] [--background] [--no-repair] [--stop]",
+	  "look at every bit of a disk, snapshot or image",
+	  "  --rate BYTES   that are read a second, at most\n"
+	  "  --background   return at once; `sealdisk info` tells how far it "
+	  "is\n"
+	  "  --no-repair    leave the second copy of a page as it is\n"
+	  "  --stop         end the one that is under way\n",
 	  NULL },
 	{ "send", cmd_send, 1, 1,
 	  "DISK@NAME | image:NAME [--from NAME0] [--resume TOKEN]",
@@ -165,6 +174,7 @@ exit_status(int err)
 	case -EKEYEXPIRED:
 	case -EKEYREJECTED:
 	case -EHOSTDOWN:
+	case -ESHUTDOWN:
 	case -EDQUOT:
 		return 5;
 	case -EBADMSG: /* does not verify */

@@ -34,6 +34,16 @@
 	{                                                                      \
 		.name = "AliasName", .type = ARG_ALIAS, .required = true       \
 	}
+#define PRINCIPAL                                                              \
+	{                                                                      \
+		.name = "Principal", .type = ARG_TEXT, .required = true,       \
+		.min = 1, .max = 128                                           \
+	}
+#define ACCESS_KEY                                                             \
+	{                                                                      \
+		.name = "UserAccessKeyId", .type = ARG_TEXT, .required = true, \
+		.min = 1, .max = KEYSTORE_ACCESS_LEN - 1                       \
+	}
 #define CONTEXT                                                                \
 	{                                                                      \
 		.name = "EncryptionContext", .type = ARG_CONTEXT               \
@@ -79,6 +89,8 @@
 static const struct action table[] = {
 	{ "CancelKeyDeletion", CLASS_MANAGE, SCOPE_KEY, KEYS_CANCEL,
 	  action_cancel_key_deletion, ARGS(KEY) },
+	{ "CreateAccessKey", CLASS_ACCESS, SCOPE_NONE, KEYS_LOOK,
+	  action_create_access_key, ARGS(PRINCIPAL) },
 	{ "CreateAlias", CLASS_MANAGE, SCOPE_KEY, KEYS_CREATE_ALIAS,
 	  action_create_alias, ARGS(KEY, ALIAS) },
 	{ "CreateKey", CLASS_MANAGE, SCOPE_NONE, KEYS_LOOK, action_create_key,
@@ -115,10 +127,14 @@ static const struct action table[] = {
 	  action_create_key_version, ARGS(KEY_OR_ALIAS) },
 	{ "Decrypt", CLASS_CRYPT, SCOPE_BLOB, KEYS_USE, action_decrypt,
 	  ARGS(BLOB, CONTEXT, DRY_RUN, ENCLAVE) },
+	{ "DeleteAccessKey", CLASS_ACCESS, SCOPE_NONE, KEYS_LOOK,
+	  action_delete_access_key, ARGS(ACCESS_KEY) },
 	{ "DeleteAlias", CLASS_MANAGE, SCOPE_ALIAS, KEYS_LOOK,
 	  action_delete_alias, ARGS(ALIAS) },
 	{ "DeleteKeyMaterial", CLASS_MANAGE, SCOPE_KEY, KEYS_PREPARE,
 	  action_delete_key_material, ARGS(KEY) },
+	{ "DeletePrincipalPolicy", CLASS_ACCESS, SCOPE_NONE, KEYS_LOOK,
+	  action_delete_principal_policy, ARGS(PRINCIPAL) },
 	{ "DescribeAccountKmsStatus", CLASS_LOOK, SCOPE_NONE, KEYS_LOOK,
 	  action_describe_account_kms_status, NO_ARGS },
 	{ "DescribeKey", CLASS_LOOK, SCOPE_KEY, KEYS_LOOK, action_describe_key,
@@ -165,6 +181,10 @@ static const struct action table[] = {
 		 .type = ARG_WORD,
 		 .required = true,
 		 .words = "RSA_2048" }) },
+	{ "GetPrincipalPolicy", CLASS_ACCESS, SCOPE_NONE, KEYS_LOOK,
+	  action_get_principal_policy, ARGS(PRINCIPAL) },
+	{ "GrantKey", CLASS_MANAGE, SCOPE_KEY, KEYS_CHANGE, action_grant_key,
+	  ARGS(KEY, PRINCIPAL) },
 	{ "ImportKeyMaterial", CLASS_MANAGE, SCOPE_KEY, KEYS_IMPORT,
 	  action_import_key_material,
 	  ARGS(KEY,
@@ -181,6 +201,12 @@ static const struct action table[] = {
 	       { .name = "KeyMaterialExpireUnix",
 		 .type = ARG_NUMBER,
 		 .max = INT64_C(1) << 40 }) },
+	{ "ListAccessKeys", CLASS_ACCESS, SCOPE_NONE, KEYS_LOOK,
+	  action_list_access_keys,
+	  ARGS({ .name = "Principal",
+		 .type = ARG_TEXT,
+		 .min = 1,
+		 .max = 128 }) },
 	{ "ListAliases", CLASS_LOOK, SCOPE_NONE, KEYS_LOOK, action_list_aliases,
 	  ARGS(PAGE) },
 	{ "ListAliasesByKeyId", CLASS_LOOK, SCOPE_KEY, KEYS_LOOK,
@@ -189,6 +215,8 @@ static const struct action table[] = {
 	  action_list_key_versions, ARGS(KEY_OR_ALIAS, PAGE) },
 	{ "ListKeys", CLASS_LOOK, SCOPE_NONE, KEYS_LOOK, action_list_keys,
 	  ARGS(PAGE, { .name = "Filters", .type = ARG_JSON, .max = 10 }) },
+	{ "ListPrincipalPolicies", CLASS_ACCESS, SCOPE_NONE, KEYS_LOOK,
+	  action_list_principal_policies, NO_ARGS },
 	{ "ListResourceTags", CLASS_LOOK, SCOPE_KEY, KEYS_LOOK,
 	  action_list_resource_tags, ARGS(KEY) },
 	{ "ListTagResources", CLASS_LOOK, SCOPE_LIST, KEYS_LOOK,
@@ -205,6 +233,8 @@ static const struct action table[] = {
 	       { .name = "DestinationEncryptionContext", .type = ARG_CONTEXT },
 	       { .name = "SourceEncryptionAlgorithm", .type = ARG_REFUSED },
 	       DRY_RUN) },
+	{ "RevokeKey", CLASS_MANAGE, SCOPE_KEY, KEYS_CHANGE, action_revoke_key,
+	  ARGS(KEY, PRINCIPAL) },
 	{ "ScheduleKeyDeletion", CLASS_MANAGE, SCOPE_KEY, KEYS_SCHEDULE,
 	  action_schedule_key_deletion,
 	  ARGS(KEY, { .name = "PendingWindowInDays",
@@ -231,6 +261,13 @@ static const struct action table[] = {
 		 .required = true,
 		 .min = 1,
 		 .max = KEYS_POLICY_MAX }) },
+	{ "SetPrincipalPolicy", CLASS_ACCESS, SCOPE_NONE, KEYS_LOOK,
+	  action_set_principal_policy,
+	  ARGS(PRINCIPAL, { .name = "Policy",
+			    .type = ARG_TEXT,
+			    .required = true,
+			    .min = 1,
+			    .max = POLICY_TEXT_MAX }) },
 	{ "TagResource", CLASS_MANAGE, SCOPE_KEY, KEYS_CHANGE,
 	  action_tag_resource,
 	  ARGS(KEY, { .name = "Tags",
@@ -248,6 +285,12 @@ static const struct action table[] = {
 	{ "UntagResources", CLASS_MANAGE, SCOPE_LIST, KEYS_CHANGE,
 	  action_untag_resources,
 	  ARGS(TAG_LIST_ARGS, { .name = "All", .type = ARG_BOOL }) },
+	{ "UpdateAccessKey", CLASS_ACCESS, SCOPE_NONE, KEYS_LOOK,
+	  action_update_access_key,
+	  ARGS(ACCESS_KEY, { .name = "Status",
+			     .type = ARG_WORD,
+			     .required = true,
+			     .words = "Active|Inactive" }) },
 	{ "UpdateAlias", CLASS_MANAGE, SCOPE_REALIAS, KEYS_UPDATE_ALIAS,
 	  action_update_alias, ARGS(KEY, ALIAS) },
 	{ "UpdateKeyDescription", CLASS_MANAGE, SCOPE_KEY, KEYS_CHANGE,

@@ -1,5 +1,8 @@
 /*
  * client.c - kms.h, by whichever service the endpoint names.
+ *
+ * A struct kms is one service, "default", and opens further ones when a data
+ * key, or the name of a key, asks for them.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -9,55 +12,43 @@
 #include <sealdisk/log.h>
 
 #include "admin.h"
-#include "keys.h"
+#include "client_private.h"
 
-struct kms {
-	struct keys *keys;
-	char keystore[SETTING_MAX];
-};
-
-static int
-check_endpoint(const struct settings *s)
+static bool
+is_embedded(const struct settings *s)
 {
-	if (strcmp(s->kms_endpoint, "embedded") == 0)
-		return 0;
-	log_debug("KMS endpoint \"%s\": only \"embedded\" is built in",
-		  s->kms_endpoint);
-	return -EOPNOTSUPP;
+	return strcmp(s->kms_endpoint, "embedded") == 0;
 }
 
 static int
-open_by(const struct settings *s,
-	int (*open)(const struct settings *s, struct keys **ret),
+open_by(const struct settings *s, const char *name, bool locked,
 	struct kms **ret)
 {
-	CLEANUP(kms_closep) struct kms *k = NULL;
+	CLEANUP(kms_closep) struct kms *k = calloc(1, sizeof(*k));
 	int r;
 
-	r = check_endpoint(s);
-	if (r < 0)
-		return r;
-	k = calloc(1, sizeof(*k));
 	if (!k)
 		return -ENOMEM;
-	memcpy(k->keystore, s->keystore_path, sizeof(k->keystore));
-	r = open(s, &k->keys);
-	if (r < 0)
-		return r;
-	*ret = TAKE(k);
-	return 0;
+	(void)pthread_mutex_init(&k->lock, NULL);
+	(void)snprintf(k->name, sizeof(k->name), "%s", name);
+	k->settings = *s;
+	k->ops = is_embedded(s) ? &embedded_ops : &remote_ops;
+	r = k->ops->open(k, locked);
+	if (r == 0)
+		*ret = TAKE(k);
+	return r;
 }
 
 int
 kms_open(const struct settings *s, struct kms **ret)
 {
-	return open_by(s, keys_open, ret);
+	return open_by(s, "default", false, ret);
 }
 
 int
 kms_open_locked(const struct settings *s, struct kms **ret)
 {
-	return open_by(s, keys_open_locked, ret);
+	return open_by(s, "default", true, ret);
 }
 
 void
@@ -65,219 +56,183 @@ kms_close(struct kms *k)
 {
 	if (!k)
 		return;
-	keys_close(k->keys);
+	for (size_t i = 0; i < KMS_SERVICES_MAX; i++)
+		kms_close(k->further[i]);
+	k->ops->close(k);
+	(void)pthread_mutex_destroy(&k->lock);
 	free(k);
 }
 
-int
-kms_init(const struct settings *s, bool *ret_made)
-{
-	int r = check_endpoint(s);
+/* Further services. */
 
-	return r < 0 ? r : admin_init(s, ret_made);
-}
-
-/* The encryption context of a DK: {"lineage": UUID}. */
-struct lineage_context {
-	char text[UUID_STR_LEN];
-	struct context_pair pair;
-	struct context ctx;
-};
-
-static const struct context *
-lineage_context(const struct uuid *lineage, struct lineage_context *c)
-{
-	uuid_format(lineage, c->text);
-	c->pair.name = "lineage";
-	c->pair.value = c->text;
-	c->ctx.pairs = &c->pair;
-	c->ctx.n = 1;
-	return &c->ctx;
-}
-
+/* That of ${name} (${len} bytes), or -1. */
 static int
-take_blob(const struct keys_used *used, const struct keys_blob *blob,
-	  struct wrapped_dk *ret)
+find_further(const struct settings *s, const char *name, size_t len)
 {
-	if (blob->len > sizeof(ret->blob))
-		return -EPROTO;
-	memcpy(ret->key_id, used->key_id, sizeof(ret->key_id));
-	memcpy(ret->key_version_id, used->key_version_id,
-	       sizeof(ret->key_version_id));
-	memcpy(ret->blob, blob->bytes, blob->len);
-	ret->blob_len = blob->len;
-	return 0;
+	for (size_t i = 0; i < s->n_kms_further; i++)
+		if (strlen(s->kms_further[i].name) == len &&
+		    memcmp(s->kms_further[i].name, name, len) == 0)
+			return (int)i;
+	return -1;
 }
+
+/* ${k} itself, or the further service with index ${i}. */
+static int
+further(struct kms *k, int i, struct kms **ret)
+{
+	struct settings s = k->settings;
+	int r = 0;
+
+	settings_use_kms(&s, (size_t)i);
+	(void)pthread_mutex_lock(&k->lock);
+	if (!k->further[i])
+		r = open_by(&s, k->settings.kms_further[i].name, false,
+			    &k->further[i]);
+	if (r == 0)
+		*ret = k->further[i];
+	(void)pthread_mutex_unlock(&k->lock);
+	return r;
+}
+
+/* The service that made ${w}. */
+static int
+service_of(struct kms *k, const struct wrapped_dk *w, struct kms **ret)
+{
+	int i;
+
+	if (strcmp(w->kms, k->name) == 0) {
+		*ret = k;
+		return 0;
+	}
+	i = find_further(&k->settings, w->kms, strlen(w->kms));
+	if (i >= 0)
+		return further(k, i, ret);
+	log_error("a data key is of the key service \"%s\", and there is no "
+		  "section [kms %s] in sealdisk.ini",
+		  w->kms, w->kms);
+	return -ENOKEY;
+}
+
+/* The service that *${key}, which may be "NAME:KEY", is a key of; without its
+ * name *${key} is what that service knows. */
+static int
+service_of_key(struct kms *k, const char **key, struct kms **ret)
+{
+	size_t len = strcspn(*key, ":");
+	int i = (*key)[len] ? find_further(&k->settings, *key, len) : -1;
+
+	if (i < 0) {
+		*ret = k;
+		return 0;
+	}
+	*key += len + 1;
+	return further(k, i, ret);
+}
+
+/* Data keys. */
 
 int
 kms_generate_data_key(struct kms *k, const char *key,
 		      const struct uuid *lineage, struct wrapped_dk *ret,
 		      struct key *ret_dk)
 {
-	CLEANUP(key_wipe) struct key dk = { { 0 } };
-	struct wrapped_dk w = { .kms = "default", .lineage = *lineage };
-	struct lineage_context c;
-	struct keys_used used;
-	struct keys_blob blob;
-	int r;
+	struct kms *at;
+	int r = service_of_key(k, &key, &at);
 
-	r = crypto_random(dk.bytes, sizeof(dk.bytes));
-	if (r == 0)
-		r = keys_encrypt(k->keys, key, lineage_context(lineage, &c),
-				 dk.bytes, sizeof(dk.bytes), &used, &blob);
-	if (r == 0)
-		r = take_blob(&used, &blob, &w);
-	if (r < 0)
-		return keys_errno(r);
-	*ret = w;
-	if (ret_dk)
-		*ret_dk = dk;
-	return 0;
-}
-
-/* The names beside the blob tell people which key a disk hangs on. */
-static int
-check_names(const struct wrapped_dk *w, const struct keys_used *used)
-{
-	if (strcmp(used->key_id, w->key_id) == 0 &&
-	    strcmp(used->key_version_id, w->key_version_id) == 0)
-		return 0;
-	log_error("a data key says that it is of key %s, and is of %s",
-		  w->key_id, used->key_id);
-	return -EKEYREJECTED;
-}
-
-static int
-decrypt(struct kms *k, const struct wrapped_dk *w, uint8_t *data, size_t *len)
-{
-	struct lineage_context c;
-	struct keys_used used;
-	int r;
-
-	if (w->blob_len > sizeof(w->blob))
-		return -EKEYREJECTED;
-	r = keys_decrypt(k->keys, w->blob, w->blob_len,
-			 lineage_context(&w->lineage, &c), &used, data, len);
-	if (r == 0)
-		r = check_names(w, &used);
-	if (r == 0 && *len != KEY_LEN)
-		r = -EKEYREJECTED;
-	return keys_errno(r);
+	return r < 0
+		   ? r
+		   : at->ops->generate_data_key(at, key, lineage, ret, ret_dk);
 }
 
 int
 kms_decrypt(struct kms *k, const struct wrapped_dk *w, struct key *ret)
 {
-	uint8_t *data = secret_alloc(KEYS_DATA_MAX);
-	size_t len;
-	int r;
+	struct kms *at;
+	int r = service_of(k, w, &at);
 
-	if (!data)
-		return -ENOMEM;
-	r = decrypt(k, w, data, &len);
-	if (r == 0)
-		memcpy(ret->bytes, data, KEY_LEN);
-	secret_free(data, KEYS_DATA_MAX);
-	return r;
+	return r < 0 ? r : at->ops->decrypt(at, w, ret);
 }
 
 int
 kms_reencrypt(struct kms *k, const struct wrapped_dk *w, const char *key,
 	      const struct uuid *lineage, struct wrapped_dk *ret)
 {
-	struct wrapped_dk new = { .lineage = lineage ? *lineage : w->lineage };
-	struct lineage_context from, to;
-	struct keys_used opened, sealed;
-	struct keys_blob blob;
-	int r;
+	struct kms *at, *to;
+	int r = service_of(k, w, &at);
 
-	if (w->blob_len > sizeof(w->blob))
-		return -EKEYREJECTED;
-	memcpy(new.kms, w->kms, sizeof(new.kms));
-	r = keys_reencrypt(k->keys, w->blob, w->blob_len,
-			   lineage_context(&w->lineage, &from), key,
-			   lineage_context(&new.lineage, &to), &opened, &sealed,
-			   &blob);
-	if (r == 0)
-		r = check_names(w, &opened);
-	if (r == 0)
-		r = take_blob(&sealed, &blob, &new);
+	to = at;
+	if (r == 0 && key)
+		r = service_of_key(k, &key, &to);
 	if (r < 0)
-		return keys_errno(r);
-	*ret = new;
-	return 0;
+		return r;
+	/* No service wraps under the key of another. */
+	if (to != at)
+		return -EOPNOTSUPP;
+	return at->ops->reencrypt(at, w, key, lineage, ret);
 }
+
+/* Keys. */
 
 int
 kms_create_key(struct kms *k, const char *description, struct kms_key_info *ret)
 {
-	const struct keys_new new = { .description = description };
-
-	return keys_errno(keys_create(k->keys, &new, ret));
+	return k->ops->create_key(k, description, ret);
 }
 
 int
 kms_describe_key(struct kms *k, const char *key, struct kms_key_info *ret)
 {
-	return keys_errno(keys_describe(k->keys, key, ret));
-}
+	struct kms *at;
+	int r = service_of_key(k, &key, &at);
 
-/* Where the service takes an id only, people may still say an alias. */
-static int
-resolve(struct kms *k, const char *key, char ret_id[static KMS_ID_LEN])
-{
-	struct kms_key_info info;
-	int r;
-
-	r = keys_errno(keys_describe(k->keys, key, &info));
-	if (r == 0)
-		memcpy(ret_id, info.id, sizeof(info.id));
-	return r;
+	return r < 0 ? r : at->ops->describe_key(at, key, ret);
 }
 
 int
 kms_enable_key(struct kms *k, const char *key)
 {
-	char id[KMS_ID_LEN];
-	int r = resolve(k, key, id);
+	struct kms *at;
+	int r = service_of_key(k, &key, &at);
 
-	return r < 0 ? r : keys_errno(keys_enable(k->keys, id));
+	return r < 0 ? r : at->ops->enable_key(at, key);
 }
 
 int
 kms_disable_key(struct kms *k, const char *key)
 {
-	char id[KMS_ID_LEN];
-	int r = resolve(k, key, id);
+	struct kms *at;
+	int r = service_of_key(k, &key, &at);
 
-	return r < 0 ? r : keys_errno(keys_disable(k->keys, id));
+	return r < 0 ? r : at->ops->disable_key(at, key);
 }
 
 int
 kms_create_key_version(struct kms *k, const char *key, struct kms_key_info *ret)
 {
-	return keys_errno(keys_create_version(k->keys, key, ret));
+	struct kms *at;
+	int r = service_of_key(k, &key, &at);
+
+	return r < 0 ? r : at->ops->create_key_version(at, key, ret);
 }
 
 int
 kms_schedule_key_deletion(struct kms *k, const char *key, unsigned days,
 			  int64_t *ret_at)
 {
-	char id[KMS_ID_LEN];
-	int r = resolve(k, key, id);
+	struct kms *at;
+	int r = service_of_key(k, &key, &at);
 
 	return r < 0 ? r
-		     : keys_errno(
-			   keys_schedule_deletion(k->keys, id, days, ret_at));
+		     : at->ops->schedule_key_deletion(at, key, days, ret_at);
 }
 
 int
 kms_cancel_key_deletion(struct kms *k, const char *key)
 {
-	char id[KMS_ID_LEN];
-	int r = resolve(k, key, id);
+	struct kms *at;
+	int r = service_of_key(k, &key, &at);
 
-	return r < 0 ? r : keys_errno(keys_cancel_deletion(k->keys, id));
+	return r < 0 ? r : at->ops->cancel_key_deletion(at, key);
 }
 
 int
@@ -289,41 +244,26 @@ kms_check_alias(const char *alias)
 int
 kms_create_alias(struct kms *k, const char *alias, const char *key)
 {
-	char id[KMS_ID_LEN];
-	int r = resolve(k, key, id);
-
-	return r < 0 ? r : keys_errno(keys_create_alias(k->keys, alias, id));
+	return k->ops->create_alias(k, alias, key);
 }
 
 int
 kms_update_alias(struct kms *k, const char *alias, const char *key)
 {
-	char id[KMS_ID_LEN];
-	int r = resolve(k, key, id);
-
-	return r < 0 ? r : keys_errno(keys_update_alias(k->keys, alias, id));
+	return k->ops->update_alias(k, alias, key);
 }
 
 int
 kms_delete_alias(struct kms *k, const char *alias)
 {
-	return keys_delete_alias(k->keys, alias);
+	return k->ops->delete_alias(k, alias);
 }
 
 int
 kms_list_keys(struct kms *k,
 	      int (*fn)(const struct kms_key_info *info, void *arg), void *arg)
 {
-	struct kms_key_info info;
-	int64_t pos = 0;
-	int r;
-
-	while ((r = keys_next(k->keys, &pos, &info)) == 0) {
-		r = fn(&info, arg);
-		if (r)
-			return r;
-	}
-	return r == -ENOKEY ? 0 : r;
+	return k->ops->list_keys(k, fn, arg);
 }
 
 int
@@ -331,46 +271,40 @@ kms_list_aliases(struct kms *k,
 		 int (*fn)(const char *alias, const char *key_id, void *arg),
 		 void *arg)
 {
-	char alias[KMS_ALIAS_LEN], id[KMS_ID_LEN];
-	int64_t pos = 0;
-	int r;
+	return k->ops->list_aliases(k, fn, arg);
+}
 
-	while ((r = keys_next_alias(k->keys, &pos, alias, id)) == 0) {
-		r = fn(alias, id, arg);
-		if (r)
-			return r;
-	}
-	return r == -ENOKEY ? 0 : r;
+/* The keystore as a whole: only who has it can do this. */
+
+int
+kms_init(const struct settings *s, bool *ret_made)
+{
+	*ret_made = false;
+	return is_embedded(s) ? admin_init(s, ret_made) : 0;
 }
 
 int
 kms_backup(struct kms *k, const char *path)
 {
-	return admin_backup(k->keystore, path);
+	return k->ops->backup(k, path);
 }
 
 int
 kms_restore(const struct settings *s, const char *path, bool force)
 {
-	int r = check_endpoint(s);
-
-	return r < 0 ? r : admin_restore(s, path, force);
+	return is_embedded(s) ? admin_restore(s, path, force) : -EOPNOTSUPP;
 }
 
 int
 kms_root_kind(const struct settings *s, const char **ret)
 {
-	int r = check_endpoint(s);
-
-	return r < 0 ? r : admin_root_kind(s, ret);
+	return is_embedded(s) ? admin_root_kind(s, ret) : -EOPNOTSUPP;
 }
 
 int
 kms_change_root(const struct settings *s, const struct settings *to,
 		bool *ret_new)
 {
-	int r = check_endpoint(s);
-
 	*ret_new = false;
-	return r < 0 ? r : admin_change_root(s, to, ret_new);
+	return is_embedded(s) ? admin_change_root(s, to, ret_new) : -EOPNOTSUPP;
 }

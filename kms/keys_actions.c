@@ -28,7 +28,7 @@ is_good(const struct keys_new *new)
 	int64_t every = new->rotate_every;
 
 	return keys_is_text(new->description) &&
-	       (!new->policy || strlen(new->policy) <= KEYS_POLICY_MAX) &&
+	       (!new->policy || keys_is_policy(new->policy)) &&
 	       (every == 0 ||
 		(!new->external &&every >= KEYS_ROTATION_MIN &&every <=
 		 KEYS_ROTATION_MAX)) &&

@@ -146,6 +146,9 @@ bool keys_is_gone(const struct keystore_key *row) NONNULL;
  * keys_state.c
  */
 
+/* Whether it is a policy that a key may have. */
+bool keys_is_policy(const char *text) NONNULL;
+
 /* -EKEYREVOKED, -EKEYEXPIRED, -ENODATA: its state forbids it; -EIDRM;
  * -EALREADY: it is not scheduled for deletion; -EPERM: a service key;
  * -EMEDIUMTYPE. */

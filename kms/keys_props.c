@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "keys_private.h"
+#include "policy.h"
 
 /* Texts. */
 
@@ -87,11 +88,18 @@ keys_set_protection(struct keys *k, const char *id, const char *why)
 int
 keys_set_policy(struct keys *k, const char *id, const char *policy)
 {
-	size_t len = strlen(policy);
-
-	if (len > KEYS_POLICY_MAX || !utf8_valid(policy, len))
+	if (!keys_is_policy(policy))
 		return -EINVAL;
 	return set_text(k, id, KEYS_POLICY, policy);
+}
+
+bool
+keys_is_policy(const char *text)
+{
+	CLEANUP(policy_freep) struct policy *p = NULL;
+	char why[POLICY_WHY_LEN];
+
+	return policy_parse(text, strlen(text), POLICY_OF_KEY, &p, why) == 0;
 }
 
 /* Tags. */

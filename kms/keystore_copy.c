@@ -146,9 +146,12 @@ keystore_take(struct keystore *ks, const char *from)
 	r = attach(ks, from);
 	if (r < 0)
 		return r;
-	/* Children go first and come last. */
+	/* Children go first and come last.  The audit log is that of the place
+	 * where the keystore lies: where it ends, its own keystore knows. */
 	return keystore_exec(
 	    ks, "DELETE FROM imports; DELETE FROM tags;"
+		"DELETE FROM access_keys; DELETE FROM policies;"
+		"DELETE FROM usage;"
 		"DELETE FROM aliases; DELETE FROM versions;"
 		"DELETE FROM keys; DELETE FROM keystore;"
 		"INSERT INTO keystore SELECT * FROM source.keystore;"
@@ -156,5 +159,9 @@ keystore_take(struct keystore *ks, const char *from)
 		"INSERT INTO versions SELECT * FROM source.versions;"
 		"INSERT INTO aliases SELECT * FROM source.aliases;"
 		"INSERT INTO tags SELECT * FROM source.tags;"
-		"INSERT INTO imports SELECT * FROM source.imports;");
+		"INSERT INTO imports SELECT * FROM source.imports;"
+		"INSERT INTO access_keys SELECT * FROM source.access_keys;"
+		"INSERT INTO policies SELECT * FROM source.policies;"
+		"INSERT INTO usage SELECT * FROM source.usage;"
+		"INSERT OR IGNORE INTO audit SELECT * FROM source.audit;");
 }

@@ -78,6 +78,36 @@ static const char *const steps[] = {
 	" expires INTEGER NOT NULL,"
 	" private_key BLOB NOT NULL);"
 	"CREATE INDEX imports_by_key ON imports (key);",
+
+	/* 4: who may call, how often they did, where the audit log ends.  A
+	 * policy is a document; a month is 202611; usage without a key has "".
+	 */
+	"CREATE TABLE access_keys ("
+	" seq INTEGER PRIMARY KEY,"
+	" id TEXT NOT NULL UNIQUE,"
+	" principal TEXT NOT NULL,"
+	" secret BLOB NOT NULL,"
+	" enabled INTEGER NOT NULL,"
+	" created INTEGER NOT NULL);"
+	"CREATE TABLE policies ("
+	" principal TEXT PRIMARY KEY,"
+	" document TEXT NOT NULL,"
+	" changed INTEGER NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE usage ("
+	" month INTEGER NOT NULL,"
+	" principal TEXT NOT NULL,"
+	" key TEXT NOT NULL,"
+	" action TEXT NOT NULL,"
+	" billable INTEGER NOT NULL,"
+	" calls INTEGER NOT NULL,"
+	" PRIMARY KEY (month, principal, key, action, billable))"
+	" WITHOUT ROWID;"
+	"CREATE TABLE audit ("
+	" id INTEGER PRIMARY KEY CHECK (id = 1),"
+	" file INTEGER NOT NULL,"
+	" size INTEGER NOT NULL,"
+	" lines INTEGER NOT NULL,"
+	" hash BLOB NOT NULL);",
 };
 #define NSTEPS (sizeof(steps) / sizeof(steps[0]))
 

@@ -13,6 +13,13 @@ int
 service_open(const struct settings *s, bool exclusive, struct service **ret)
 {
 	CLEANUP(service_closep) struct service *service = NULL;
+	const struct quota_limits limits = {
+		.per_second = { [QUOTA_ENCRYPT] = s->keystore_max_calls,
+				[QUOTA_DECRYPT] = s->keystore_max_calls,
+				[QUOTA_GENERATE] = s->keystore_max_calls,
+				[QUOTA_REENCRYPT] = s->keystore_max_reencrypts,
+				[QUOTA_MANAGE] = s->keystore_max_other_calls }
+	};
 	int r;
 
 	service_json_init();
@@ -22,6 +29,12 @@ service_open(const struct settings *s, bool exclusive, struct service **ret)
 	service->settings = *s;
 	r = exclusive ? keys_open_alone(s, &service->keys)
 		      : keys_open(s, &service->keys);
+	if (r == 0)
+		r = authorizer_new(service->keys, &service->authorizer);
+	if (r == 0)
+		r = quota_new(&limits, &service->quota);
+	if (r == 0)
+		r = ledger_open(s, service->keys, exclusive, &service->ledger);
 	if (r < 0)
 		return r;
 	atomic_store(&service->maintained, keys_now());
@@ -34,6 +47,9 @@ service_close(struct service *s)
 {
 	if (!s)
 		return;
+	ledger_close(s->ledger);
+	quota_free(s->quota);
+	authorizer_free(s->authorizer);
 	keys_close(s->keys);
 	free(s);
 }
@@ -121,7 +137,9 @@ act(struct action_call *c)
 {
 	int r;
 
-	r = call_authenticate(c);
+	r = call_ready(c);
+	if (r == 0)
+		r = call_authenticate(c);
 	if (r < 0)
 		return r;
 	c->a = action_find(c->q->action);
@@ -134,15 +152,16 @@ act(struct action_call *c)
 		r = call_find_subjects(c);
 	if (r == 0)
 		r = call_authorize(c);
+	if (r == 0)
+		r = call_meter(c);
 	return r < 0 ? r : c->a->run(c);
 }
 
 /* What an action has put into the answer before it failed is not told. */
 static int
-put_result(struct action_call *c, int err, struct service_reply *reply)
+put_result(struct action_call *c, enum service_code code,
+	   struct service_reply *reply)
 {
-	enum service_code code = code_of(c, err);
-
 	if (code == CODE_OK)
 		return 0;
 	if (json_object_clear(reply->body) < 0 ||
@@ -158,6 +177,7 @@ service_call(struct service *s, const struct service_request *q,
 {
 	CLEANUP(service_reply_done) struct service_reply reply = { 0 };
 	struct action_call c = { .s = s, .k = s->keys, .q = q };
+	enum service_code code;
 	int r;
 
 	maintain(s);
@@ -165,8 +185,12 @@ service_call(struct service *s, const struct service_request *q,
 	if (r < 0)
 		return -ENOMEM;
 	c.body = reply.body;
-	r = act(&c);
-	r = put_result(&c, r, &reply);
+	code = code_of(&c, act(&c));
+	r = put_result(&c, code, &reply);
+	/* What cannot be written down is not told either. */
+	if (r == 0 && call_record(&c, code, &reply) < 0)
+		r = put_result(&c, CODE_UNAVAILABLE, &reply);
+	principal_done(&c.who);
 	call_drop_subjects(&c);
 	call_drop_args(&c);
 	if (r < 0)

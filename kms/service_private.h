@@ -11,12 +11,18 @@
 
 #include <stdatomic.h>
 
-#include "keys.h"
+#include "authorize.h"
+#include "keys_private.h"
+#include "ledger.h"
+#include "quota.h"
 #include "service.h"
 
 struct service {
 	struct keys *keys;
 	struct settings settings;
+	struct authorizer *authorizer;
+	struct quota *quota;
+	struct ledger *ledger;
 	_Atomic int64_t maintained; /* when, by keys_now() */
 };
 
@@ -113,6 +119,7 @@ enum action_class {
 	CLASS_LOOK,
 	CLASS_CRYPT,
 	CLASS_REENCRYPT,
+	CLASS_ACCESS, /* durable; of principals, not keys: "ram:..." */
 };
 
 /* On which keys an action acts; they are found before it is authorized, and it
@@ -156,6 +163,9 @@ struct action_call {
 	const char *bad;        /* the parameter that an error is about */
 	enum service_code code; /* that an errno cannot say; or CODE_OK */
 	char used_version[KMS_ID_LEN]; /* what sealed or opened data, or "" */
+	struct principal who;
+	char why[POLICY_WHY_LEN]; /* of a refusal; for the audit log alone */
+	int64_t began;            /* microseconds */
 };
 
 /*
@@ -195,11 +205,19 @@ int call_find_subjects(struct action_call *c) NONNULL CHECKED;
 void call_drop_subjects(struct action_call *c) NONNULL;
 
 /*
- * service_access.c: who asks, and whether he may.
+ * service_access.c: who asks, whether he may, how often, and what is written
+ * down of it.
  */
 
+/* First of all: whether it could be. */
+int call_ready(struct action_call *c) NONNULL CHECKED;
 int call_authenticate(struct action_call *c) NONNULL CHECKED;
 int call_authorize(struct action_call *c) NONNULL CHECKED;
+/* -EDQUOT  he calls too often */
+int call_meter(struct action_call *c) NONNULL CHECKED;
+/* An error: whatever the answer is, it must not be given. */
+int call_record(struct action_call *c, enum service_code code,
+		const struct service_reply *reply) NONNULL CHECKED;
 
 /*
  * service_json.c
@@ -234,12 +252,15 @@ int page_put(const struct page *p, json_t *to) NONNULL CHECKED;
  */
 
 int action_cancel_key_deletion(struct action_call *c);
+int action_create_access_key(struct action_call *c);
 int action_create_alias(struct action_call *c);
 int action_create_key(struct action_call *c);
 int action_create_key_version(struct action_call *c);
 int action_decrypt(struct action_call *c);
+int action_delete_access_key(struct action_call *c);
 int action_delete_alias(struct action_call *c);
 int action_delete_key_material(struct action_call *c);
+int action_delete_principal_policy(struct action_call *c);
 int action_describe_account_kms_status(struct action_call *c);
 int action_describe_key(struct action_call *c);
 int action_describe_key_version(struct action_call *c);
@@ -251,21 +272,28 @@ int action_generate_data_key(struct action_call *c);
 int action_generate_data_key_without_plaintext(struct action_call *c);
 int action_get_key_policy(struct action_call *c);
 int action_get_parameters_for_import(struct action_call *c);
+int action_get_principal_policy(struct action_call *c);
+int action_grant_key(struct action_call *c);
 int action_import_key_material(struct action_call *c);
+int action_list_access_keys(struct action_call *c);
 int action_list_aliases(struct action_call *c);
 int action_list_aliases_by_key_id(struct action_call *c);
 int action_list_key_versions(struct action_call *c);
 int action_list_keys(struct action_call *c);
+int action_list_principal_policies(struct action_call *c);
 int action_list_resource_tags(struct action_call *c);
 int action_list_tag_resources(struct action_call *c);
 int action_reencrypt(struct action_call *c);
+int action_revoke_key(struct action_call *c);
 int action_schedule_key_deletion(struct action_call *c);
 int action_set_deletion_protection(struct action_call *c);
 int action_set_key_policy(struct action_call *c);
+int action_set_principal_policy(struct action_call *c);
 int action_tag_resource(struct action_call *c);
 int action_tag_resources(struct action_call *c);
 int action_untag_resource(struct action_call *c);
 int action_untag_resources(struct action_call *c);
+int action_update_access_key(struct action_call *c);
 int action_update_alias(struct action_call *c);
 int action_update_key_description(struct action_call *c);
 int action_update_rotation_policy(struct action_call *c);

@@ -1,7 +1,7 @@
 /*
  * canon.c - canonical INI text; see canon.h.
  */
-#include "ini.h"
+#include <sealdisk/ini.h>
 
 #include <errno.h>
 #include <stdarg.h>

@@ -359,8 +359,8 @@ burn_stack(void)
 
 /* One of the two hashes of HMAC: the key under ${mask}, then the parts. */
 static int
-hmac_half(const struct hmac_pad *key, uint8_t mask, const struct iovec *iov,
-	  int iovcnt, uint8_t *ret)
+hmac_half(int algo, const struct hmac_pad *key, uint8_t mask,
+	  const struct iovec *iov, int iovcnt, uint8_t *ret)
 {
 	CLEANUP(hmac_pad_wipe) struct hmac_pad pad;
 	gcry_buffer_t parts[1 + HMAC_PARTS_MAX] = { { 0 } };
@@ -374,41 +374,52 @@ hmac_half(const struct hmac_pad *key, uint8_t mask, const struct iovec *iov,
 		parts[1 + i].data = iov[i].iov_base;
 		parts[1 + i].len = iov[i].iov_len;
 	}
-	e = gcry_md_hash_buffers(GCRY_MD_SHA256, 0, ret, parts, 1 + iovcnt);
+	e = gcry_md_hash_buffers(algo, 0, ret, parts, 1 + iovcnt);
 	burn_stack();
 	return from_gcry(e);
 }
 
-/* RFC 2104, for a key of any length.  ${ret} may be one of the parts. */
+/*
+ * RFC 2104, for a key of any length and a hash of blocks of HMAC_BLOCK_LEN and
+ * at most MAC_LEN bytes, all of which ${ret} has room for.  ${ret} may be one
+ * of the parts.
+ */
 static int
-hmac_any(const void *key, size_t key_len, const struct iovec *iov, int iovcnt,
-	 uint8_t ret[static MAC_LEN])
+hmac_by(int algo, const void *key, size_t key_len, const struct iovec *iov,
+	int iovcnt, uint8_t *ret)
 {
 	CLEANUP(hmac_pad_wipe) struct hmac_pad k = { { 0 } };
 	uint8_t inner[MAC_LEN];
-	const struct iovec outer = { inner, sizeof(inner) };
+	const struct iovec outer = { inner, gcry_md_get_algo_dlen(algo) };
 	int r;
 
 	if (iovcnt < 0 || iovcnt > HMAC_PARTS_MAX)
 		return -EINVAL;
 	if (key_len > sizeof(k.bytes))
-		gcry_md_hash_buffer(GCRY_MD_SHA256, k.bytes, key, key_len);
+		gcry_md_hash_buffer(algo, k.bytes, key, key_len);
 	else if (key_len > 0)
 		memcpy(k.bytes, key, key_len);
 
-	r = hmac_half(&k, 0x36, iov, iovcnt, inner);
+	r = hmac_half(algo, &k, 0x36, iov, iovcnt, inner);
 	if (r < 0)
 		return r;
-	r = hmac_half(&k, 0x5c, &outer, 1, ret);
+	r = hmac_half(algo, &k, 0x5c, &outer, 1, ret);
 	secret_wipe(inner, sizeof(inner)); /* HKDF: it is half a key */
 	return r;
 }
 
 int
-hmac_sha256(const uint8_t key[static KEY_LEN], const struct iovec *iov,
-	    int iovcnt, uint8_t ret[static MAC_LEN])
+hmac_sha256_any(const void *key, size_t key_len, const struct iovec *iov,
+		int iovcnt, uint8_t ret[static MAC_LEN])
 {
-	return hmac_any(key, KEY_LEN, iov, iovcnt, ret);
+	return hmac_by(GCRY_MD_SHA256, key, key_len, iov, iovcnt, ret);
+}
+
+int
+hmac_sha1(const void *key, size_t key_len, const struct iovec *iov, int iovcnt,
+	  uint8_t ret[static SHA1_LEN])
+{
+	return hmac_by(GCRY_MD_SHA1, key, key_len, iov, iovcnt, ret);
 }
 
 /* RFC 5869, 2.3: T(i) = HMAC(PRK, T(i-1) | info | i). */
@@ -427,8 +438,8 @@ hkdf_expand(const struct key *prk, const void *info, size_t info_len,
 	for (; out_len > 0; i++) {
 		size_t n = out_len < sizeof(t) ? out_len : sizeof(t);
 		int skip = i == 1; /* T(0) is empty */
-		int r = hmac_any(prk->bytes, sizeof(*prk), parts + skip,
-				 3 - skip, t.bytes);
+		int r = hmac_sha256_any(prk->bytes, sizeof(*prk), parts + skip,
+					3 - skip, t.bytes);
 
 		if (r < 0)
 			return r;
@@ -449,7 +460,7 @@ hkdf_sha256(const void *ikm, size_t ikm_len, const void *salt, size_t salt_len,
 
 	if (out_len > 255 * (size_t)MAC_LEN)
 		return -EINVAL;
-	r = hmac_any(salt, salt_len, &part, 1, prk.bytes);
+	r = hmac_sha256_any(salt, salt_len, &part, 1, prk.bytes);
 	if (r < 0)
 		return r;
 	return hkdf_expand(&prk, info, info_len, out, out_len);

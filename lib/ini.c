@@ -6,7 +6,7 @@
  * memfd: what was scanned and what is loaded are the same bytes, whoever
  * changes the file meanwhile.
  */
-#include "ini.h"
+#include <sealdisk/ini.h>
 
 #include <ctype.h>
 #include <errno.h>

@@ -275,6 +275,7 @@ static const struct {
 	{ ENOKEY, "there is no such key" },
 	{ EPROTO, "the key service gave an answer that makes no sense" },
 	{ EPROTONOSUPPORT, "made by a newer version of Sealdisk" },
+	{ ESHUTDOWN, "the key service cannot write its audit log" },
 	{ ESTALE, "rolled back: an older state was put in its place" },
 	{ EUCLEAN, "malformed: it was damaged or is not of Sealdisk" },
 };

@@ -17,32 +17,11 @@
 #include <sealdisk/codec.h>
 #include <sealdisk/io.h>
 
-#include "ini.h"
+#include "settings_private.h"
 
 #define FILE_MAX_LEN 65536
 #define TiB (UINT64_C(1) << 40)
 #define DAY 86400
-
-enum kind {
-	NUMBER,   /* min to max */
-	SIZE,     /* the same, in bytes, with a suffix */
-	FLAG,     /* yes or no */
-	TEXT,     /* anything */
-	CHOICE,   /* one of choices */
-	PATH,     /* absolute */
-	ENDPOINT, /* of a KMS */
-};
-
-struct setting {
-	const char *section, *key;
-	enum kind kind;
-	size_t offset, room; /* of the member of struct settings */
-	const char *dflt;
-	uint64_t min, max;
-	const char *choices; /* "a|b" */
-	const char *option;  /* the name as a mount option, or NULL */
-	const char *help;
-};
 
 #define MEMBER(m)                                                              \
 	.offset = offsetof(struct settings, m),                                \
@@ -84,14 +63,17 @@ static const struct setting table[] = {
 	{ "kms", "key", TEXT, MEMBER(kms_key), .dflt = "alias/acs/ecs",
 	  .help = "the master key of new disks: an id or an alias" },
 	{ "kms", "timeout", NUMBER, MEMBER(kms_timeout), .dflt = "30", .min = 1,
-	  .max = 3600, .help = "seconds to wait for an answer; not used yet" },
+	  .max = 3600, .help = "seconds to wait for an answer" },
 	{ "kms", "access_key_file", PATH, MEMBER(kms_access_key_file),
-	  .dflt = "", .help = "the access key's id and secret; not used yet" },
+	  .dflt = "", .help = "its id and secret, to sign requests with" },
 	{ "kms", "ca_file", PATH, MEMBER(kms_ca_file), .dflt = "",
-	  .help = "the certificates to trust; not used yet" },
+	  .help = "the certificates to trust; none: those of the system" },
 	{ "kms", "key_check_interval", NUMBER, MEMBER(key_check_interval),
 	  .dflt = "300", .max = DAY,
 	  .help = "seconds between looks at the keys in use; not used yet" },
+	{ "kms", "key_in_use", CHOICE, MEMBER(key_in_use), .dflt = "ask",
+	  .choices = "ask|refuse",
+	  .help = "to disable or delete a key that disks hang on" },
 
 	{ "keystore", "path", PATH, MEMBER(keystore_path),
 	  .dflt = "%S/keystore.db", .help = "the embedded keystore" },
@@ -106,9 +88,10 @@ static const struct setting table[] = {
 	{ "keystore", "passphrase_fd", TEXT, MEMBER(keystore_passphrase_fd),
 	  .dflt = "", .option = "passphrase_fd",
 	  .help = "the descriptor to read root = passphrase from; none: ask" },
-	{ "keystore", "audit", PATH, MEMBER(keystore_audit),
-	  .dflt = "%S/audit/",
-	  .help = "the folder of the audit log; not used yet" },
+	{ "keystore", "audit", PATH, MEMBER(keystore_audit), .dflt = "auto",
+	  .choices = "auto|none",
+	  .help =
+	      "the audit log's folder; auto: beside the keystore; or none" },
 	{ "keystore", "max_keys", NUMBER, MEMBER(keystore_max_keys),
 	  .dflt = "200", .max = UINT32_MAX,
 	  .help = "master keys that customers may make; 0: any number" },
@@ -118,13 +101,20 @@ static const struct setting table[] = {
 	{ "keystore", "max_versions", NUMBER, MEMBER(keystore_max_versions),
 	  .dflt = "50", .max = UINT32_MAX,
 	  .help = "versions that a key may have; 0: any number" },
+	{ "keystore", "max_calls", NUMBER, MEMBER(keystore_max_calls),
+	  .dflt = "1000", .max = 1000000,
+	  .help = "of kmsd: uses of keys a second, of each kind and caller" },
+	{ "keystore", "max_reencrypts", NUMBER, MEMBER(keystore_max_reencrypts),
+	  .dflt = "750", .max = 1000000,
+	  .help = "of kmsd: ReEncrypts a second, of each caller" },
+	{ "keystore", "max_other_calls", NUMBER,
+	  MEMBER(keystore_max_other_calls), .dflt = "0", .max = 1000000,
+	  .help = "of kmsd: other calls a second, of each caller" },
 };
 #define NSETTINGS (sizeof(table) / sizeof(table[0]))
 
-/* Messages: each is one malloc'ed line, or NULL when there is no memory. */
-
-__attribute__((__format__(__printf__, 2, 3))) static int
-wrong(char **ret_msg, const char *fmt, ...)
+int
+settings_wrong(char **ret_msg, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -144,14 +134,15 @@ set_number(void *p, const struct setting *t, const char *value, char **ret_msg)
 	int r = t->kind == SIZE ? parse_size(value, &v) : parse_u64(value, &v);
 
 	if (r == -EINVAL && t->kind == SIZE)
-		return wrong(ret_msg, "\"%s\" is not a size such as 64M",
-			     value);
+		return settings_wrong(
+		    ret_msg, "\"%s\" is not a size such as 64M", value);
 	if (r == -EINVAL)
-		return wrong(ret_msg, "\"%s\" is not a whole number", value);
+		return settings_wrong(ret_msg, "\"%s\" is not a whole number",
+				      value);
 	if (r < 0 || v < t->min || v > t->max)
-		return wrong(ret_msg, "%s is not from %llu to %llu", value,
-			     (unsigned long long)t->min,
-			     (unsigned long long)t->max);
+		return settings_wrong(ret_msg, "%s is not from %llu to %llu",
+				      value, (unsigned long long)t->min,
+				      (unsigned long long)t->max);
 	memcpy(p, &v, sizeof(v));
 	return 0;
 }
@@ -172,7 +163,7 @@ set_flag(void *p, const char *value, char **ret_msg)
 				*(bool *)p = on;
 				return 0;
 			}
-	return wrong(ret_msg, "\"%s\" is neither yes nor no", value);
+	return settings_wrong(ret_msg, "\"%s\" is neither yes nor no", value);
 }
 
 static bool
@@ -216,31 +207,33 @@ set_text(void *p, const struct setting *t, const char *value, char **ret_msg)
 	size_t len = strlen(value);
 
 	if (len == 0 && t->dflt[0] != '\0')
-		return wrong(ret_msg, "must not be empty");
+		return settings_wrong(ret_msg, "must not be empty");
 	if (len >= t->room)
-		return wrong(ret_msg, "longer than %zu bytes", t->room - 1);
+		return settings_wrong(ret_msg, "longer than %zu bytes",
+				      t->room - 1);
 	if (has_control(value) || !utf8_valid(value, len))
-		return wrong(ret_msg, "not plain UTF-8 text");
+		return settings_wrong(ret_msg, "not plain UTF-8 text");
 	if (t->kind == CHOICE && !is_choice(t->choices, value))
-		return wrong(ret_msg, "\"%s\" is not one of %s", value,
-			     t->choices);
-	if (t->kind == PATH && len > 0 && value[0] != '/')
-		return wrong(ret_msg, "\"%s\" is not an absolute path", value);
+		return settings_wrong(ret_msg, "\"%s\" is not one of %s", value,
+				      t->choices);
+	if (t->kind == PATH && len > 0 && value[0] != '/' &&
+	    !(t->choices && is_choice(t->choices, value)))
+		return settings_wrong(ret_msg, "\"%s\" is not an absolute path",
+				      value);
 	if (t->kind == ENDPOINT && !is_endpoint(value))
-		return wrong(ret_msg,
-			     "\"%s\" is not embedded, unix:/PATH or "
-			     "https://HOST[:PORT]",
-			     value);
+		return settings_wrong(ret_msg,
+				      "\"%s\" is not embedded, unix:/PATH or "
+				      "https://HOST[:PORT]",
+				      value);
 	memcpy(p, value, len + 1);
 	return 0;
 }
 
-/* Set one member; *${ret_msg} says what is wrong with the value alone. */
-static int
-set_value(struct settings *s, const struct setting *t, const char *value,
-	  char **ret_msg)
+int
+settings_set_value(void *base, const struct setting *t, const char *value,
+		   char **ret_msg)
 {
-	void *p = (char *)s + t->offset;
+	void *p = (char *)base + t->offset;
 
 	switch (t->kind) {
 	case NUMBER:
@@ -253,49 +246,6 @@ set_value(struct settings *s, const struct setting *t, const char *value,
 	}
 }
 
-/* Places. */
-
-/* An XDG base directory; a relative one is to be ignored, says the standard. */
-static int
-xdg_dir(const char *variable, const char *below_home, const char *rest,
-	char out[static SETTING_MAX])
-{
-	const char *dir = getenv(variable), *home = getenv("HOME");
-	int n;
-
-	if (dir && *dir == '/')
-		n = snprintf(out, SETTING_MAX, "%s/sealdisk%s", dir, rest);
-	else if (home && *home == '/')
-		n = snprintf(out, SETTING_MAX, "%s/%s/sealdisk%s", home,
-			     below_home, rest);
-	else
-		return -ENOENT;
-	return n < 0 || n >= SETTING_MAX ? -ENAMETOOLONG : 0;
-}
-
-/* ${rest} begins with a slash. */
-static int
-config_path(const char *rest, char out[static SETTING_MAX])
-{
-	int n;
-
-	if (geteuid() != 0)
-		return xdg_dir("XDG_CONFIG_HOME", ".config", rest, out);
-	n = snprintf(out, SETTING_MAX, SYSCONFDIR "/sealdisk%s", rest);
-	return n < 0 || n >= SETTING_MAX ? -ENAMETOOLONG : 0;
-}
-
-static int
-state_path(const char *rest, char out[static SETTING_MAX])
-{
-	int n;
-
-	if (geteuid() != 0)
-		return xdg_dir("XDG_STATE_HOME", ".local/state", rest, out);
-	n = snprintf(out, SETTING_MAX, LOCALSTATEDIR "/lib/sealdisk%s", rest);
-	return n < 0 || n >= SETTING_MAX ? -ENAMETOOLONG : 0;
-}
-
 /* A default as text.  A user without a home has none for paths: "". */
 static void
 expand_default(const struct setting *t, char out[static SETTING_MAX])
@@ -303,9 +253,9 @@ expand_default(const struct setting *t, char out[static SETTING_MAX])
 	int r = 0;
 
 	if (strncmp(t->dflt, "%S", 2) == 0)
-		r = state_path(t->dflt + 2, out);
+		r = settings_state_path(t->dflt + 2, out);
 	else if (strncmp(t->dflt, "%C", 2) == 0)
-		r = config_path(t->dflt + 2, out);
+		r = settings_config_path(t->dflt + 2, out);
 	else
 		strcpy(out, t->dflt);
 	if (r < 0)
@@ -370,13 +320,8 @@ load_section(const struct ini_entry *e, char **ret_msg)
 {
 	if (is_section(e->section))
 		return 0;
-	if (strncmp(e->section, "kms ", 4) == 0)
-		return wrong(ret_msg,
-			     "%u: [%s]: this version knows one key service, "
-			     "[kms]",
-			     e->line, e->section);
-	return wrong(ret_msg, "%u: there is no section [%s]", e->line,
-		     e->section);
+	return settings_wrong(ret_msg, "%u: there is no section [%s]", e->line,
+			      e->section);
 }
 
 static int
@@ -386,15 +331,23 @@ load_entry(const struct ini_entry *e, void *arg)
 	CLEANUP(free_memp) char *why = NULL;
 	const struct setting *t;
 
+	if (strncmp(e->section, "kms ", 4) == 0) {
+		if (settings_further(l->s, e, &why) == 0)
+			return 0;
+		return settings_wrong(l->ret_msg, "%u: [%s]%s%s: %s", e->line,
+				      e->section, e->key ? " " : "",
+				      e->key ? e->key : "",
+				      why ? why : "wrong");
+	}
 	if (!e->key)
 		return load_section(e, l->ret_msg);
 	t = find_key(e->section, e->key);
 	if (!t)
-		return wrong(l->ret_msg, "%u: [%s] has no key \"%s\"", e->line,
-			     e->section, e->key);
-	if (set_value(l->s, t, e->value, &why) < 0)
-		return wrong(l->ret_msg, "%u: [%s] %s: %s", e->line, e->section,
-			     e->key, why ? why : "wrong");
+		return settings_wrong(l->ret_msg, "%u: [%s] has no key \"%s\"",
+				      e->line, e->section, e->key);
+	if (settings_set_value(l->s, t, e->value, &why) < 0)
+		return settings_wrong(l->ret_msg, "%u: [%s] %s: %s", e->line,
+				      e->section, e->key, why ? why : "wrong");
 	return 0;
 }
 
@@ -411,9 +364,9 @@ load_file(struct settings *s, const char *path, char **ret_msg)
 	if (r == 0)
 		r = ini_parse(text, len, load_entry, &l, &why);
 	if (r < 0 && why)
-		(void)wrong(ret_msg, "%s:%s", path, why);
+		(void)settings_wrong(ret_msg, "%s:%s", path, why);
 	else if (r < 0)
-		(void)wrong(ret_msg, "%s: %s", path, strerror(-r));
+		(void)settings_wrong(ret_msg, "%s: %s", path, strerror(-r));
 	return r;
 }
 
@@ -430,11 +383,12 @@ choose_file(const char *path, char out[static SETTING_MAX], char **ret_msg)
 		path = env;
 	if (path) {
 		if (strlen(path) >= SETTING_MAX)
-			return wrong(ret_msg, "%s: the path is too long", path);
+			return settings_wrong(ret_msg,
+					      "%s: the path is too long", path);
 		strcpy(out, path);
 		return 0;
 	}
-	if (config_path("/sealdisk.ini", out) < 0 ||
+	if (settings_config_path("/sealdisk.ini", out) < 0 ||
 	    (access(out, F_OK) < 0 && (errno == ENOENT || errno == ENOTDIR)))
 		out[0] = '\0';
 	return 0;
@@ -450,7 +404,7 @@ settings_default(struct settings *s)
 
 		/* The table is right; what can fail is a user without home. */
 		expand_default(&table[i], value);
-		(void)!set_value(s, &table[i], value, &ignored);
+		(void)!settings_set_value(s, &table[i], value, &ignored);
 	}
 }
 
@@ -480,9 +434,11 @@ settings_set(struct settings *s, const char *name, const char *value,
 
 	*ret_msg = NULL;
 	if (!t)
-		return wrong(ret_msg, "there is no setting \"%s\"", name);
-	if (set_value(s, t, value, &why) < 0)
-		return wrong(ret_msg, "%s: %s", name, why ? why : "wrong");
+		return settings_wrong(ret_msg, "there is no setting \"%s\"",
+				      name);
+	if (settings_set_value(s, t, value, &why) < 0)
+		return settings_wrong(ret_msg, "%s: %s", name,
+				      why ? why : "wrong");
 	return 0;
 }
 

@@ -111,19 +111,23 @@ refuse 1 'bad.ini:2.*nonsense' sd --config "$T/bad.ini" ls
 printf '[mount]\nlinger = soon\n' >"$T/bad.ini"
 refuse 1 'bad.ini:2.*linger.*soon' sd --config "$T/bad.ini" ls
 refuse 3 'none.ini' sd --config "$T/none.ini" ls
-sed 's/^\[keystore/[kms]\nendpoint = https:\/\/kms.example.com\n&/' \
-	"$SEALDISK_CONFIG" >"$T/bad.ini"
-for c in 'key ls' 'key create' 'kms status' "kms backup $T/x" 'kms change-root' \
-	"kms restore $T/bad.ini"; do
+sed "s|^\[keystore|[kms]\nendpoint = unix:$T/none\ntimeout = 1\n&|" \
+	"$SEALDISK_CONFIG" >"$T/remote.ini"
+for c in 'key ls' 'key create' 'kms status'; do
 	# shellcheck disable=SC2086 # words
-	refuse 1 'kms.example.com: .*embedded KMS only' \
-		sd --config "$T/bad.ini" $c --yes
+	refuse 5 'the key service does not answer' \
+		sd --config "$T/remote.ini" $c
+done
+for c in "kms backup $T/x" 'kms change-root' "kms restore $T/bad.ini"; do
+	# shellcheck disable=SC2086 # words
+	refuse 1 'who runs the service' sd --config "$T/remote.ini" $c --yes
 done
 
 note 'init'
 refuse 3 'store .*No such file' sd ls
-refuse 1 'embedded KMS only' sd init "$T/other" --kms https://kms.example.com
-check_not 'it has made nothing' test -e "$T/other"
+expect 0 'endpoint = unix:/none' sd init "$T/remote" --kms unix:/none
+check_not 'no keystore was made for another service' test -e "$T/keystore.db"
+refuse 2 'kms.endpoint' sd init "$T/other" --kms http://kms.example.com
 refuse 2 'cipher' sd init "$T/other" --cipher rot13
 keep sd init "$STORE"
 check 'it says how to save the keys' grep -q 'kms backup FILE' <<<"$out"

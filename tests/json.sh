@@ -58,6 +58,9 @@ conforms 0 info sd info a --json
 conforms 0 info sd info c --json
 conforms 0 info sd info --json
 conforms 0 'kms status' sd kms status --json
+conforms 0 'kms audit' sd kms audit --json
+conforms 0 'kms audit verify' sd kms audit verify --json
+conforms 0 'kms usage' sd kms usage --json
 conforms 0 'kms change-root' sd kms change-root --json
 printf 'correct horse battery\n' >"$T/words"
 conforms 0 'kms change-root' sd kms change-root --to passphrase \

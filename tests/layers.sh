@@ -118,6 +118,7 @@ fuse/main.c #include <fuse_lowlevel.h>
 fuse/core/disk.c #include <fuse3/fuse_lowlevel.h>
 fuse/fs.c #include <fuse.h>
 kms/client.c #include <microhttpd.h>
+kms/front.c #include <microhttpd.h>
 kms/client.c #include <curl/curl.h>
 fuse/core/store_posix.c #include <rados/librados.h>
 fuse/core/disk.c #include "keystore.h"

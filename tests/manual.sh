@@ -131,7 +131,7 @@ sd_root() (
 )
 if [ "$(id -u)" -eq 0 ] && grep -qE '^prefix = /usr(/local)?$' \
 	"${top_builddir:-.}/Makefile"; then
-	for s in path root_file audit; do
+	for s in path root_file; do
 		value=$(sd_root | sed -n "s/^ *$s = //p")
 		check "sealdisk.ini(5) has $value" grep -qF -e "$value" \
 			"$top_srcdir/man/sealdisk.ini.5"

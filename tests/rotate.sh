@@ -135,6 +135,11 @@ refuse 5 'disabled' sd rotate plain --key alias/app
 expect 0 '^$' sd key disable alias/app
 expect 0 '^$' sd key enable alias/app
 expect 0 '^$' sd -s "$T/none" key enable alias/app
+sed -i 's/^\[keystore\]/[kms]\nkey_in_use = refuse\n&/' "$SEALDISK_CONFIG"
+refuse 4 'disks hang on key .*: b, c\..*key_in_use = refuse' \
+	sd key disable alias/app --yes
+refuse 4 'key_in_use = refuse' sd key schedule-deletion alias/app --yes
+sed -i '/^key_in_use/d' "$SEALDISK_CONFIG"
 refuse 2 'is not known .*Say --yes' sd -s "$T/none" key disable alias/app
 sd create lonely --size 1M --key alias/other
 sd rotate a --key alias/app >/dev/null

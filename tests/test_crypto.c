@@ -649,6 +649,29 @@ hmac_matches_rfc_4231(void **state)
 	}
 }
 
+/* RFC 2202, 3: a key of HMAC-SHA1 shorter and longer than a block. */
+static void
+hmac_sha1_matches_rfc_2202(void **state)
+{
+	const char *text = "Test Using Larger Than Block-Size Key - "
+			   "Hash Key First";
+	uint8_t key[80], mac[SHA1_LEN], got[SHA1_LEN + 1] = { 0 };
+	struct iovec part = { (void *)(uintptr_t)text, strlen(text) };
+
+	(void)state;
+	memset(key, 0xaa, sizeof(key));
+	(void)unhex("aa4ae5e15272d00e95705637ce8a3b55ed402112", mac);
+	assert_ok(hmac_sha1(key, sizeof(key), &part, 1, got));
+	assert_memory_equal(got, mac, sizeof(mac));
+	assert_int_equal(got[SHA1_LEN], 0);
+
+	part = (struct iovec){ (void *)(uintptr_t) "Hi There", 8 };
+	memset(key, 0x0b, 20);
+	(void)unhex("b617318655057264e28bc0b6fb378c8ef146be00", mac);
+	assert_ok(hmac_sha1(key, 20, &part, 1, got));
+	assert_memory_equal(got, mac, sizeof(mac));
+}
+
 static void
 hmac_of_parts_is_that_of_the_whole(void **state)
 {
@@ -731,6 +754,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(hkdf_matches_rfc_5869),
 		cmocka_unit_test(hkdf_stops_at_255_blocks),
 		cmocka_unit_test(hmac_matches_rfc_4231),
+		cmocka_unit_test(hmac_sha1_matches_rfc_2202),
 		cmocka_unit_test(hmac_of_parts_is_that_of_the_whole),
 		cmocka_unit_test(sha256_matches_fips_180),
 	};

@@ -90,6 +90,7 @@ defaults_are_those_of_the_manual(void **state)
 	assert_string_equal(s.kms_ca_file, "");
 	assert_int_equal(s.key_check_interval, 300);
 	assert_string_equal(s.keystore_root, "keyfile");
+	assert_string_equal(s.keystore_audit, "auto");
 	assert_string_equal(s.file, "");
 }
 
@@ -104,8 +105,6 @@ root_and_users_have_their_own_places(void **state)
 	if (geteuid() == 0) {
 		assert_string_equal(s.keystore_path,
 				    LOCALSTATEDIR "/lib/sealdisk/keystore.db");
-		assert_string_equal(s.keystore_audit,
-				    LOCALSTATEDIR "/lib/sealdisk/audit/");
 		assert_string_equal(s.keystore_root_file,
 				    SYSCONFDIR "/sealdisk/root.key");
 		/* The rest of this test as a user, for a moment. */
@@ -123,7 +122,6 @@ root_and_users_have_their_own_places(void **state)
 	(void)setenv("XDG_CONFIG_HOME", "relative", 1); /* so it is ignored */
 	settings_default(&s);
 	assert_string_equal(s.keystore_path, "/x/state/sealdisk/keystore.db");
-	assert_string_equal(s.keystore_audit, "/x/state/sealdisk/audit/");
 	assert_string_equal(s.keystore_root_file, want);
 
 	(void)unsetenv("HOME");
@@ -231,9 +229,13 @@ wrong_files_are_refused_with_one_clear_line(void **state)
 		{ "[mount]\nlingr = 5\n", "2: [mount] has no key \"lingr\"" },
 		{ "[mounts]\n", "1: there is no section [mounts]" },
 		{ "[kms]\nlinger = 5\n", "2: [kms] has no key \"linger\"" },
-		{ "[kms second]\nregion = x\n",
-		  "1: [kms second]: this version knows one key service, "
-		  "[kms]" },
+		{ "[kms second]\nlinger = x\n",
+		  "2: [kms second] linger: there is no such key" },
+		{ "[kms acs]\nregion = x\n",
+		  "1: [kms acs]: a key service has a name of a-z, 0-9, _ and "
+		  "-, not default or acs" },
+		{ "[kms b]\ntimeout = 0\n",
+		  "2: [kms b] timeout: 0 is not from 1 to 3600" },
 		/* what is there twice */
 		{ "[mount]\nlinger = 5\n[kms]\n[mount]\nlinger = 6\n",
 		  "5: \"linger\" is there already, in line 2" },
@@ -474,13 +476,38 @@ table_is_whole(void **state)
 	(void)state;
 	(void)setenv("HOME", dir, 1);
 	settings_each(set_default_again, &count);
-	assert_int_equal(count, 24);
+	assert_int_equal(count, 28);
+}
+
+static void
+further_key_services_have_sections(void **state)
+{
+	struct settings s;
+
+	(void)state;
+	load_ok("[kms a]\nendpoint = unix:/run/a\n[kms]\nregion = r\n"
+		"[kms b-2]\nca_file = /ca\ntimeout = 7\n[kms a]\n"
+		"region = x\n",
+		&s);
+	assert_int_equal(s.n_kms_further, 2);
+	assert_string_equal(s.kms_further[0].name, "a");
+	assert_string_equal(s.kms_further[0].endpoint, "unix:/run/a");
+	assert_string_equal(s.kms_further[0].region, "x");
+	assert_int_equal(s.kms_further[0].timeout, 30);
+	assert_string_equal(s.kms_further[1].name, "b-2");
+	assert_string_equal(s.kms_region, "r");
+	settings_use_kms(&s, 1);
+	assert_string_equal(s.kms_endpoint, "embedded");
+	assert_string_equal(s.kms_ca_file, "/ca");
+	assert_string_equal(s.kms_region, "local");
+	assert_int_equal(s.kms_timeout, 7);
 }
 
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(further_key_services_have_sections),
 		cmocka_unit_test(defaults_are_those_of_the_manual),
 		cmocka_unit_test(root_and_users_have_their_own_places),
 		cmocka_unit_test(every_key_is_taken),

@@ -76,6 +76,7 @@ int cmd_resize(int argc, char **argv);
 int cmd_rm(int argc, char **argv);
 int cmd_rollback(int argc, char **argv);
 int cmd_rotate(int argc, char **argv);
+int cmd_scrub(int argc, char **argv);
 int cmd_send(int argc, char **argv);
 int cmd_set(int argc, char **argv);
 int cmd_snapshot(int argc, char **argv);

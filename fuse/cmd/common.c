@@ -73,12 +73,9 @@ cmd_fail_kms(const struct settings *s, int err)
 			hint = kms_errors[i].hint;
 		}
 	if (strcmp(s->kms_endpoint, "embedded") != 0)
-		return cmd_fail(err,
-				err == -EOPNOTSUPP
-				    ? "this version has the embedded KMS only"
-				    : NULL,
-				err == -EOPNOTSUPP ? "endpoint = embedded in "
-						     "sealdisk.ini"
+		return cmd_fail(err, NULL,
+				err == -EOPNOTSUPP ? "who runs the service "
+						     "does this there"
 						   : NULL,
 				"%s: KMS %s", cmd_name(), s->kms_endpoint);
 	return cmd_fail(err, why, hint, "%s: keystore %s", cmd_name(),

@@ -34,6 +34,21 @@ override(struct settings *s, const char *name, const char *value)
 	return cmd_usage("%s: %s", strchr(name, '.') + 1, msg ? msg : "wrong");
 }
 
+static bool
+is_embedded(const struct settings *s)
+{
+	return strcmp(s->kms_endpoint, "embedded") == 0;
+}
+
+/* What can be known of a service elsewhere without asking it. */
+static int
+check_service(const struct settings *s)
+{
+	CLEANUP(kms_closep) struct kms *kms = NULL;
+
+	return is_embedded(s) ? 0 : cmd_open_kms(s, &kms);
+}
+
 static int
 parse(int argc, char **argv, struct init *in)
 {
@@ -62,12 +77,7 @@ parse(int argc, char **argv, struct init *in)
 	if (r)
 		return r;
 	(void)snprintf(in->path, sizeof(in->path), "%s", argv[0]);
-	if (strcmp(s->kms_endpoint, "embedded") != 0)
-		return cmd_fail(-EOPNOTSUPP,
-				"this version has the embedded KMS only",
-				"nothing was made; say --kms embedded",
-				"init %s: KMS %s", in->path, s->kms_endpoint);
-	return 0;
+	return check_service(s);
 }
 
 /* The folder, opened as a store, and known to be none yet. */
@@ -118,14 +128,27 @@ make_store(struct init *in, struct store *st)
 }
 
 static void
+print_remote(const struct settings *s)
+{
+	printf("Its keys are those of the key service %s, which every command "
+	       "must find in\nsealdisk.ini:\n\n"
+	       "  [kms]\n  endpoint = %s\n",
+	       s->kms_endpoint, s->kms_endpoint);
+}
+
+static void
 print_text(const struct init *in)
 {
 	const struct settings *s = &in->settings;
 	bool is_file = strcmp(s->keystore_root, "keyfile") == 0;
 	char root[SETTING_MAX + 32];
 
-	key_root_text(s, root, sizeof(root));
 	printf("Made the store %s.\n", in->path);
+	if (!is_embedded(s)) {
+		print_remote(s);
+		return;
+	}
+	key_root_text(s, root, sizeof(root));
 	printf("%s the keystore %s and its %s.\n",
 	       in->made_keys ? "Made" : "It uses", s->keystore_path, root);
 	printf("\nWho loses either loses every disk.  Keep copies of both, "

@@ -44,6 +44,12 @@ int key_rotate(int argc, char **argv);
 int key_schedule_deletion(int argc, char **argv);
 
 /*
+ * kms_audit.c, kms_usage.c: commands.
+ */
+int kms_audit_cmd(int argc, char **argv);
+int kms_usage_cmd(int argc, char **argv);
+
+/*
  * key_users.c: what of a store hangs on a key.
  */
 int key_users(int argc, char **argv);

@@ -46,6 +46,14 @@ confirm(const struct settings *s, const struct kms_key_info *k,
 	if (!always && !load.n && !load.unknown)
 		return 0;
 	describe(&load, k->id, text, sizeof(text));
+	if (strcmp(s->key_in_use, "refuse") == 0 && (load.n || load.unknown))
+		return cmd_fail(
+		    -EBUSY,
+		    "it is in use, and [kms] key_in_use = "
+		    "refuse",
+		    "`sealdisk rotate --key` moves disks to another "
+		    "key",
+		    "%s: %s  %s", cmd_name(), text, what_becomes);
 	if (!cmd_globals.yes &&
 	    (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO)))
 		return cmd_usage("%s  %s  Say --yes", text, what_becomes);

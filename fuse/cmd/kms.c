@@ -21,6 +21,8 @@ kms_cmd_backup(int argc, char **argv)
 	if (r)
 		return r;
 	r = kms_backup(kms, argv[0]);
+	if (r == -EOPNOTSUPP)
+		return cmd_fail_kms(&s, r);
 	if (r < 0)
 		return cmd_fail(r, NULL,
 				r == -EEXIST ? "a backup is never overwritten; "
@@ -129,6 +131,18 @@ kms_cmd_status(int argc, char **argv)
 }
 
 const struct command kms_commands[] = {
+	{ "audit", kms_audit_cmd, 0, 1,
+	  "[verify [--from N]] [--last N] [--since TIME] [--action NAME] "
+	  "[--key KEY] [--principal NAME] [--failed]",
+	  "show what the key service was asked, or verify the log of it",
+	  "  --from N           verify from file N on; older ones are elsewhere\n"
+	  "  --last N           the newest N that match; 100\n"
+	  "  --since TIME       YYYY-MM-DDThh:mm:ssZ\n"
+	  "  --action NAME      such as Decrypt\n"
+	  "  --key KEY          a key's id, or an alias as it was given\n"
+	  "  --principal NAME   such as uid/0 or user/backup\n"
+	  "  --failed           only what was refused or failed\n",
+	  NULL },
 	{ "backup", kms_cmd_backup, 1, 1, "FILE",
 	  "save the keystore to a new file", NULL, NULL },
 	{ "change-root", key_change_root, 0, 0,
@@ -144,5 +158,9 @@ const struct command kms_commands[] = {
 	  "put a saved keystore in the place of the present one", NULL, NULL },
 	{ "status", kms_cmd_status, 0, 0, "",
 	  "say which key service is used, and whether it opens", NULL, NULL },
+	{ "usage", kms_usage_cmd, 0, 0, "[--month YYYY-MM|all]",
+	  "say how often the key service was called, by whom and with what",
+	  "  --month YYYY-MM|all   the present one if nothing is said\n",
+	  NULL },
 	{ NULL, NULL, 0, 0, NULL, NULL, NULL, NULL },
 };

@@ -68,6 +68,8 @@ static const struct {
 	{ ENOSPC, "make room and try again" },
 	{ ENOTCONN, "its daemon is gone: umount -l it, and mount it again" },
 	{ EPERM, "are you root?" },
+	{ ESHUTDOWN, "nothing was done that cannot be recorded; [keystore] "
+		     "audit in sealdisk.ini says where that is" },
 	{ EPROTONOSUPPORT, "update this one" },
 };
 

@@ -8,9 +8,8 @@
  * what a reader would be given.  A layer that was merged meanwhile has passed
  * on what it had; the next scrub sees it there.
  *
- * A page that is at rest has two equal copies, and the one that nobody has read
- * may have rotted: both are read from the file here.  One that is not at rest
- * is being written anew anyhow.
+ * A page has two copies, and the one that nobody has read may have rotted: both
+ * are read from the file here.  One that is being committed is not looked at.
  */
 #include "scrub.h"
 
@@ -138,7 +137,7 @@ tell_lost(struct scrub *sc, uint64_t off, uint64_t len)
 
 /* ---- a page's copies ---- */
 
-/* Both of a page that is at rest; which of them is bad, or -1.  ${raw} holds
+/* Which of the two alone is bad, or -1.  ${raw} holds
  * them. */
 static int
 bad_copy(struct scrub *sc, struct page *p, struct store_file *f,
@@ -160,6 +159,7 @@ bad_copy(struct scrub *sc, struct page *p, struct store_file *f,
 /*
  * ${p} is locked, exclusively if it is to be repaired.  At rest the other copy
  * is, byte for byte, what belongs there; what is frozen nobody else writes.
+ * Else it is still to be mirrored.
  */
 static void
 check_copies(struct scrub *sc, struct page *p, uint64_t off, uint64_t len)
@@ -173,7 +173,7 @@ check_copies(struct scrub *sc, struct page *p, uint64_t off, uint64_t len)
 	int bad;
 
 	sc->t.pages++;
-	if (!p->same || p->dirty || p->inflight || p->fresh ||
+	if (p->dirty || p->inflight || p->fresh ||
 	    page_home_of(p, &key, &f, &base) < 0)
 		return;
 	for (unsigned i = 0; i < 2; i++)
@@ -184,10 +184,12 @@ check_copies(struct scrub *sc, struct page *p, uint64_t off, uint64_t len)
 	bad = bad_copy(sc, p, f, key, at, raw);
 	if (bad < 0)
 		return;
-	if (sc->o->repair)
+	if (sc->o->repair && p->same)
 		repaired = f->st->ops->write(f, raw[!bad], PAGE_LEN, at[bad]) ==
 			       0 &&
 			   f->st->ops->sync(f) == 0;
+	else if (sc->o->repair)
+		repaired = page_mirror(p) == 0 && p->same;
 	if (p->chunk)
 		chunk_name(p->chunk, name);
 	else

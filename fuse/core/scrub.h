@@ -67,4 +67,29 @@ struct scrub_options {
 int disk_scrub(struct disk *d, struct scratch *s, const struct scrub_options *o,
 	       struct scrub_totals *ret) NONNULL CHECKED;
 
+/*
+ * What a scrub has found last, kept beside the layers of the disk, snapshot or
+ * image for people to see: not authenticated, and nothing hangs on it.
+ */
+struct scrub_record {
+	struct uuid uuid; /* of the descriptor */
+	int64_t started, ended;
+	bool complete; /* it was not stopped */
+	bool read_all; /* blocks, too */
+	uint64_t chunks, pages, blocks;
+	uint64_t damaged; /* faults that cost what they concern */
+	uint64_t lost;    /* bytes */
+	uint64_t spare;   /* faults that cost nothing yet */
+	uint64_t repaired;
+};
+
+/* What ${t} comes to. */
+void scrub_sum(const struct scrub_totals *t, struct scrub_record *ret) NONNULL;
+int scrub_record_save(struct store *st, const struct uuid *lineage,
+		      const struct scrub_record *rec) NONNULL CHECKED;
+/* -ENOENT: there was none; -EUCLEAN. */
+int scrub_record_load(struct store *st, const struct uuid *lineage,
+		      const struct uuid *uuid, struct scrub_record *ret)
+    NONNULL CHECKED;
+
 #endif

@@ -21,6 +21,7 @@
 #define TAG_LEN 16
 #define MAC_LEN 32 /* HMAC-SHA256 */
 #define SHA256_LEN 32
+#define SHA1_LEN 20
 
 /* The numbers are part of the store format (format.md, Block). */
 enum cipher {
@@ -115,9 +116,21 @@ int argon2id(const void *pass, size_t pass_len, const void *salt,
 	     size_t salt_len, const struct argon2_cost *cost, struct key *ret)
     NONNULL CHECKED;
 
-/* HMAC-SHA256 over the concatenation of ${iovcnt} (at most 8) parts. */
-int hmac_sha256(const uint8_t key[static KEY_LEN], const struct iovec *iov,
-		int iovcnt, uint8_t ret[static MAC_LEN]) NONNULL CHECKED;
+/* HMAC over the concatenation of ${iovcnt} (at most 8) parts, under a key of
+ * any length.  SHA-1 is for a signature that has no other (kms/signature.h). */
+int hmac_sha256_any(const void *key, size_t key_len, const struct iovec *iov,
+		    int iovcnt, uint8_t ret[static MAC_LEN])
+    __attribute__((__nonnull__(3, 5))) CHECKED;
+int hmac_sha1(const void *key, size_t key_len, const struct iovec *iov,
+	      int iovcnt, uint8_t ret[static SHA1_LEN])
+    __attribute__((__nonnull__(3, 5))) CHECKED;
+
+NONNULL CHECKED static inline int
+hmac_sha256(const uint8_t key[static KEY_LEN], const struct iovec *iov,
+	    int iovcnt, uint8_t ret[static MAC_LEN])
+{
+	return hmac_sha256_any(key, KEY_LEN, iov, iovcnt, ret);
+}
 
 int sha256(const void *buf, size_t len, uint8_t ret[static SHA256_LEN])
     NONNULL CHECKED;

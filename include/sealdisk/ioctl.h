@@ -85,6 +85,24 @@ struct sd_ioc_snapshot {
 };
 #define SD_IOC_SNAPSHOT _IOW(SD_IOC_TYPE, 6, struct sd_ioc_snapshot)
 
+/*
+ * Begin to look at every bit of the disk, which is attached for it, and return;
+ * or with SD_SCRUB_STOP end that, and return when it has ended.  How far it is
+ * and what it found stands in the info file.  -EALREADY: one is under way.
+ */
+enum {
+	SD_SCRUB_BLOCKS = 1, /* read all blocks; else the pages alone */
+	SD_SCRUB_REPAIR = 2, /* a copy that does not verify from the other */
+	SD_SCRUB_STOP = 4,
+};
+struct sd_ioc_scrub {
+	uint32_t flags;
+	uint32_t pad;
+	uint64_t rate; /* bytes a second; 0: as fast as it goes */
+	uint64_t reserved[4];
+};
+#define SD_IOC_SCRUB _IOW(SD_IOC_TYPE, 10, struct sd_ioc_scrub)
+
 /* On the mount's own folder: who serves it. */
 struct sd_ioc_daemon {
 	uint32_t version;  /* 1 */

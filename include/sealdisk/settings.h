@@ -17,6 +17,18 @@
 
 #define SETTING_MAX 1024 /* bytes of a text value, with its NUL */
 
+#define KMS_SERVICES_MAX 8 /* beside [kms] */
+
+/* A section [kms NAME]. */
+struct settings_kms {
+	char name[32];
+	char endpoint[SETTING_MAX];
+	char region[64];
+	uint64_t timeout; /* seconds */
+	char access_key_file[SETTING_MAX];
+	char ca_file[SETTING_MAX];
+};
+
 struct settings {
 	/* [sealdisk] */
 	char store[SETTING_MAX];
@@ -37,16 +49,24 @@ struct settings {
 	char kms_access_key_file[SETTING_MAX];
 	char kms_ca_file[SETTING_MAX];
 	uint64_t key_check_interval; /* seconds */
+	char key_in_use[16];         /* ask | refuse */
 	/* [keystore] */
 	char keystore_path[SETTING_MAX];
 	char keystore_root[16]; /* keyfile|passphrase|credential|pkcs11 */
 	char keystore_root_file[SETTING_MAX];
-	char keystore_credential[64];    /* its name */
-	char keystore_passphrase_fd[16]; /* a number; "": the terminal */
-	char keystore_audit[SETTING_MAX];
-	uint64_t keystore_max_keys; /* these three: 0: any number */
+	char keystore_credential[64];     /* its name */
+	char keystore_passphrase_fd[16];  /* a number; "": the terminal */
+	char keystore_audit[SETTING_MAX]; /* auto | none | a folder */
+	uint64_t keystore_max_keys;       /* these three: 0: any number */
 	uint64_t keystore_max_aliases;
 	uint64_t keystore_max_versions; /* of a key */
+	/* Of kmsd, a second, for each principal; 0: as many as come. */
+	uint64_t keystore_max_calls;
+	uint64_t keystore_max_reencrypts;
+	uint64_t keystore_max_other_calls;
+	/* [kms NAME] */
+	struct settings_kms kms_further[KMS_SERVICES_MAX];
+	size_t n_kms_further;
 	/* where they came from: a path, or "" for defaults alone */
 	char file[SETTING_MAX];
 };
@@ -70,6 +90,10 @@ int settings_load(struct settings *s, const char *path, char **ret_msg)
  * "linger", "kms", "cache_size", "threads".  -EINVAL as for a file. */
 int settings_set(struct settings *s, const char *name, const char *value,
 		 char **ret_msg) NONNULL CHECKED;
+
+/* Let [kms] of ${s} be what [kms NAME] with index ${i} is; there are no further
+ * ones then. */
+void settings_use_kms(struct settings *s, size_t i) NONNULL;
 
 /* Whether a key can be given as a mount option (-o NAME=VALUE). */
 bool settings_is_mount_option(const char *name) NONNULL;

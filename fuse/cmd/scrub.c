@@ -1,0 +1,337 @@
+/*
+ * scrub.c - `sealdisk scrub NAME`: every bit of a disk, snapshot or image
+ * looked at.
+ *
+ * The daemon of the store's mount does it, in the background; where there is
+ * none, one of a mount of the command's own.  What is told here is what stands
+ * in its info file.
+ */
+#include "cmd_scrub.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <sealdisk/codec.h>
+#include <sealdisk/io.h>
+#include <sealdisk/ioctl.h>
+#include <sealdisk/progress.h>
+
+#include "cmd.h"
+#include "copy.h"
+#include "place.h"
+
+#define INFO_MAX 131072 /* bytes of an info file */
+#define POLL_MS 200
+
+struct scrubbing {
+	struct cmd_env e;
+	struct cmd_target t;
+	struct sd_ioc_scrub arg;
+	struct place place;
+	json_t *result; /* what [scrub] and [faults] say */
+};
+
+static void
+scrubbing_done(struct scrubbing *s)
+{
+	json_decref(s->result);
+	cmd_close(&s->e);
+}
+
+static int
+fail(struct scrubbing *s, int err)
+{
+	const char *why = NULL, *hint = NULL;
+
+	if (err == -EALREADY) {
+		why = "a scrub of it is under way";
+		hint = "`sealdisk scrub --stop` ends it";
+	} else if (err == -ENOTTY) {
+		why = "the daemon that has it attached is an older program";
+		hint = "detach it, and try again";
+	} else if (err == -EBUSY) {
+		why = "somebody else has it attached";
+	} else if (err == -EIO) {
+		why = "it cannot be attached";
+		hint = "`sealdisk check` says more; see the daemon's log";
+	}
+	return cmd_fail(err, why, hint, "%s %s", cmd_name(), s->t.text);
+}
+
+/* ---- what the info file says ---- */
+
+static int
+put_number_or_text(json_t *j, const char *key, const char *value)
+{
+	uint64_t n;
+	json_t *v;
+
+	v = parse_u64(value, &n) == 0 && n <= INT64_MAX
+		? json_integer((json_int_t)n)
+		: json_string(value);
+	return json_object_set_new(j, key, v) == 0 ? 0 : -ENOMEM;
+}
+
+/* N = WHAT,OFFSET,LENGTH,repaired or nothing,FILE */
+static int
+put_fault(json_t *list, char *value)
+{
+	char *part[5], *save = value;
+	uint64_t off, len;
+	json_t *j;
+
+	for (size_t i = 0; i < 5; i++)
+		part[i] = i < 4 ? strsep(&save, ",") : save;
+	if (!part[4] || parse_u64(part[1], &off) < 0 ||
+	    parse_u64(part[2], &len) < 0)
+		return -EPROTO;
+	j = json_pack("{ss sI sI ss? sb}", "what", part[0], "offset",
+		      (json_int_t)off, "length", (json_int_t)len, "file",
+		      part[4][0] ? part[4] : NULL, "repaired",
+		      part[3][0] != '\0');
+	return json_array_append_new(list, j) == 0 ? 0 : -ENOMEM;
+}
+
+static int
+parse_info(char *text, json_t *j, json_t *faults)
+{
+	char *line, *save = NULL, *eq, section = 0;
+	int r = 0;
+
+	for (line = strtok_r(text, "\n", &save); line && r == 0;
+	     line = strtok_r(NULL, "\n", &save)) {
+		if (line[0] == '[') {
+			section = strcmp(line, "[scrub]") == 0    ? 's'
+				  : strcmp(line, "[faults]") == 0 ? 'f'
+								  : 0;
+			continue;
+		}
+		eq = strstr(line, " = ");
+		if (!section || !eq)
+			continue;
+		*eq = '\0';
+		r = section == 's' ? put_number_or_text(j, line, eq + 3)
+				   : put_fault(faults, eq + 3);
+	}
+	return r;
+}
+
+/* -ENOENT: nothing is said of a scrub. */
+static int
+look(struct scrubbing *s)
+{
+	CLEANUP(free_memp) char *text = NULL;
+	CLEANUP(cmd_json_freep) json_t *j = json_object();
+	json_t *faults = json_array();
+	size_t len;
+	int r;
+
+	if (json_object_set_new(j, "name", json_string(s->t.text)) < 0 ||
+	    json_object_set_new(j, "faults", faults) < 0)
+		return -ENOMEM;
+	r = io_load(AT_FDCWD, s->place.info, INFO_MAX, &text, &len);
+	if (r == 0)
+		r = parse_info(text, j, faults);
+	if (r == 0 && !json_object_get(j, "state"))
+		r = -ENOENT;
+	if (r < 0)
+		return r;
+	json_decref(s->result);
+	s->result = json_incref(j);
+	return 0;
+}
+
+static uint64_t
+number(const struct scrubbing *s, const char *key)
+{
+	return (uint64_t)json_integer_value(json_object_get(s->result, key));
+}
+
+static const char *
+state(const struct scrubbing *s)
+{
+	const char *text =
+	    json_string_value(json_object_get(s->result, "state"));
+
+	return text ? text : "";
+}
+
+/* ---- doing it ---- */
+
+static int
+order(struct scrubbing *s, uint32_t flags)
+{
+	CLEANUP(close_fdp)
+	int fd = open(s->place.info, O_RDONLY | O_CLOEXEC);
+	struct sd_ioc_scrub arg = s->arg;
+
+	arg.flags = flags;
+	if (fd < 0)
+		return -errno;
+	return ioctl(fd, SD_IOC_SCRUB, &arg) < 0 ? -errno : 0;
+}
+
+static int
+follow(struct scrubbing *s)
+{
+	CLEANUP(progress_freep) struct progress *p = NULL;
+	bool told = false;
+	int r;
+
+	copy_catch_signals();
+	while ((r = look(s)) == 0 && strcmp(state(s), "running") == 0) {
+		if (!p && number(s, "of") > 0)
+			p = progress_new(cmd_globals.progress, cmd_name(),
+					 number(s, "of"), "chunks");
+		if (p)
+			progress_update(p, number(s, "chunks"));
+		if (copy_interrupted() && !told) {
+			told = true;
+			r = order(s, SD_SCRUB_STOP);
+			if (r < 0)
+				return r;
+		}
+		(void)usleep(POLL_MS * 1000);
+	}
+	return r;
+}
+
+static int
+print_fault(const json_t *f)
+{
+	const char *file = json_string_value(json_object_get(f, "file"));
+
+	printf("%s at %lld, %lld bytes%s%s%s\n",
+	       json_string_value(json_object_get(f, "what")),
+	       (long long)json_integer_value(json_object_get(f, "offset")),
+	       (long long)json_integer_value(json_object_get(f, "length")),
+	       file ? ": " : "", file ? file : "",
+	       json_is_true(json_object_get(f, "repaired")) ? " (repaired)"
+							    : "");
+	return 0;
+}
+
+/* ---- the end ---- */
+
+static int
+print(struct scrubbing *s)
+{
+	json_t *f;
+	size_t i;
+
+	if (cmd_globals.json)
+		return cmd_print_json(json_incref(s->result));
+	json_array_foreach(json_object_get(s->result, "faults"), i, f)
+	{
+		if (print_fault(f))
+			break;
+	}
+	printf("%s: %s: %" PRIu64 " chunks, %" PRIu64 " pages, %" PRIu64
+	       " blocks; damaged %" PRIu64 ", lost %" PRIu64
+	       " bytes, spare %" PRIu64 ", repaired %" PRIu64 "\n",
+	       s->t.text, state(s), number(s, "chunks"), number(s, "pages"),
+	       number(s, "blocks"), number(s, "damaged"), number(s, "lost"),
+	       number(s, "spare"), number(s, "repaired"));
+	return 0;
+}
+
+static int
+verdict(struct scrubbing *s)
+{
+	if (strcmp(state(s), "stopped") == 0)
+		return cmd_fail(-ECANCELED, "it was stopped", "", "%s %s",
+				cmd_name(), s->t.text);
+	if (number(s, "damaged") == 0 && number(s, "lost") == 0)
+		return 0;
+	return cmd_fail(-EBADMSG, "it is damaged",
+			"`sealdisk check --salvage` saves what can be read",
+			"%s %s", cmd_name(), s->t.text);
+}
+
+static int
+run(struct scrubbing *s, bool background)
+{
+	/* As long as the kernel knows the disk, its daemon keeps what was
+	 * found; to open it would be to attach it. */
+	CLEANUP(close_fdp) int fd = open(s->place.path, O_PATH | O_CLOEXEC);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	r = order(s, s->arg.flags);
+	if (r == 0 && !background && !(s->arg.flags & SD_SCRUB_STOP))
+		r = follow(s);
+	return r;
+}
+
+int
+scrub_run(const struct cmd_target *t, uint32_t flags, uint64_t rate,
+	  bool background)
+{
+	CLEANUP(scrubbing_done) struct scrubbing s = { .t = *t };
+	bool waits = !background && !(flags & SD_SCRUB_STOP);
+	struct descriptor d;
+	int r, r2 = 0;
+
+	s.arg.flags = flags;
+	s.arg.rate = rate;
+	r = cmd_open(&s.e, 0);
+	if (r == 0)
+		r = cmd_load_target(&s.e, &s.t, &d);
+	if (r == 0)
+		r = place_open(&s.e, &s.t, true, &s.place);
+	if (r)
+		return r;
+	if (!waits && s.place.daemon > 0)
+		r = -ENOTCONN; /* it would end with this command */
+	else
+		r = run(&s, background);
+	/* To detach it would end what goes on in the background. */
+	if (waits || s.place.daemon > 0)
+		r2 = place_close(&s.place);
+	if (r == -ENOTCONN)
+		return cmd_fail(-EINVAL, "the store is not mounted",
+				"mount it, or leave the option out", "%s %s",
+				cmd_name(), s.t.text);
+	if (r == 0 && waits)
+		r = r2 == -EBUSY ? 0 : r2;
+	if (r < 0)
+		return fail(&s, r);
+	if (!waits)
+		return 0;
+	r = print(&s);
+	return r ? r : verdict(&s);
+}
+
+int
+cmd_scrub(int argc, char **argv)
+{
+	bool background = false, stop = false, no_repair = false;
+	const char *rate_text = NULL;
+	const struct cmd_option options[] = {
+		{ "background", NULL, &background },
+		{ "no-repair", NULL, &no_repair },
+		{ "rate", &rate_text, NULL },
+		{ "stop", NULL, &stop },
+		{ NULL, NULL, NULL },
+	};
+	uint32_t flags = SD_SCRUB_BLOCKS;
+	struct cmd_target t;
+	uint64_t rate = 0;
+	int r;
+
+	r = cmd_parse(&argc, &argv, options);
+	if (r == 0)
+		r = cmd_parse_name(argv[0], CMD_ANY_TYPE, &t);
+	if (r == 0 && rate_text &&
+	    (parse_size(rate_text, &rate) < 0 || rate == 0))
+		r = cmd_usage("%s: not a rate", rate_text);
+	if (r)
+		return r;
+	flags |= no_repair ? 0 : SD_SCRUB_REPAIR;
+	return scrub_run(&t, stop ? SD_SCRUB_STOP : flags, rate, background);
+}

@@ -1,0 +1,96 @@
+#!/bin/bash
+# root_scrub.sh - every bit of a disk looked at, in use and not, and what is
+# damaged told as it is and as what it costs.
+# shellcheck source=tests/lib.sh
+# shellcheck disable=SC2119 # start_daemon takes arguments, or none
+. "${0%/*}/lib.sh"
+require_root
+require_fuse
+require jq
+
+# scrubbed NAME FILTER: what the last scrub said holds.
+scrubbed() {
+	jq -e "$1" "$T/scrub" >/dev/null
+}
+
+# scrub STATUS NAME ARGS...: its JSON in $T/scrub.
+scrub() {
+	local want=$1 status=0
+
+	shift
+	sd scrub "$@" --json >"$T/scrub" 2>"$T/scrub.err" || status=$?
+	check "scrub $*: exit status $want" test "$status" -eq "$want"
+	check 'its JSON is that of the manual' valid scrub <"$T/scrub"
+}
+
+# A chunk of a disk, and a byte of a file changed.
+chunk_of() {
+	find "$STORE" -name "$1-*.chunk"
+}
+
+flip() {
+	printf '\377\376\375' |
+		dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+
+idle() {
+	[ "$(sed -n '/^\[scrub\]/,$s/^state = //p' "$MNT/info/disks/a")" != \
+		running ]
+}
+
+make_store
+head -c 24M /dev/urandom >"$T/raw"
+sd import "$T/raw" a
+
+note 'not mounted'
+scrub 0 a
+check 'all of it' scrubbed '.state == "complete" and .chunks == 6 and
+	.of == 6 and .blocks == 6144 and .damaged == 0 and .lost == 0'
+check 'the result is kept' test -n "$(find "$STORE" -path '*/scrubs/*.ini')"
+flip "$(chunk_of 0000002)" 70000
+scrub 6 a
+check 'one block' scrubbed '.damaged == 1 and .lost == 4096'
+check 'which one' scrubbed '.faults[0].what == "block" and
+	(.faults[0].file | test("0000002-")) and
+	.faults[0].offset >= 8388608 and .faults[0].offset < 12582912'
+check 'one line says what to do' \
+	grep -q 'scrub a: it is damaged (.*--salvage' "$T/scrub.err"
+
+note 'mounted, and in use'
+start_daemon
+check 'info has the last result' \
+	grep -qx 'damaged = 1' "$MNT/info/disks/a"
+exec 5<>"$MNT/disks/a"
+check 'it can be read, but for that block' \
+	cmp -n 8388608 "$T/raw" "$MNT/disks/a"
+sd snapshot a@s
+dd if=/dev/zero of="$MNT/disks/a" bs=1M seek=8 count=4 conv=notrunc,fsync \
+	status=none
+scrub 6 a
+check 'what is covered now is not lost' scrubbed '.damaged == 1 and .lost == 0'
+scrub 6 a@s
+check 'the snapshot has lost it' scrubbed '.lost == 4096'
+flip "$(chunk_of 0000004)" 4500
+scrub 6 a@s
+check 'a copy was restored' scrubbed '.spare == 1 and .repaired == 1'
+scrub 6 a@s
+check 'and is whole' scrubbed '.spare == 0'
+
+note 'in the background'
+expect 0 "" sd scrub a --rate 1M --background
+refuse 1 'a scrub of it is under way' sd scrub a
+check 'it goes on' grep -qx 'state = running' "$MNT/info/disks/a"
+expect 0 "" sd scrub a --stop
+check 'it has ended' idle
+expect 0 "" sd scrub a --background
+check 'it ends by itself' wait_for 20 idle
+exec 5>&-
+expect 0 "" sd scrub a --rate 1M --background
+expect 0 "" sd detach a
+check 'a detach ends it' test "$(field a .state)" = detached
+check 'that is kept' grep -qx 'state = stopped' "$MNT/info/disks/a"
+stop_daemon
+refuse 1 'is not mounted' sd scrub a --background
+refuse 2 'not a rate' sd scrub a --rate fast
+refuse 3 'there is no such disk' sd scrub none
+
