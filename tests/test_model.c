@@ -680,6 +680,14 @@ step(struct engine_env *v, struct model *m)
 
 /* ---- runs ---- */
 
+static int
+use_anchor(struct descriptor *d, void *arg)
+{
+	(void)arg;
+	strcpy(d->anchor, "kms");
+	return 0;
+}
+
 static void
 begin(struct engine_env *v)
 {
@@ -707,6 +715,8 @@ begin(struct engine_env *v)
 		model_begin(m, name, NULL, (8u << 20) + rnd(64) * 512);
 		eenv_create(v, m->name, m->size);
 		assert_ok(disk_attach(v->e, DESC_DISK, m->name, 0, &m->d));
+		if (i == 0)
+			assert_ok(disk_update(m->d, use_anchor, NULL));
 	}
 	for (unsigned i = 0; i < SNAPS; i++) {
 		snaps[i].name[0] = '\0';

@@ -49,8 +49,8 @@ save(const char *as)
 static void
 put_back(const char *as, const char *pattern)
 {
-	shell("cd %s/%s && for f in %s; do [ -e $f ] && "
-	      "rm -rf ../store/$f && cp -a --sparse=always $f ../store/$f "
+	shell("cd %s/%s && for f in %s; do rm -rf ../store/$f && "
+	      "{ [ ! -e $f ] || cp -a --sparse=always $f ../store/$f; } "
 	      "|| exit 1; done",
 	      env.dir, as, pattern);
 }
@@ -660,6 +660,135 @@ a_siblings_chunk_or_layer_is_refused(void **state)
 	assert_err(try_attach(0), ESTALE);
 }
 
+/* ---- with what names it ---- */
+
+#define ALL "disks lineages snapshots"
+
+static int
+use_anchor(struct descriptor *d, void *arg)
+{
+	(void)arg;
+	strcpy(d->anchor, "kms");
+	return 0;
+}
+
+static void
+anchor(void)
+{
+	attach();
+	assert_ok(disk_update(disk, use_anchor, NULL));
+	detach();
+}
+
+static void
+all_of_it_is_known_where_it_is_anchored(void **state)
+{
+	(void)state;
+	begin_changed();
+	put_back("old", "disks lineages");
+	attach(); /* without an anchor nobody can tell */
+	holds(a, 0);
+	detach();
+	anchor();
+	begin_changed();
+	put_back("old", "disks lineages");
+	assert_err(try_attach(0), ESTALE);
+	assert_ok(try_attach(DISK_READ_ONLY));
+	holds(a, 0);
+	detach();
+	assert_err(try_attach(0), ESTALE);
+	put_back("new", "disks lineages");
+	attach();
+	holds(b, 0);
+	detach();
+	put_back("old", "disks lineages");
+	assert_ok(try_attach(DISK_ACCEPT_ROLLBACK));
+	holds(a, 0);
+	kill_it();
+	attach();
+	holds(a, 0);
+	background();
+	detach();
+	attach();
+	detach();
+	put_back("new", "disks lineages");
+	assert_err(try_attach(0), ESTALE);
+}
+
+/* The descriptor of then says that there is no anchor. */
+static void
+an_anchor_is_not_got_rid_of(void **state)
+{
+	(void)state;
+	begin();
+	anchor();
+	put_back("old", "disks lineages");
+	assert_err(try_attach(0), ESTALE);
+	assert_ok(try_attach(DISK_ACCEPT_ROLLBACK));
+	detach();
+	attach();
+	holds(a, 0);
+	detach();
+}
+
+static void
+an_anchor_that_is_behind_is_no_alarm(void **state)
+{
+	struct descriptor d;
+	uint8_t digest[SHA256_LEN], now[SHA256_LEN];
+	uint64_t g, later;
+
+	(void)state;
+	begin();
+	anchor();
+	descriptor(&d);
+	assert_ok(kms_get_anchor(env.kms, &d.uuid, &g, digest));
+	assert_int_equal(g, 2 * d.session + 1);
+	assert_memory_equal(digest, d.digest, sizeof(digest));
+	attach();
+	put(b, 0);
+	detach();
+	assert_ok(kms_get_anchor(env.kms, &d.uuid, &later, now));
+	assert_int_equal(later, g + 2);
+	assert_err(kms_set_anchor(env.kms, &d.uuid, g, digest, false), ESTALE);
+	assert_ok(kms_set_anchor(env.kms, &d.uuid, g, digest, true));
+	attach();
+	holds(b, 0);
+	detach();
+}
+
+static void
+a_snapshot_is_an_anchor_too(void **state)
+{
+	(void)state;
+	begin();
+	anchor();
+	attach();
+	put(b, 0);
+	assert_ok(disk_flush(disk));
+	save("before");
+	snap("s");
+	kill_it();
+	save("after");
+	put_back("before", ALL);
+	assert_err(try_attach(0), ESTALE);
+	put_back("after", ALL);
+	attach();
+	holds(b, 0);
+	background();
+	detach();
+	/* Back to it, and back from that. */
+	save("before");
+	assert_ok(catalog_rollback(engine_catalog(env.e), env.kms, "d@s"));
+	save("after");
+	put_back("before", ALL);
+	assert_err(try_attach(0), ESTALE);
+	put_back("after", ALL);
+	attach();
+	holds(b, 0);
+	detach();
+}
+
 static int
 setup(void **state)
 {
@@ -703,6 +832,10 @@ main(void)
 		T(what_is_merged_into_a_sealed_layer_is_sealed_anew),
 		T(a_clone_knows_what_it_stands_on),
 		T(a_siblings_chunk_or_layer_is_refused),
+		T(all_of_it_is_known_where_it_is_anchored),
+		T(an_anchor_is_not_got_rid_of),
+		T(an_anchor_that_is_behind_is_no_alarm),
+		T(a_snapshot_is_an_anchor_too),
 	};
 
 	if (crypto_init() < 0)

@@ -500,33 +500,37 @@ checkpoint_clear(struct descriptor *d)
 	d->checkpointed = 0;
 }
 
-static void
-say_rolled_back(const struct disk *d, const struct digests *known)
+int
+checkpoint_rolled_back(struct disk *d, int flags, const char *why)
 {
-	const struct descriptor *desc = &d->desc;
-	char since[TIME_STR_LEN], found[64] = "which what is there is not";
-
-	format_time(desc->checkpointed, since);
-	if (known)
-		(void)snprintf(found, sizeof(found),
-			       "what is there is of session %" PRIu64,
-			       digests_session(known));
-	log_error("disk %s: integrity: it was put back to an older state: the "
-		  "checkpoint of %s is of session %" PRIu64 ", %s; attach it "
-		  "with --ro to look, with --accept-rollback to go on by it",
-		  desc->name, since, desc->digest_session, found);
+	atomic_fetch_add(&d->faults, 1);
+	log_error("disk %s: integrity: it was put back to an older state: %s; "
+		  "attach it with --ro to look, with --accept-rollback to go "
+		  "on by it",
+		  d->desc.name, why);
+	if (!(flags & (DISK_READ_ONLY | DISK_READ_OLDER)))
+		return -ESTALE;
+	d->rolled_back = true;
+	return 0;
 }
 
 /* What the descriptor says does not hold. */
 static int
 rolled_back(struct disk *d, const struct digests *known, int flags)
 {
-	atomic_fetch_add(&d->faults, 1);
-	say_rolled_back(d, known);
-	if (!(flags & (DISK_READ_ONLY | DISK_READ_OLDER)))
-		return -ESTALE;
-	d->rolled_back = true;
-	return 0;
+	const struct descriptor *desc = &d->desc;
+	char since[TIME_STR_LEN], found[64] = "which what is there is not";
+	char why[256];
+
+	format_time(desc->checkpointed, since);
+	if (known)
+		(void)snprintf(found, sizeof(found),
+			       "what is there is of session %" PRIu64,
+			       digests_session(known));
+	(void)snprintf(why, sizeof(why),
+		       "the checkpoint of %s is of session %" PRIu64 ", %s",
+		       since, desc->digest_session, found);
+	return checkpoint_rolled_back(d, flags, why);
 }
 
 int
@@ -558,6 +562,9 @@ checkpoint_verify(struct disk *d, int flags, struct digests **ret)
 	if (memcmp(sum, d->desc.digest, sizeof(sum)) != 0 &&
 	    digests_session(known) <= d->desc.digest_session)
 		return rolled_back(d, known, flags);
+	/* Where the descriptor alone is older: no session comes twice. */
+	if (digests_session(known) > d->desc.session)
+		d->desc.session = digests_session(known);
 	*ret = TAKE(known);
 	return 0;
 }

@@ -275,11 +275,15 @@ begin_disk(struct disk *d, int flags)
 	bool tracked;
 	int r;
 
-	r = checkpoint_verify(d, flags, &known);
+	r = anchor_check(d, flags);
+	if (r == 0)
+		r = checkpoint_verify(d, flags, &known);
 	/* All that was written has its digest, as a clean end says. */
 	tracked = d->desc.digest_session == d->desc.session;
 	if (r == 0)
 		r = begin_session(d);
+	if (r == 0 && (flags & DISK_ACCEPT_ROLLBACK))
+		anchor_force(d->e->kms, &d->desc);
 	return r == 0 ? open_layers(d, flags, &known, tracked) : r;
 }
 
@@ -462,7 +466,11 @@ mark_clean(struct disk *d, bool checkpoint)
 			 err_text(r));
 	d->desc.clean = true;
 	d->desc.allocated = blocks > 0 ? (uint64_t)blocks * BLOCK_SIZE : 0;
-	return catalog_save(d->e->cat, &d->desc, disk_top_dk(d));
+	r = catalog_save(d->e->cat, &d->desc, disk_top_dk(d));
+	/* Only then: it must not know of what is not there. */
+	if (r == 0 && !d->rolled_back)
+		anchor_tell(d->e->kms, &d->desc);
+	return r;
 }
 
 /* A chunk that died while a commit ran waits for the next. */

@@ -749,6 +749,9 @@ int engine_merge(struct engine *e) NONNULL CHECKED;
  */
 int checkpoint_verify(struct disk *d, int flags, struct digests **ret)
     NONNULL CHECKED;
+/* -ESTALE, or where that is asked for it is read all the same: 0.  Logs. */
+int checkpoint_rolled_back(struct disk *d, int flags, const char *why)
+    NONNULL CHECKED;
 /* The map of ${l}, the top layer, was put back alone: the same. */
 int checkpoint_older(struct layer *l, int flags) NONNULL CHECKED;
 /* ${l} has just been put on top, with nothing read of it yet.  ${known} is what
@@ -791,6 +794,16 @@ int checkpoint_next(struct layer *l, struct layer *known, struct scratch *s,
 /* Put its digest right, whatever that takes; nobody else writes to it. */
 int checkpoint_chunk_digest(struct layer *l, struct scratch *s, uint64_t index)
     NONNULL CHECKED;
+
+/* ---- anchor.c: what the key service knows ---- */
+
+/* -ESTALE: the descriptor is older than that. */
+int anchor_check(struct disk *d, int flags) NONNULL CHECKED;
+/* Tell it, if ${d} has it so, what has become durable; it fails with a warning.
+ */
+void anchor_tell(struct kms *kms, const struct descriptor *d) NONNULL;
+/* The same where it knows of a later state. */
+void anchor_force(struct kms *kms, const struct descriptor *d) NONNULL;
 
 /* ---- seal.c: a frozen layer gets its digest ---- */
 

@@ -307,6 +307,18 @@ name_copy(const struct frozen *f, const struct descriptor *n)
 				 NULL);
 }
 
+static void
+tell_anchors(struct engine *e, struct frozen *f, size_t n)
+{
+	struct descriptor *d = malloc(sizeof(*d));
+
+	for (size_t i = 0; d && i < n; i++) {
+		disk_descriptor(f[i].d, d);
+		anchor_tell(e->kms, d);
+	}
+	free(d);
+}
+
 static int
 name_all(struct engine *e, struct frozen *f, size_t n)
 {
@@ -386,6 +398,8 @@ disks_snapshot(struct engine *e, struct scratch *s,
 		r = prepare(&f[i], s);
 	if (r == 0)
 		r = pass_barrier(f, n);
+	if (r == 0)
+		tell_anchors(e, f, n);
 	if (r == 0)
 		r = name_all(e, f, n);
 	for (size_t i = 0; PLANTED(FROZEN_LATE) && i < n; i++)
