@@ -167,11 +167,14 @@ begin_session(struct disk *d)
 		engine_fail(d->e, r);
 		return r;
 	}
-	d->desc.session++;
-	d->desc.clean = false;
 	d->session = d->desc.session;
 	atomic_store(&d->size, d->desc.size);
 	atomic_store(&d->allocated, (int64_t)(d->desc.allocated / BLOCK_SIZE));
+	/* Looked at so often it would come to be as new as what is missing. */
+	if (d->rolled_back)
+		return 0;
+	d->session = ++d->desc.session;
+	d->desc.clean = false;
 	return catalog_save(d->e->cat, &d->desc, disk_top_dk(d));
 }
 
@@ -468,7 +471,7 @@ mark_clean(struct disk *d, bool checkpoint)
 	d->desc.allocated = blocks > 0 ? (uint64_t)blocks * BLOCK_SIZE : 0;
 	r = catalog_save(d->e->cat, &d->desc, disk_top_dk(d));
 	/* Only then: it must not know of what is not there. */
-	if (r == 0 && !d->rolled_back)
+	if (r == 0)
 		anchor_tell(d->e->kms, &d->desc);
 	return r;
 }
@@ -525,7 +528,7 @@ detach(struct disk *d)
 		if (l && l->todo && link_empty(&d->dead))
 			r = l->todo->st->ops->truncate(l->todo, 0);
 	}
-	if (r == 0)
+	if (r == 0 && !d->rolled_back)
 		r = mark_clean(d, checkpoint);
 	return r;
 }

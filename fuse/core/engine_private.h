@@ -241,6 +241,7 @@ cache_crowded(const struct cache *c, unsigned part)
  * Chunks whose digest in the map may be an older one, of a layer that is
  * written to.  Atomic, so that a write costs no lock for it.
  */
+#define CHANGED_WORDS (DISK_SIZE_MAX / CHUNK_LEN / 64)
 struct changed {
 	_Atomic uint64_t *bits; /* of all that there can be; NULL: not kept */
 	_Atomic uint64_t end;   /* no word from here on has any */
@@ -737,7 +738,7 @@ int page_retire(struct page *p) NONNULL CHECKED;
 /* A piece of merging layers that one child alone needs.  1: there is more. */
 int engine_merge(struct engine *e) NONNULL CHECKED;
 
-/* ---- checkpoint.c: what the newest version of everything is ---- */
+/* ---- checkpoint*.c: what the newest version of everything is ---- */
 
 /**
  * checkpoint_verify(d):

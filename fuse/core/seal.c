@@ -201,6 +201,7 @@ static void
 forget(struct disk *d, const struct uuid *layer)
 {
 	pthread_rwlock_wrlock(&d->barrier);
+	pthread_mutex_lock(&d->layers_lock);
 	for (unsigned i = 1; d->layers && i <= d->n_layers; i++) {
 		struct layer *l = d->layers[i];
 
@@ -213,6 +214,7 @@ forget(struct disk *d, const struct uuid *layer)
 			memset(l->meta.parent_digest, 0,
 			       sizeof(l->meta.parent_digest));
 	}
+	pthread_mutex_unlock(&d->layers_lock);
 	pthread_rwlock_unlock(&d->barrier);
 }
 
