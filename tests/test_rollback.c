@@ -605,6 +605,59 @@ what_is_merged_into_a_sealed_layer_is_sealed_anew(void **state)
 	assert_err(disk_attach(env.e, DESC_SNAPSHOT, "d@t", 0, &disk), EBADMSG);
 }
 
+/* A chunk that was another layer's. */
+static void
+what_has_passed_has_its_digest(void **state)
+{
+	(void)state;
+	begin();
+	attach();
+	put(b, 0);
+	snap("s");
+	put(b, 4 * MiB);
+	snap("t");
+	sweep();
+	assert_ok(catalog_remove(engine_catalog(env.e), DESC_SNAPSHOT, "d@s"));
+	sweep();
+	detach();
+	snapshot_holds("d@t", b, 0);
+	put_back("old", CHUNK_0);
+	assert_ok(disk_attach(env.e, DESC_SNAPSHOT, "d@t", 0, &disk));
+	assert_err(disk_read(disk, env.s, io, 4 * KiB, 0), EBADMSG);
+	holds(b, 4 * MiB);
+	holds(a, FAR);
+	detach();
+}
+
+/* Nor does that make right what was put back. */
+static void
+a_merge_does_not_make_right_an_older_chunk(void **state)
+{
+	(void)state;
+	begin();
+	attach();
+	put(b, 0);
+	snap("s");
+	put(a, 20 * MiB);
+	detach();
+	save("old");
+	attach();
+	put(b, 20 * MiB);
+	snap("t");
+	sweep();
+	is_sealed("d@t");
+	detach();
+	put_back("old", "lineages/*/chunks/0000/0000005-*.chunk");
+	assert_ok(catalog_remove(engine_catalog(env.e), DESC_SNAPSHOT, "d@s"));
+	sweep();
+	is_sealed("d@t");
+	assert_ok(disk_attach(env.e, DESC_SNAPSHOT, "d@t", 0, &disk));
+	assert_err(disk_read(disk, env.s, io, 4 * KiB, 20 * MiB), EBADMSG);
+	holds(b, 0);
+	holds(a, FAR);
+	detach();
+}
+
 static void
 a_clone_knows_what_it_stands_on(void **state)
 {
@@ -832,6 +885,8 @@ main(void)
 		T(an_older_layer_of_a_snapshot_is_refused),
 		T(a_disk_that_is_killed_leaves_its_snapshots_to_be_sealed),
 		T(what_is_merged_into_a_sealed_layer_is_sealed_anew),
+		T(what_has_passed_has_its_digest),
+		T(a_merge_does_not_make_right_an_older_chunk),
 		T(a_clone_knows_what_it_stands_on),
 		T(a_siblings_chunk_or_layer_is_refused),
 		T(all_of_it_is_known_where_it_is_anchored),

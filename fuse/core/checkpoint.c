@@ -208,9 +208,15 @@ checkpoint_next(struct layer *l, struct layer *known, struct scratch *s,
 }
 
 int
-checkpoint_chunk_digest(struct layer *l, struct scratch *s, uint64_t index)
+checkpoint_chunk_digest(struct layer *l, struct scratch *s, uint64_t index,
+			bool lacking)
 {
-	int r = NOT_NOW;
+	bool has = false;
+	int r = lacking ? layer_has_digest(l, s, index, &has) : 0;
+
+	if (r < 0 || has)
+		return r;
+	r = NOT_NOW;
 
 	for (unsigned i = 0; r == NOT_NOW && i < TRIES; i++) {
 		r = refresh(l, s, index, 0);

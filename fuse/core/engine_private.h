@@ -595,6 +595,9 @@ int layer_entry(struct layer *l, struct scratch *s, uint64_t index,
 /* What the map says is the chunk's digest, if it still names ${c}. */
 int layer_set_digest(struct layer *l, struct scratch *s, const struct chunk *c,
 		     const uint8_t digest[static DIGEST_LEN]) NONNULL CHECKED;
+/* Whether it has a digest there, or needs none. */
+int layer_has_digest(struct layer *l, struct scratch *s, uint64_t index,
+		     bool *ret) NONNULL CHECKED;
 /* The first chunk at or after ${index} that the map may have; UINT64_MAX. */
 int layer_next(struct layer *l, struct scratch *s, uint64_t index,
 	       uint64_t *ret) NONNULL CHECKED;
@@ -792,9 +795,10 @@ struct layer *checkpoint_known(struct disk *d, const struct uuid *layer)
  * is taken, or where that is NULL the next one of ${l}; UINT64_MAX. */
 int checkpoint_next(struct layer *l, struct layer *known, struct scratch *s,
 		    uint64_t *at) __attribute__((__nonnull__(1, 3, 4))) CHECKED;
-/* Put its digest right, whatever that takes; nobody else writes to it. */
-int checkpoint_chunk_digest(struct layer *l, struct scratch *s, uint64_t index)
-    NONNULL CHECKED;
+/* Put its digest right, whatever that takes; nobody else writes to it.
+ * ${lacking}: where it has none only. */
+int checkpoint_chunk_digest(struct layer *l, struct scratch *s, uint64_t index,
+			    bool lacking) NONNULL CHECKED;
 
 /* ---- anchor.c: what the key service knows ---- */
 

@@ -468,6 +468,25 @@ layer_set(struct layer *l, struct scratch *s, uint64_t index,
 }
 
 int
+layer_has_digest(struct layer *l, struct scratch *s, uint64_t index, bool *ret)
+{
+	static const uint8_t none[DIGEST_LEN];
+	const struct entry *e;
+	struct page *p;
+	int r;
+
+	*ret = true;
+	r = map_get(l, index / MAP_CHUNKS, s, false, false, &p);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	e = &p->body.entry[index % MAP_CHUNKS];
+	*ret = e->state != ENTRY_DATA ||
+	       memcmp(e->digest, none, sizeof(none)) != 0;
+	page_release(p);
+	return 0;
+}
+
+int
 layer_set_digest(struct layer *l, struct scratch *s, const struct chunk *c,
 		 const uint8_t digest[static DIGEST_LEN])
 {
