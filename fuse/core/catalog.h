@@ -219,7 +219,8 @@ int survey_look(const struct survey *s, const struct descriptor *d,
  * How many bytes come free when ${d} is removed and the store is swept: blocks,
  * and the pages of chunks.  Of an attached disk, as of its last commit.  Costs
  * a look at every descriptor and layer.ini, and at the pages of the chunks of
- * its own layers and of one more: 64 KiB each, of at most ${max_chunks}; 0: all.
+ * its own layers and of one more: 64 KiB each, of at most ${max_chunks}; 0:
+ * all.
  *
  * -E2BIG    there are more
  * -EUCLEAN  some descriptor or layer.ini cannot be read
