@@ -26,6 +26,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include <sealdisk/log.h>
@@ -42,6 +43,22 @@
 #define BUSY_MAX 64 /* chunks in use that a round comes across */
 
 /* ---- which chunks ---- */
+
+/* Of the largest disk, and of it what is touched: malloc would clear it all as
+ * often as not. */
+#define CHANGED_BYTES (WORDS_MAX * sizeof(uint64_t))
+
+static int
+changed_begin(struct changed *c)
+{
+	void *p = mmap(NULL, CHANGED_BYTES, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (p == MAP_FAILED)
+		return -ENOMEM;
+	c->bits = p;
+	return 0;
+}
 
 void
 checkpoint_changed(struct layer *l, uint64_t index)
@@ -580,8 +597,7 @@ checkpoint_begin(struct layer *l, struct digests *known, bool tracked)
 	l->digest_session = l->disk->desc.digest_session;
 	atomic_store(&l->held, known != NULL);
 	l->tracked = tracked;
-	l->changed.bits = calloc(WORDS_MAX, sizeof(*l->changed.bits));
-	if (!l->changed.bits)
+	if (changed_begin(&l->changed) < 0)
 		return -ENOMEM;
 	return known ? 0 : digests_new(&l->digests);
 }
@@ -614,5 +630,6 @@ void
 checkpoint_end(struct layer *l)
 {
 	digests_free(l->digests);
-	free(l->changed.bits);
+	if (l->changed.bits)
+		munmap(l->changed.bits, CHANGED_BYTES);
 }
