@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <sealdisk/log.h>
 
@@ -173,6 +174,24 @@ checkpoint_older(struct layer *l, int flags)
 	return r;
 }
 
+/* Of the largest disk, and of it what is touched: malloc would clear it all as
+ * often as not. */
+#define CHANGED_BYTES (CHANGED_WORDS * sizeof(uint64_t))
+
+static int
+changed_begin(struct changed *c)
+{
+	void *p = mmap(NULL, CHANGED_BYTES, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (p == MAP_FAILED)
+		return -ENOMEM;
+	if (c->bits)
+		munmap(c->bits, CHANGED_BYTES);
+	c->bits = p;
+	return 0;
+}
+
 int
 checkpoint_begin(struct layer *l, struct digests *known, bool tracked)
 {
@@ -181,8 +200,7 @@ checkpoint_begin(struct layer *l, struct digests *known, bool tracked)
 	l->digest_session = l->disk->desc.digest_session;
 	atomic_store(&l->held, known != NULL);
 	l->tracked = tracked;
-	l->changed.bits = calloc(CHANGED_WORDS, sizeof(*l->changed.bits));
-	if (!l->changed.bits)
+	if (changed_begin(&l->changed) < 0)
 		return -ENOMEM;
 	return known ? 0 : digests_new(&l->digests);
 }
@@ -215,5 +233,6 @@ void
 checkpoint_end(struct layer *l)
 {
 	digests_free(l->digests);
-	free(l->changed.bits);
+	if (l->changed.bits)
+		munmap(l->changed.bits, CHANGED_BYTES);
 }

@@ -105,6 +105,7 @@ static int
 prepare(struct frozen *f, struct scratch *s)
 {
 	struct disk *d = f->d;
+	struct page *root;
 	int r;
 
 	if (d->read_only || atomic_load(&d->failed))
@@ -119,8 +120,10 @@ prepare(struct frozen *f, struct scratch *s)
 		r = lineage_mark(d->e->st, &d->desc.lineage, UNSEALED);
 	if (r == 0)
 		r = snapshot_new_top(d, f->own, &f->new);
+	/* The others are those of a disk of more than 15 TiB, and may come
+	 * later: with many snapshots it counts that they have not. */
 	if (r == 0)
-		r = layer_load_roots(f->new, s);
+		r = root_get(f->new, 0, s, &root);
 	if (r == 0)
 		r = layer_open_todo(f->new);
 	/* What was written meanwhile: so that little is left for later. */
