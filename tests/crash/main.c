@@ -316,6 +316,7 @@ open_kms(char dir[static TMPDIR_LEN])
 		       "%s/keystore.db", dir);
 	(void)snprintf(s.keystore_root_file, sizeof(s.keystore_root_file),
 		       "%s/root.key", dir);
+	strcpy(s.keystore_audit, "none");
 	if (kms_init(&s, &made) < 0 || kms_open(&s, &kms) < 0)
 		abort();
 }
