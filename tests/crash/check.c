@@ -215,8 +215,7 @@ was_rolled_back(struct session *s, struct disk *d, struct vdisk *v)
 	const struct vsnap *n = v->other ? &s->w->snap[v->other - 1] : NULL;
 
 	v->other = 0;
-	if (!n || disk_size(d) != n->size ||
-	    !compare(s, d, "", v, n->content))
+	if (!n || disk_size(d) != n->size || !compare(s, d, "", v, n->content))
 		return false;
 	vdisk_set(v, n->content, n->size);
 	return true;
