@@ -2,6 +2,7 @@
  * choices.c - which of what was not synced a cut leaves: by chance, or one
  * state after the other.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,6 +110,17 @@ choices_free(struct choices *c)
 	*c = (struct choices){ 0 };
 }
 
+/* Of the write that choice ${i} has torn. */
+static void
+print_torn(const struct choices *c, size_t i)
+{
+	size_t n = 0, kept = 0;
+
+	for (n = 0; i + n + 1 < c->n && c->v[i + n + 1].what == MEM_SECTOR; n++)
+		kept += c->v[i + n + 1].answer;
+	fprintf(stderr, "  torn, %zu of %zu sectors kept", kept, n);
+}
+
 void
 choices_print(const struct choices *c)
 {
@@ -116,16 +128,19 @@ choices_print(const struct choices *c)
 		const struct choice *k = &c->v[i];
 		unsigned newest = k->what == MEM_WRITE ? 1 : k->n - 1;
 
-		if (k->answer == newest)
+		if (k->answer == newest || k->what == MEM_SECTOR)
 			continue;
-		if (k->what == MEM_NAME || k->what == MEM_SIZE)
+		if (k->what == MEM_NAME || k->what == MEM_SIZE) {
 			fprintf(stderr, "  %s of %s: %u of %u\n",
 				k->what == MEM_NAME ? "name" : "size", k->path,
 				k->answer, k->n);
+			continue;
+		}
+		if (k->answer == 2)
+			print_torn(c, i);
 		else
-			fprintf(stderr, "  %s: %llu at %llu of %s\n",
-				k->answer == 2 ? "torn" : "lost",
-				(unsigned long long)k->len,
-				(unsigned long long)k->off, k->path);
+			fprintf(stderr, "  lost");
+		fprintf(stderr, ": %" PRIu64 " at %" PRIu64 " of %s\n", k->len,
+			k->off, k->path);
 	}
 }

@@ -6,11 +6,16 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "crash.h"
 #include "engine_private.h"
 
-static __thread uint64_t rng;
+/* Two rows of numbers: libraries may take of the second one when they please,
+ * and what is done next must not hang on that. */
+static __thread uint64_t rng, entropy, ticks;
 
 /* New ones for each session would cost as much as all else. */
 static struct {
@@ -22,17 +27,25 @@ void
 random_seed(uint64_t seed)
 {
 	rng = seed;
+	entropy = ~seed;
+	ticks = 0;
 }
 
 /* splitmix64 */
-uint64_t
-random_number(void)
+static uint64_t
+next(uint64_t *state)
 {
-	uint64_t z = rng += UINT64_C(0x9e3779b97f4a7c15);
+	uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
 
 	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
 	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
 	return z ^ z >> 31;
+}
+
+uint64_t
+random_number(void)
+{
+	return next(&rng);
 }
 
 unsigned
@@ -50,8 +63,23 @@ getrandom(void *buf, size_t len, unsigned flags)
 
 	(void)flags;
 	for (size_t i = 0; i < len; i++)
-		p[i] = (uint8_t)random_number();
+		p[i] = (uint8_t)next(&entropy);
 	return (ssize_t)len;
+}
+
+/* So too the engine's clock: what goes on for some milliseconds does so for as
+ * many looks at it. */
+int
+clock_gettime(clockid_t id, struct timespec *ts)
+{
+	uint64_t ms;
+
+	if (id != CLOCK_MONOTONIC_COARSE)
+		return (int)syscall(SYS_clock_gettime, id, ts);
+	ms = 1000000 + ++ticks;
+	ts->tv_sec = (time_t)(ms / 1000);
+	ts->tv_nsec = (long)(ms % 1000) * 1000000;
+	return 0;
 }
 
 bool
