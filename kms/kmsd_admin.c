@@ -324,34 +324,48 @@ kmsd_policy_set(int argc, char **argv)
 
 /* What has been done. */
 
-int
-kmsd_usage_show(int argc, char **argv)
+static void
+print_usage(const json_t *o)
 {
-	CLEANUP(json_done) json_t *o = NULL;
-	const char *month = NULL;
-	const struct kmsd_option own[] = {
-		{ .name = "month", .value = &month },
-		{ .name = NULL },
-	};
-	struct service_param params[1] = { { "Month", NULL } };
-	const json_t *rows, *u;
+	const json_t *rows = items_of(o, "Usage", "Call"), *u;
 	size_t i;
-	int r = kmsd_parse(&argc, &argv, own);
 
-	if (r)
-		return r;
-	params[0].value = month;
-	r = ask("GetUsage", params, month ? 1 : 0, &o);
-	if (r || print_json(o))
-		return r;
-	rows = items_of(o, "Usage", "Call");
 	json_array_foreach(rows, i, u) printf(
 	    "%s %10" JSON_INTEGER_FORMAT " %-8s %-32s %-36s %s\n",
 	    text_of(u, "Month"),
 	    json_integer_value(json_object_get(u, "Calls")),
 	    json_is_true(json_object_get(u, "Billable")) ? "billable" : "free",
 	    text_of(u, "Action"), text_of(u, "KeyId"), text_of(u, "Principal"));
-	return 0;
+}
+
+/* Page after page, each of them an object with --json. */
+int
+kmsd_usage_show(int argc, char **argv)
+{
+	const char *month = NULL;
+	const struct kmsd_option own[] = {
+		{ .name = "month", .value = &month },
+		{ .name = NULL },
+	};
+	char number[16];
+	int r = kmsd_parse(&argc, &argv, own);
+
+	for (unsigned page = 1; r == 0; page++) {
+		CLEANUP(json_done) json_t *o = NULL;
+		const struct service_param params[] = {
+			{ "PageNumber", number },
+			{ "PageSize", "100" },
+			{ "Month", month },
+		};
+
+		(void)snprintf(number, sizeof(number), "%u", page);
+		r = ask("GetUsage", params, month ? 3 : 2, &o);
+		if (r || json_array_size(items_of(o, "Usage", "Call")) == 0)
+			break;
+		if (!print_json(o))
+			print_usage(o);
+	}
+	return r;
 }
 
 int
