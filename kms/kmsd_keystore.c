@@ -25,8 +25,10 @@ fail(const struct kmsd_settings *c, int err, const char *what)
 		hint = "the root does not open it";
 	else if (err == -EPERM)
 		hint = "others can read the root";
-	else if (err == -EBUSY)
-		hint = "is kmsd serving it?";
+	else if (err == -EHOSTDOWN) {
+		err = -EBUSY;
+		hint = "is it served?";
+	}
 	return kmsd_fail(err, hint, "%s: keystore %s, root %s", what,
 			 c->s.keystore_path, c->s.keystore_root);
 }
