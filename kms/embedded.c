@@ -180,10 +180,11 @@ embedded_reencrypt(struct kms *k, const struct wrapped_dk *w, const char *key,
 }
 
 static int
-embedded_create_key(struct kms *k, const char *description,
+embedded_create_key(struct kms *k, const char *description, bool external,
 		    struct kms_key_info *ret)
 {
-	const struct keys_new new = { .description = description };
+	const struct keys_new new = { .description = description,
+				      .external = external };
 	struct record rec = { .action = "CreateKey" };
 	struct kms_key_info info;
 	int r;
@@ -411,6 +412,11 @@ const struct kms_ops embedded_ops = {
 	.create_key_version = embedded_create_key_version,
 	.schedule_key_deletion = embedded_schedule_key_deletion,
 	.cancel_key_deletion = embedded_cancel_key_deletion,
+	.set_rotation = embedded_set_rotation,
+	.set_protection = embedded_set_protection,
+	.prepare_import = embedded_prepare_import,
+	.import_material = embedded_import_material,
+	.delete_material = embedded_delete_material,
 	.create_alias = embedded_create_alias,
 	.update_alias = embedded_update_alias,
 	.delete_alias = embedded_delete_alias,

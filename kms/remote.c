@@ -250,13 +250,15 @@ remote_describe_key(struct kms *k, const char *key, struct kms_key_info *ret)
 }
 
 static int
-remote_create_key(struct kms *k, const char *description,
+remote_create_key(struct kms *k, const char *description, bool external,
 		  struct kms_key_info *ret)
 {
 	CLEANUP(json_done) json_t *o = NULL;
-	const struct request_param params[] = { { "Description", description,
-						  false } };
-	int r = remote_call(k->remote, "CreateKey", params, 1, false, &o);
+	const struct request_param params[] = {
+		{ "Description", description, false },
+		{ "Origin", external ? "EXTERNAL" : "Aliyun_KMS", false },
+	};
+	int r = remote_call(k->remote, "CreateKey", params, 2, false, &o);
 
 	return r < 0 ? r : answer_metadata(o, ret);
 }
@@ -478,6 +480,11 @@ const struct kms_ops remote_ops = {
 	.create_key_version = remote_create_key_version,
 	.schedule_key_deletion = remote_schedule_key_deletion,
 	.cancel_key_deletion = remote_cancel_key_deletion,
+	.set_rotation = remote_set_rotation,
+	.set_protection = remote_set_protection,
+	.prepare_import = remote_prepare_import,
+	.import_material = remote_import_material,
+	.delete_material = remote_delete_material,
 	.create_alias = remote_create_alias,
 	.update_alias = remote_update_alias,
 	.delete_alias = remote_delete_alias,

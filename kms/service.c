@@ -110,6 +110,18 @@ dry(enum service_code c)
 	}
 }
 
+/* Also if what came before it could not be parsed. */
+static bool
+is_dry(const struct action_call *c)
+{
+	const struct arg_def *d = c->a ? c->a->args : NULL;
+	const char *given = call_param(c, "DryRun");
+
+	while (d && d->name && strcmp(d->name, "DryRun") != 0)
+		d++;
+	return d && d->name && given && strcmp(given, "true") == 0;
+}
+
 static enum service_code
 code_of(const struct action_call *c, int err)
 {
@@ -117,7 +129,7 @@ code_of(const struct action_call *c, int err)
 
 	if (err == 0 || code == CODE_OK)
 		code = service_code_of(err, c->a ? c->a->row : KEYS_LOOK);
-	return c->a && call_flag(c, "DryRun") ? dry(code) : code;
+	return is_dry(c) ? dry(code) : code;
 }
 
 static int

@@ -35,6 +35,12 @@ CHECKED;
 int key_fail(int err, const char *what) NONNULL CHECKED;
 
 /*
+ * key_import.c: commands.
+ */
+int key_import(int argc, char **argv);
+int key_set(int argc, char **argv);
+
+/*
  * key_life.c: commands.
  */
 int key_cancel_deletion(int argc, char **argv);
