@@ -87,13 +87,6 @@
 
 /* Sorted by name. */
 static const struct action table[] = {
-	{ "BackupKeystore", CLASS_ACCESS, SCOPE_NONE, KEYS_LOOK,
-	  action_backup_keystore,
-	  ARGS({ .name = "Path",
-		 .type = ARG_TEXT,
-		 .required = true,
-		 .min = 2,
-		 .max = SETTING_MAX - 1 }) },
 	{ "CancelKeyDeletion", CLASS_MANAGE, SCOPE_KEY, KEYS_CANCEL,
 	  action_cancel_key_deletion, ARGS(KEY) },
 	{ "CreateAccessKey", CLASS_ACCESS, SCOPE_NONE, KEYS_LOOK,
@@ -190,9 +183,6 @@ static const struct action table[] = {
 		 .words = "RSA_2048" }) },
 	{ "GetPrincipalPolicy", CLASS_ACCESS, SCOPE_NONE, KEYS_LOOK,
 	  action_get_principal_policy, ARGS(PRINCIPAL) },
-	{ "GetUsage", CLASS_ACCESS, SCOPE_NONE, KEYS_LOOK, action_get_usage,
-	  ARGS({ .name = "Month", .type = ARG_TEXT, .min = 7, .max = 7 },
-	       PAGE) },
 	{ "GrantKey", CLASS_MANAGE, SCOPE_KEY, KEYS_CHANGE, action_grant_key,
 	  ARGS(KEY, PRINCIPAL) },
 	{ "ImportKeyMaterial", CLASS_MANAGE, SCOPE_KEY, KEYS_IMPORT,
@@ -316,8 +306,6 @@ static const struct action table[] = {
 		 .type = ARG_BOOL,
 		 .required = true },
 	       { .name = "RotationInterval", .type = ARG_SECONDS }) },
-	{ "VerifyAudit", CLASS_ACCESS, SCOPE_NONE, KEYS_LOOK,
-	  action_verify_audit, NO_ARGS },
 };
 #define NACTIONS (sizeof(table) / sizeof(table[0]))
 

@@ -155,11 +155,11 @@ admin_init(const struct settings *s, bool *ret_made)
 	return r;
 }
 
-/* To a new file ${path}, which appears whole. */
-static int
-save(const char *path, int (*fn)(void *arg, const char *to), void *arg)
+int
+admin_backup(const char *keystore, const char *path)
 {
-	CLEANUP(files_temp_drop) struct files_temp t = { .path = "" };
+	CLEANUP(keystore_closep) struct keystore *ks = NULL;
+	CLEANUP(files_temp_drop) struct files_temp t = { { 0 } };
 	bool is_there;
 	int r;
 
@@ -168,38 +168,14 @@ save(const char *path, int (*fn)(void *arg, const char *to), void *arg)
 		return r;
 	if (is_there)
 		return -EEXIST;
+	r = keystore_open(keystore, &ks);
+	if (r < 0)
+		return r;
 	r = files_temp_make(path, &t, NULL);
 	if (r < 0)
 		return r;
-	r = fn(arg, t.path);
+	r = keystore_save(ks, t.path);
 	return r < 0 ? r : files_temp_publish(&t, path);
-}
-
-static int
-save_keystore(void *arg, const char *to)
-{
-	return keystore_save(arg, to);
-}
-
-int
-admin_backup(const char *keystore, const char *path)
-{
-	CLEANUP(keystore_closep) struct keystore *ks = NULL;
-	int r = keystore_open(keystore, &ks);
-
-	return r < 0 ? r : save(path, save_keystore, ks);
-}
-
-static int
-save_keys(void *arg, const char *to)
-{
-	return keys_save(arg, to);
-}
-
-int
-admin_backup_open(struct keys *k, const char *path)
-{
-	return save(path, save_keys, k);
 }
 
 static int

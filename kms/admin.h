@@ -15,9 +15,6 @@
 
 int admin_init(const struct settings *s, bool *ret_made) NONNULL CHECKED;
 int admin_backup(const char *keystore, const char *path) NONNULL CHECKED;
-/* The same of a keystore that this process holds alone. */
-struct keys;
-int admin_backup_open(struct keys *k, const char *path) NONNULL CHECKED;
 int admin_restore(const struct settings *s, const char *path, bool force)
     NONNULL CHECKED;
 

@@ -326,17 +326,6 @@ keys_open_alone(const struct settings *s, struct keys **ret)
 	return r;
 }
 
-int
-keys_save(struct keys *k, const char *to)
-{
-	int r;
-
-	(void)pthread_mutex_lock(&k->lock);
-	r = keystore_save(k->ks, to);
-	(void)pthread_mutex_unlock(&k->lock);
-	return r;
-}
-
 void
 keys_maintain(struct keys *k)
 {

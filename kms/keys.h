@@ -43,9 +43,6 @@ int keys_open_locked(const struct settings *s, struct keys **ret)
 void keys_close(struct keys *k);
 DEFINE_CLEANUP(struct keys, keys_close)
 
-/* A copy of the keystore, still wrapped, in the file ${to}, which is empty. */
-int keys_save(struct keys *k, const char *to) NONNULL CHECKED;
-
 /**
  * keys_check(s, root, ks, path):
  * Look all over the keystore ${ks} that lies at ${path}, without changing it.

@@ -251,7 +251,6 @@ int page_put(const struct page *p, json_t *to) NONNULL CHECKED;
  * actions_*.c
  */
 
-int action_backup_keystore(struct action_call *c);
 int action_cancel_key_deletion(struct action_call *c);
 int action_create_access_key(struct action_call *c);
 int action_create_alias(struct action_call *c);
@@ -275,7 +274,6 @@ int action_get_key_policy(struct action_call *c);
 int action_get_parameters_for_import(struct action_call *c);
 int action_get_principal_policy(struct action_call *c);
 int action_grant_key(struct action_call *c);
-int action_get_usage(struct action_call *c);
 int action_import_key_material(struct action_call *c);
 int action_list_access_keys(struct action_call *c);
 int action_list_aliases(struct action_call *c);
@@ -299,6 +297,5 @@ int action_update_access_key(struct action_call *c);
 int action_update_alias(struct action_call *c);
 int action_update_key_description(struct action_call *c);
 int action_update_rotation_policy(struct action_call *c);
-int action_verify_audit(struct action_call *c);
 
 #endif
