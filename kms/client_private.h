@@ -47,6 +47,8 @@ struct kms_ops {
 	int (*schedule_key_deletion)(struct kms *k, const char *key,
 				     unsigned days, int64_t *ret_at);
 	int (*cancel_key_deletion)(struct kms *k, const char *key);
+	int (*grant_key)(struct kms *k, const char *key, const char *principal,
+			 bool grant);
 	int (*create_alias)(struct kms *k, const char *alias, const char *key);
 	int (*update_alias)(struct kms *k, const char *alias, const char *key);
 	int (*delete_alias)(struct kms *k, const char *alias);

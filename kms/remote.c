@@ -293,6 +293,14 @@ remote_disable_key(struct kms *k, const char *key)
 }
 
 static int
+remote_grant_key(struct kms *k, const char *key, const char *principal,
+		 bool grant)
+{
+	return on_key(k, grant ? "GrantKey" : "RevokeKey", key, "Principal",
+		      principal, true);
+}
+
+static int
 remote_create_key_version(struct kms *k, const char *key,
 			  struct kms_key_info *ret)
 {
@@ -478,6 +486,7 @@ const struct kms_ops remote_ops = {
 	.create_key_version = remote_create_key_version,
 	.schedule_key_deletion = remote_schedule_key_deletion,
 	.cancel_key_deletion = remote_cancel_key_deletion,
+	.grant_key = remote_grant_key,
 	.create_alias = remote_create_alias,
 	.update_alias = remote_update_alias,
 	.delete_alias = remote_delete_alias,

@@ -172,6 +172,18 @@ int kms_create_key_version(struct kms *k, const char *key,
 int kms_schedule_key_deletion(struct kms *k, const char *key, unsigned days,
 			      int64_t *ret_at) NONNULL CHECKED;
 int kms_cancel_key_deletion(struct kms *k, const char *key) NONNULL CHECKED;
+/**
+ * kms_grant_key(k, key, principal, grant):
+ * Let ${principal} use ${key}, or, if not ${grant}, no longer: "NAME" is the
+ * owner of an access key, "uid:N" a user of the server's host, "disks" the disk
+ * service.  It is for a service that others use, too: whoever has an embedded
+ * keystore has its keys.
+ *
+ * -EINVAL    ${principal} is none
+ * -EALREADY  embedded: nothing changed
+ */
+int kms_grant_key(struct kms *k, const char *key, const char *principal,
+		  bool grant) NONNULL CHECKED;
 /* Aliases: "alias/NAME"; "alias/acs..." is reserved.  Whether ${alias} can be
  * one of a customer's: -EINVAL, no alias has this form; -EPERM, reserved. */
 int kms_check_alias(const char *alias) NONNULL CHECKED;
