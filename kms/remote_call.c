@@ -261,6 +261,7 @@ static const struct {
 	{ "InvalidParameter", -EINVAL },
 	{ "InvalidTimeStamp.Expired", -EKEYREJECTED },
 	{ "MissingParameter", -EINVAL },
+	{ "Rejected.DeletionProtected", -EBUSY },
 	{ "Rejected.Disabled", -EKEYREVOKED },
 	{ "Rejected.LimitExceeded", -EDQUOT },
 	{ "Rejected.PendingDeletion", -EKEYEXPIRED },
@@ -299,7 +300,7 @@ tell(const struct remote *r, const char *action, const char *code,
 {
 	const char *message = json_string_value(json_object_get(o, "Message"));
 
-	log_note("key service %s: %s: %s: %.300s", r->endpoint, action, code,
+	log_error("key service %s: %s: %s: %.300s", r->endpoint, action, code,
 		 message ? message : "");
 }
 

@@ -2,33 +2,15 @@
  * service_json.c - JSON of the service: allocators that wipe, and answers.
  */
 #include <errno.h>
-#include <malloc.h>
-#include <pthread.h>
 #include <stdlib.h>
 
 #include "service_private.h"
-
-/* What jansson had before it was told to wipe is plain malloc's, too. */
-static void
-wipe_and_free(void *p)
-{
-	if (p)
-		secret_wipe(p, malloc_usable_size(p));
-	free(p);
-}
-
-static void
-set_allocators(void)
-{
-	json_set_alloc_funcs(malloc, wipe_and_free);
-}
+#include "wiped.h"
 
 void
 service_json_init(void)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-	(void)pthread_once(&once, set_allocators);
+	wiped_json();
 }
 
 int

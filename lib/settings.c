@@ -246,49 +246,6 @@ settings_set_value(void *base, const struct setting *t, const char *value,
 	}
 }
 
-/* Places. */
-
-/* An XDG base directory; a relative one is to be ignored, says the standard. */
-static int
-xdg_dir(const char *variable, const char *below_home, const char *rest,
-	char out[static SETTING_MAX])
-{
-	const char *dir = getenv(variable), *home = getenv("HOME");
-	int n;
-
-	if (dir && *dir == '/')
-		n = snprintf(out, SETTING_MAX, "%s/sealdisk%s", dir, rest);
-	else if (home && *home == '/')
-		n = snprintf(out, SETTING_MAX, "%s/%s/sealdisk%s", home,
-			     below_home, rest);
-	else
-		return -ENOENT;
-	return n < 0 || n >= SETTING_MAX ? -ENAMETOOLONG : 0;
-}
-
-/* ${rest} begins with a slash. */
-static int
-config_path(const char *rest, char out[static SETTING_MAX])
-{
-	int n;
-
-	if (geteuid() != 0)
-		return xdg_dir("XDG_CONFIG_HOME", ".config", rest, out);
-	n = snprintf(out, SETTING_MAX, SYSCONFDIR "/sealdisk%s", rest);
-	return n < 0 || n >= SETTING_MAX ? -ENAMETOOLONG : 0;
-}
-
-static int
-state_path(const char *rest, char out[static SETTING_MAX])
-{
-	int n;
-
-	if (geteuid() != 0)
-		return xdg_dir("XDG_STATE_HOME", ".local/state", rest, out);
-	n = snprintf(out, SETTING_MAX, LOCALSTATEDIR "/lib/sealdisk%s", rest);
-	return n < 0 || n >= SETTING_MAX ? -ENAMETOOLONG : 0;
-}
-
 /* A default as text.  A user without a home has none for paths: "". */
 static void
 expand_default(const struct setting *t, char out[static SETTING_MAX])
@@ -296,9 +253,9 @@ expand_default(const struct setting *t, char out[static SETTING_MAX])
 	int r = 0;
 
 	if (strncmp(t->dflt, "%S", 2) == 0)
-		r = state_path(t->dflt + 2, out);
+		r = settings_state_path(t->dflt + 2, out);
 	else if (strncmp(t->dflt, "%C", 2) == 0)
-		r = config_path(t->dflt + 2, out);
+		r = settings_config_path(t->dflt + 2, out);
 	else
 		strcpy(out, t->dflt);
 	if (r < 0)
@@ -431,7 +388,7 @@ choose_file(const char *path, char out[static SETTING_MAX], char **ret_msg)
 		strcpy(out, path);
 		return 0;
 	}
-	if (config_path("/sealdisk.ini", out) < 0 ||
+	if (settings_config_path("/sealdisk.ini", out) < 0 ||
 	    (access(out, F_OK) < 0 && (errno == ENOENT || errno == ENOTDIR)))
 		out[0] = '\0';
 	return 0;

@@ -38,6 +38,13 @@ settings_wrong(char **ret_msg, const char *fmt, ...);
 int settings_set_value(void *base, const struct setting *t, const char *value,
 		       char **ret_msg) NONNULL CHECKED;
 
+/* settings_places.c: in the folder for configuration, and that for state;
+ * ${rest} begins with a slash.  -ENOENT: a user without a home. */
+int settings_config_path(const char *rest, char out[static SETTING_MAX])
+    NONNULL CHECKED;
+int settings_state_path(const char *rest, char out[static SETTING_MAX])
+    NONNULL CHECKED;
+
 /* settings_kms.c: a line of a section [kms NAME].  -EINVAL as above. */
 int settings_further(struct settings *s, const struct ini_entry *e,
 		     char **ret_msg) NONNULL CHECKED;
