@@ -2,7 +2,7 @@
  * keystore.h - keys, versions and aliases in one SQLite file.
  *
  * It stores rows and knows neither what they mean nor any key: secrets pass it
- * only wrapped.  keystore.c is the only file that includes sqlite3.h.
+ * only wrapped.
  *
  * A struct keystore belongs to one thread at a time and is never carried over a
  * fork; any number of them, in any number of processes, may have one file open.

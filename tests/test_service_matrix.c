@@ -269,7 +269,7 @@ each_action_does_in_each_state_what_the_reference_says(void **state)
 }
 
 static void
-every_action_has_a_row(void **state)
+every_action_on_a_key_has_a_row(void **state)
 {
 	const struct action *a;
 	size_t n, i;
@@ -279,7 +279,7 @@ every_action_has_a_row(void **state)
 		for (i = 0; i < NROWS; i++)
 			if (strcmp(rows[i].action, a->name) == 0)
 				break;
-		if (i == NROWS)
+		if (i == NROWS && a->scope != SCOPE_NONE)
 			fail_msg("%s has no row here", a->name);
 		assert_ptr_equal(action_find(a->name), a);
 		if (action_nth(n + 1))
@@ -358,7 +358,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(each_action_does_in_each_state_what_the_reference_says),
-		cmocka_unit_test(every_action_has_a_row),
+		cmocka_unit_test(every_action_on_a_key_has_a_row),
 		T(a_service_key_refuses_what_is_not_for_customers),
 		cmocka_unit_test(every_code_has_a_status),
 	};
