@@ -418,7 +418,13 @@ embedded_list_aliases(struct kms *k,
 static int
 embedded_backup(struct kms *k, const char *path)
 {
-	return admin_backup(k->settings.keystore_path, path);
+	struct record rec = { .action = "BackupKeystore" };
+	int r = record_begin(k, &rec);
+
+	if (r == 0)
+		r = record_end(k, &rec,
+			       admin_backup(k->settings.keystore_path, path));
+	return r;
 }
 
 const struct kms_ops embedded_ops = {
