@@ -298,6 +298,15 @@ kms_delete_material(struct kms *k, const char *key)
 }
 
 int
+kms_grant_key(struct kms *k, const char *key, const char *principal, bool grant)
+{
+	struct kms *at;
+	int r = service_of_key(k, &key, &at);
+
+	return r < 0 ? r : at->ops->grant_key(at, key, principal, grant);
+}
+
+int
 kms_check_alias(const char *alias)
 {
 	return keys_check_alias(alias);

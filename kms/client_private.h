@@ -56,6 +56,8 @@ struct kms_ops {
 			       const uint8_t sealed[static RSA_SEALED_LEN],
 			       int64_t expires);
 	int (*delete_material)(struct kms *k, const char *key);
+	int (*grant_key)(struct kms *k, const char *key, const char *principal,
+			 bool grant);
 	int (*create_alias)(struct kms *k, const char *alias, const char *key);
 	int (*update_alias)(struct kms *k, const char *alias, const char *key);
 	int (*delete_alias)(struct kms *k, const char *alias);

@@ -64,8 +64,8 @@ static const struct kmsd_command commands[] = {
 	  "                     says\n\n"
 	  "SIGHUP reads the certificate again, SIGTERM ends.\n" },
 	{ "usage", kmsd_usage_show, 0, 0, "[--month YYYY-MM]",
-	  "show calls by month, principal, key and action",
-	  "  --month YYYY-MM   of this month alone\n" },
+	  "show this month's calls by principal, key and action",
+	  "  --month YYYY-MM   of that month; or of all\n" },
 	{ NULL, NULL, 0, 0, NULL, NULL, NULL },
 };
 

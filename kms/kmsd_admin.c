@@ -213,24 +213,55 @@ items_of(const json_t *o, const char *outer, const char *inner)
 	return json_object_get(json_object_get(o, outer), inner);
 }
 
+/* Show a list page by page, each of them an object with --json; ${more} is a
+ * parameter besides, or has no value. */
+static int
+show_pages(const char *action, const char *outer, const char *inner,
+	   struct service_param more, void (*print)(const json_t *item))
+{
+	char number[16];
+	const struct service_param params[] = {
+		{ "PageNumber", number },
+		{ "PageSize", "100" },
+		more,
+	};
+	int r = 0;
+
+	for (unsigned page = 1; r == 0; page++) {
+		CLEANUP(json_done) json_t *o = NULL;
+		const json_t *items, *item;
+		size_t i;
+
+		(void)snprintf(number, sizeof(number), "%u", page);
+		r = ask(action, params, more.value ? 3 : 2, &o);
+		items = items_of(o, outer, inner);
+		if (r || (json_array_size(items) == 0 && page > 1))
+			break;
+		if (!print_json(o))
+			json_array_foreach(items, i, item) print(item);
+		if (json_array_size(items) < 100)
+			break;
+	}
+	return r;
+}
+
+static void
+print_access_key(const json_t *k)
+{
+	printf("%-26s %-9s %-20s %s\n", text_of(k, "AccessKeyId"),
+	       text_of(k, "Status"), text_of(k, "CreateDate"),
+	       text_of(k, "Principal"));
+}
+
 int
 kmsd_access_ls(int argc, char **argv)
 {
-	CLEANUP(json_done) json_t *o = NULL;
-	const json_t *keys, *k;
-	size_t i;
 	int r = kmsd_parse(&argc, &argv, NULL);
 
-	if (r == 0)
-		r = ask("ListAccessKeys", NULL, 0, &o);
-	if (r || print_json(o))
-		return r;
-	keys = items_of(o, "AccessKeys", "AccessKey");
-	json_array_foreach(keys, i, k)
-	    printf("%-26s %-9s %-20s %s\n", text_of(k, "AccessKeyId"),
-		   text_of(k, "Status"), text_of(k, "CreateDate"),
-		   text_of(k, "Principal"));
-	return 0;
+	return r ? r
+		 : show_pages("ListAccessKeys", "AccessKeys", "AccessKey",
+			      (struct service_param){ NULL, NULL },
+			      print_access_key);
 }
 
 /* Policies. */
@@ -245,10 +276,10 @@ kmsd_policy_get(int argc, char **argv)
 	if (r)
 		return r;
 	params[0].value = argv[0];
-	r = ask("GetPrincipalPolicy", params, 1, &o);
+	r = ask("GetPolicy", params, 1, &o);
 	if (r || print_json(o))
 		return r;
-	printf("%s\n", text_of(o, "Policy"));
+	printf("%s\n", text_of(o, "PolicyDocument"));
 	return 0;
 }
 
@@ -261,20 +292,19 @@ kmsd_policy_ls(int argc, char **argv)
 	int r = kmsd_parse(&argc, &argv, NULL);
 
 	if (r == 0)
-		r = ask("ListPrincipalPolicies", NULL, 0, &o);
+		r = ask("ListPolicies", NULL, 0, &o);
 	if (r || print_json(o))
 		return r;
-	policies = items_of(o, "Principals", "Principal");
+	policies = items_of(o, "Policies", "Policy");
 	json_array_foreach(policies, i, p)
-	    printf("%s\n", json_string_value(p) ? json_string_value(p) : "");
+	    printf("%s\n", text_of(p, "Principal"));
 	return 0;
 }
 
 int
 kmsd_policy_rm(int argc, char **argv)
 {
-	return do_simple(argc, argv, "DeletePrincipalPolicy", "Principal",
-			 NULL);
+	return do_simple(argc, argv, "DeletePolicy", "Principal", NULL);
 }
 
 /* A file, or "-", as text; *${ret} is malloc'ed. */
@@ -309,7 +339,7 @@ kmsd_policy_set(int argc, char **argv)
 	CLEANUP(json_done) json_t *o = NULL;
 	CLEANUP(free_memp) char *text = NULL;
 	struct service_param params[2] = { { "Principal", NULL },
-					   { "Policy", NULL } };
+					   { "PolicyDocument", NULL } };
 	int r = kmsd_parse(&argc, &argv, NULL);
 
 	if (r)
@@ -319,18 +349,15 @@ kmsd_policy_set(int argc, char **argv)
 		return kmsd_fail(r, NULL, "%s", argv[1]);
 	params[0].value = argv[0];
 	params[1].value = text;
-	return ask("SetPrincipalPolicy", params, 2, &o);
+	return ask("SetPolicy", params, 2, &o);
 }
 
 /* What has been done. */
 
 static void
-print_usage(const json_t *o)
+print_usage(const json_t *u)
 {
-	const json_t *rows = items_of(o, "Usage", "Call"), *u;
-	size_t i;
-
-	json_array_foreach(rows, i, u) printf(
+	printf(
 	    "%s %10" JSON_INTEGER_FORMAT " %-8s %-32s %-36s %s\n",
 	    text_of(u, "Month"),
 	    json_integer_value(json_object_get(u, "Calls")),
@@ -338,7 +365,6 @@ print_usage(const json_t *o)
 	    text_of(u, "Action"), text_of(u, "KeyId"), text_of(u, "Principal"));
 }
 
-/* Page after page, each of them an object with --json. */
 int
 kmsd_usage_show(int argc, char **argv)
 {
@@ -347,25 +373,12 @@ kmsd_usage_show(int argc, char **argv)
 		{ .name = "month", .value = &month },
 		{ .name = NULL },
 	};
-	char number[16];
 	int r = kmsd_parse(&argc, &argv, own);
 
-	for (unsigned page = 1; r == 0; page++) {
-		CLEANUP(json_done) json_t *o = NULL;
-		const struct service_param params[] = {
-			{ "PageNumber", number },
-			{ "PageSize", "100" },
-			{ "Month", month },
-		};
-
-		(void)snprintf(number, sizeof(number), "%u", page);
-		r = ask("GetUsage", params, month ? 3 : 2, &o);
-		if (r || json_array_size(items_of(o, "Usage", "Call")) == 0)
-			break;
-		if (!print_json(o))
-			print_usage(o);
-	}
-	return r;
+	return r ? r
+		 : show_pages("GetUsage", "Usage", "Call",
+			      (struct service_param){ "Month", month },
+			      print_usage);
 }
 
 int

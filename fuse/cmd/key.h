@@ -46,6 +46,8 @@ int key_set(int argc, char **argv);
 int key_cancel_deletion(int argc, char **argv);
 int key_disable(int argc, char **argv);
 int key_enable(int argc, char **argv);
+int key_grant(int argc, char **argv);
+int key_revoke(int argc, char **argv);
 int key_rotate(int argc, char **argv);
 int key_schedule_deletion(int argc, char **argv);
 

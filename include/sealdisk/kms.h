@@ -208,6 +208,18 @@ int kms_import_material(struct kms *k, const char *key,
 /* Until it is imported again, ${key} does nothing. */
 int kms_delete_material(struct kms *k, const char *key) NONNULL CHECKED;
 
+/**
+ * kms_grant_key(k, key, principal, grant):
+ * Let ${principal} use ${key}, or, if not ${grant}, no longer: "NAME" is the
+ * owner of an access key, "uid:N" a user of the server's host, "disks" the disk
+ * service.  It is for a service that others use, too: whoever has an embedded
+ * keystore has its keys.
+ *
+ * -EINVAL    ${principal} is none
+ * -EALREADY  embedded: nothing changed
+ */
+int kms_grant_key(struct kms *k, const char *key, const char *principal,
+		  bool grant) NONNULL CHECKED;
 /* Aliases: "alias/NAME"; "alias/acs..." is reserved.  Whether ${alias} can be
  * one of a customer's: -EINVAL, no alias has this form; -EPERM, reserved. */
 int kms_check_alias(const char *alias) NONNULL CHECKED;
