@@ -67,6 +67,7 @@ static const struct {
 	  "....",
 	  { "KeyId", "ID", "WrappingAlgorithm", "RSAES_OAEP_SHA_256",
 	    "WrappingKeySpec", "RSA_2048" } },
+	{ "GrantKey", "..R.", { "KeyId", "ID", "Principal", "user/a" } },
 	/* That it gets as far as to look at the token is as good. */
 	{ "ImportKeyMaterial",
 	  "TTST",
@@ -84,6 +85,7 @@ static const struct {
 	{ "ReEncrypt",
 	  ".RRR",
 	  { "CiphertextBlob", "OF_OTHER", "DestinationKeyId", "ID" } },
+	{ "RevokeKey", "..R.", { "KeyId", "ID", "Principal", "user/a" } },
 	{ "ScheduleKeyDeletion",
 	  "..S.",
 	  { "KeyId", "ID", "PendingWindowInDays", "30" } },
