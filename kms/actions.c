@@ -1,6 +1,7 @@
 /*
  * actions.c - the table of actions; see service_private.h.
  */
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,9 +88,16 @@
 
 /* Sorted by name. */
 static const struct action table[] = {
+	{ "BackupKeystore", CLASS_ADMIN, SCOPE_NONE, KEYS_LOOK,
+	  action_backup_keystore,
+	  ARGS({ .name = "Path",
+		 .type = ARG_TEXT,
+		 .required = true,
+		 .min = 1,
+		 .max = PATH_MAX - 1 }) },
 	{ "CancelKeyDeletion", CLASS_MANAGE, SCOPE_KEY, KEYS_CANCEL,
 	  action_cancel_key_deletion, ARGS(KEY) },
-	{ "CreateAccessKey", CLASS_ACCESS, SCOPE_NONE, KEYS_LOOK,
+	{ "CreateAccessKey", CLASS_ADMIN, SCOPE_NONE, KEYS_LOOK,
 	  action_create_access_key, ARGS(PRINCIPAL) },
 	{ "CreateAlias", CLASS_MANAGE, SCOPE_KEY, KEYS_CREATE_ALIAS,
 	  action_create_alias, ARGS(KEY, ALIAS) },
@@ -127,14 +135,14 @@ static const struct action table[] = {
 	  action_create_key_version, ARGS(KEY_OR_ALIAS) },
 	{ "Decrypt", CLASS_CRYPT, SCOPE_BLOB, KEYS_USE, action_decrypt,
 	  ARGS(BLOB, CONTEXT, DRY_RUN, ENCLAVE) },
-	{ "DeleteAccessKey", CLASS_ACCESS, SCOPE_NONE, KEYS_LOOK,
+	{ "DeleteAccessKey", CLASS_ADMIN, SCOPE_NONE, KEYS_LOOK,
 	  action_delete_access_key, ARGS(ACCESS_KEY) },
 	{ "DeleteAlias", CLASS_MANAGE, SCOPE_ALIAS, KEYS_LOOK,
 	  action_delete_alias, ARGS(ALIAS) },
 	{ "DeleteKeyMaterial", CLASS_MANAGE, SCOPE_KEY, KEYS_PREPARE,
 	  action_delete_key_material, ARGS(KEY) },
-	{ "DeletePrincipalPolicy", CLASS_ACCESS, SCOPE_NONE, KEYS_LOOK,
-	  action_delete_principal_policy, ARGS(PRINCIPAL) },
+	{ "DeletePolicy", CLASS_ADMIN, SCOPE_NONE, KEYS_LOOK,
+	  action_delete_policy, ARGS(PRINCIPAL) },
 	{ "DescribeAccountKmsStatus", CLASS_LOOK, SCOPE_NONE, KEYS_LOOK,
 	  action_describe_account_kms_status, NO_ARGS },
 	{ "DescribeKey", CLASS_LOOK, SCOPE_KEY, KEYS_LOOK, action_describe_key,
@@ -181,8 +189,10 @@ static const struct action table[] = {
 		 .type = ARG_WORD,
 		 .required = true,
 		 .words = "RSA_2048" }) },
-	{ "GetPrincipalPolicy", CLASS_ACCESS, SCOPE_NONE, KEYS_LOOK,
-	  action_get_principal_policy, ARGS(PRINCIPAL) },
+	{ "GetPolicy", CLASS_ADMIN, SCOPE_NONE, KEYS_LOOK, action_get_policy,
+	  ARGS(PRINCIPAL) },
+	{ "GetUsage", CLASS_ADMIN, SCOPE_NONE, KEYS_LOOK, action_get_usage,
+	  ARGS({ .name = "Month", .type = ARG_TEXT, .min = 1, .max = 7 }) },
 	{ "GrantKey", CLASS_MANAGE, SCOPE_KEY, KEYS_CHANGE, action_grant_key,
 	  ARGS(KEY, PRINCIPAL) },
 	{ "ImportKeyMaterial", CLASS_MANAGE, SCOPE_KEY, KEYS_IMPORT,
@@ -201,7 +211,7 @@ static const struct action table[] = {
 	       { .name = "KeyMaterialExpireUnix",
 		 .type = ARG_NUMBER,
 		 .max = INT64_C(1) << 40 }) },
-	{ "ListAccessKeys", CLASS_ACCESS, SCOPE_NONE, KEYS_LOOK,
+	{ "ListAccessKeys", CLASS_ADMIN, SCOPE_NONE, KEYS_LOOK,
 	  action_list_access_keys,
 	  ARGS({ .name = "Principal",
 		 .type = ARG_TEXT,
@@ -215,8 +225,8 @@ static const struct action table[] = {
 	  action_list_key_versions, ARGS(KEY_OR_ALIAS, PAGE) },
 	{ "ListKeys", CLASS_LOOK, SCOPE_NONE, KEYS_LOOK, action_list_keys,
 	  ARGS(PAGE, { .name = "Filters", .type = ARG_JSON, .max = 10 }) },
-	{ "ListPrincipalPolicies", CLASS_ACCESS, SCOPE_NONE, KEYS_LOOK,
-	  action_list_principal_policies, NO_ARGS },
+	{ "ListPolicies", CLASS_ADMIN, SCOPE_NONE, KEYS_LOOK,
+	  action_list_policies, NO_ARGS },
 	{ "ListResourceTags", CLASS_LOOK, SCOPE_KEY, KEYS_LOOK,
 	  action_list_resource_tags, ARGS(KEY) },
 	{ "ListTagResources", CLASS_LOOK, SCOPE_LIST, KEYS_LOOK,
@@ -261,9 +271,8 @@ static const struct action table[] = {
 		 .required = true,
 		 .min = 1,
 		 .max = KEYS_POLICY_MAX }) },
-	{ "SetPrincipalPolicy", CLASS_ACCESS, SCOPE_NONE, KEYS_LOOK,
-	  action_set_principal_policy,
-	  ARGS(PRINCIPAL, { .name = "Policy",
+	{ "SetPolicy", CLASS_ADMIN, SCOPE_NONE, KEYS_LOOK, action_set_policy,
+	  ARGS(PRINCIPAL, { .name = "PolicyDocument",
 			    .type = ARG_TEXT,
 			    .required = true,
 			    .min = 1,
@@ -285,7 +294,7 @@ static const struct action table[] = {
 	{ "UntagResources", CLASS_MANAGE, SCOPE_LIST, KEYS_CHANGE,
 	  action_untag_resources,
 	  ARGS(TAG_LIST_ARGS, { .name = "All", .type = ARG_BOOL }) },
-	{ "UpdateAccessKey", CLASS_ACCESS, SCOPE_NONE, KEYS_LOOK,
+	{ "UpdateAccessKey", CLASS_ADMIN, SCOPE_NONE, KEYS_LOOK,
 	  action_update_access_key,
 	  ARGS(ACCESS_KEY, { .name = "Status",
 			     .type = ARG_WORD,
@@ -306,6 +315,12 @@ static const struct action table[] = {
 		 .type = ARG_BOOL,
 		 .required = true },
 	       { .name = "RotationInterval", .type = ARG_SECONDS }) },
+	{ "VerifyAudit", CLASS_ADMIN, SCOPE_NONE, KEYS_LOOK,
+	  action_verify_audit,
+	  ARGS({ .name = "From",
+		 .type = ARG_NUMBER,
+		 .min = 1,
+		 .max = UINT32_MAX }) },
 };
 #define NACTIONS (sizeof(table) / sizeof(table[0]))
 

@@ -104,7 +104,7 @@ action_delete_access_key(struct action_call *c)
 /* Policies. */
 
 int
-action_set_principal_policy(struct action_call *c)
+action_set_policy(struct action_call *c)
 {
 	char principal[KMS_PRINCIPAL_LEN];
 	int r = principal_of(c, principal);
@@ -112,8 +112,8 @@ action_set_principal_policy(struct action_call *c)
 	if (r < 0)
 		return r;
 	r = authorize_set_policy(c->s->authorizer, principal,
-				 call_arg(c, "Policy")->text, c->why);
-	return r == -EINVAL ? call_refuse(c, "Policy") : r;
+				 call_arg(c, "PolicyDocument")->text, c->why);
+	return r == -EINVAL ? call_refuse(c, "PolicyDocument") : r;
 }
 
 /* One who has none has the name of nothing here. */
@@ -124,7 +124,7 @@ no_such_policy(struct action_call *c, int err)
 }
 
 int
-action_get_principal_policy(struct action_call *c)
+action_get_policy(struct action_call *c)
 {
 	CLEANUP(free_memp) char *text = malloc(POLICY_TEXT_MAX + 1);
 	char principal[KMS_PRINCIPAL_LEN];
@@ -134,11 +134,11 @@ action_get_principal_policy(struct action_call *c)
 		r = authorize_get_policy(c->s->authorizer, principal, text);
 	if (r < 0)
 		return no_such_policy(c, r);
-	return put_text(c->body, "Policy", text);
+	return put_text(c->body, "PolicyDocument", text);
 }
 
 int
-action_delete_principal_policy(struct action_call *c)
+action_delete_policy(struct action_call *c)
 {
 	char principal[KMS_PRINCIPAL_LEN];
 	int r = principal_of(c, principal);
@@ -150,16 +150,17 @@ action_delete_principal_policy(struct action_call *c)
 }
 
 int
-action_list_principal_policies(struct action_call *c)
+action_list_policies(struct action_call *c)
 {
-	json_t *list = put_list(c->body, "Principals", "Principal");
+	json_t *list = put_list(c->body, "Policies", "Policy");
 	char name[KMS_PRINCIPAL_LEN] = "";
 	int r = list ? 0 : -ENOMEM;
 
 	while (r == 0) {
 		r = authorize_next_policy(c->s->authorizer, name, name);
 		if (r == 0 &&
-		    json_array_append_new(list, json_string(name)) < 0)
+		    json_array_append_new(list, json_pack("{ss}", "Principal",
+							  name)) < 0)
 			r = -ENOMEM;
 	}
 	return r == -ENOKEY ? 0 : r;

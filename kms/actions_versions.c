@@ -134,20 +134,21 @@ action_delete_key_material(struct action_call *c)
 
 /* Key policies. */
 
-/* What holds for a key without one: whom the account lets use it. */
+/* What holds for a key without one: nobody may anything by it but the owner of
+ * the keystore, who always may.  It can be set again as it is read. */
 static const char no_policy[] =
     "{\"Version\":\"1\",\"Statement\":[{\"Sid\":\"default\",\"Effect\":"
-    "\"Allow\",\"Principal\":{\"RAM\":[\"acs:ram::local:*\"]},"
+    "\"Allow\",\"Principal\":{\"RAM\":[\"acs:ram::local:root\"]},"
     "\"Action\":[\"kms:*\"],\"Resource\":[\"*\"]}]}";
 
 int
 call_check_policy(struct action_call *c, const char *text)
 {
-	json_t *policy = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
-	bool good = json_is_object(policy);
+	CLEANUP(policy_freep) struct policy *p = NULL;
+	int r;
 
-	json_decref(policy);
-	return good ? 0 : call_refuse(c, "Policy");
+	r = policy_parse(text, strlen(text), POLICY_OF_KEY, &p, c->why);
+	return r == -EINVAL ? call_refuse(c, "Policy") : r;
 }
 
 int

@@ -245,10 +245,10 @@ kmsd_policy_get(int argc, char **argv)
 	if (r)
 		return r;
 	params[0].value = argv[0];
-	r = ask("GetPrincipalPolicy", params, 1, &o);
+	r = ask("GetPolicy", params, 1, &o);
 	if (r || print_json(o))
 		return r;
-	printf("%s\n", text_of(o, "Policy"));
+	printf("%s\n", text_of(o, "PolicyDocument"));
 	return 0;
 }
 
@@ -261,20 +261,46 @@ kmsd_policy_ls(int argc, char **argv)
 	int r = kmsd_parse(&argc, &argv, NULL);
 
 	if (r == 0)
-		r = ask("ListPrincipalPolicies", NULL, 0, &o);
+		r = ask("ListPolicies", NULL, 0, &o);
 	if (r || print_json(o))
 		return r;
-	policies = items_of(o, "Principals", "Principal");
+	policies = items_of(o, "Policies", "Policy");
 	json_array_foreach(policies, i, p)
-	    printf("%s\n", json_string_value(p) ? json_string_value(p) : "");
+	    printf("%s\n", text_of(p, "Principal"));
 	return 0;
 }
 
 int
 kmsd_policy_rm(int argc, char **argv)
 {
-	return do_simple(argc, argv, "DeletePrincipalPolicy", "Principal",
+	return do_simple(argc, argv, "DeletePolicy", "Principal",
 			 NULL);
+}
+
+/* A file, or "-", as text; *${ret} is malloc'ed. */
+static int
+load_text(const char *path, char **ret)
+{
+	size_t len = 0;
+	ssize_t n = 1;
+	int r;
+
+	if (strcmp(path, "-") != 0) {
+		r = io_load(AT_FDCWD, path, POLICY_FILE_MAX, ret, &len);
+		return r == 0 && strlen(*ret) != len ? -EINVAL : r;
+	}
+	*ret = calloc(1, POLICY_FILE_MAX + 1);
+	if (!*ret)
+		return -ENOMEM;
+	while (n > 0 && len < POLICY_FILE_MAX) {
+		n = read(STDIN_FILENO, *ret + len, POLICY_FILE_MAX - len);
+		if (n < 0)
+			return -errno;
+		len += (size_t)n;
+	}
+	if (n > 0)
+		return -EFBIG;
+	return strlen(*ret) != len ? -EINVAL : 0;
 }
 
 int
@@ -283,20 +309,17 @@ kmsd_policy_set(int argc, char **argv)
 	CLEANUP(json_done) json_t *o = NULL;
 	CLEANUP(free_memp) char *text = NULL;
 	struct service_param params[2] = { { "Principal", NULL },
-					   { "Policy", NULL } };
-	const char *path;
-	size_t len;
+					   { "PolicyDocument", NULL } };
 	int r = kmsd_parse(&argc, &argv, NULL);
 
 	if (r)
 		return r;
-	path = strcmp(argv[1], "-") == 0 ? "/dev/stdin" : argv[1];
-	r = io_load(AT_FDCWD, path, POLICY_FILE_MAX, &text, &len);
-	if (r < 0 || strlen(text) != len)
-		return kmsd_fail(r < 0 ? r : -EINVAL, NULL, "%s", argv[1]);
+	r = load_text(argv[1], &text);
+	if (r < 0)
+		return kmsd_fail(r, NULL, "%s", argv[1]);
 	params[0].value = argv[0];
 	params[1].value = text;
-	return ask("SetPrincipalPolicy", params, 2, &o);
+	return ask("SetPolicy", params, 2, &o);
 }
 
 /* What has been done. */

@@ -32,7 +32,7 @@ call_authenticate(struct action_call *c)
 			principal_done(&c->who);
 			c->who.name[0] = '\0';
 			r = -EPERM;
-			c->code = CODE_NO_ACCESS_KEY;
+			c->code = CODE_NO_PERMISSION;
 		}
 		return r;
 	}
@@ -130,7 +130,7 @@ ask_of_all(struct action_call *c)
 	const char *given = call_arg(c, "Principal")->text;
 	char principal[KMS_PRINCIPAL_LEN], arn[KMS_ARN_LEN];
 
-	if (c->a->class == CLASS_ACCESS) {
+	if (c->a->class == CLASS_ADMIN) {
 		if (given && principal_parse(given, principal) < 0)
 			return call_refuse(c, "Principal");
 		(void)snprintf(arn, sizeof(arn), "acs:ram::" KEYS_ACCOUNT ":%s",
@@ -269,7 +269,7 @@ is_billable(const struct action_call *c)
 static bool
 changes_something(const struct action_call *c)
 {
-	return c->a->class == CLASS_MANAGE || c->a->class == CLASS_ACCESS;
+	return c->a->class == CLASS_MANAGE || c->a->class == CLASS_ADMIN;
 }
 
 int

@@ -119,7 +119,7 @@ enum action_class {
 	CLASS_LOOK,
 	CLASS_CRYPT,
 	CLASS_REENCRYPT,
-	CLASS_ACCESS, /* durable; of principals, not keys: "ram:..." */
+	CLASS_ADMIN, /* durable; of the service, not of keys: "ram:..." */
 };
 
 /* On which keys an action acts; they are found before it is authorized, and it
@@ -251,6 +251,7 @@ int page_put(const struct page *p, json_t *to) NONNULL CHECKED;
  * actions_*.c
  */
 
+int action_backup_keystore(struct action_call *c);
 int action_cancel_key_deletion(struct action_call *c);
 int action_create_access_key(struct action_call *c);
 int action_create_alias(struct action_call *c);
@@ -260,7 +261,7 @@ int action_decrypt(struct action_call *c);
 int action_delete_access_key(struct action_call *c);
 int action_delete_alias(struct action_call *c);
 int action_delete_key_material(struct action_call *c);
-int action_delete_principal_policy(struct action_call *c);
+int action_delete_policy(struct action_call *c);
 int action_describe_account_kms_status(struct action_call *c);
 int action_describe_key(struct action_call *c);
 int action_describe_key_version(struct action_call *c);
@@ -272,7 +273,8 @@ int action_generate_data_key(struct action_call *c);
 int action_generate_data_key_without_plaintext(struct action_call *c);
 int action_get_key_policy(struct action_call *c);
 int action_get_parameters_for_import(struct action_call *c);
-int action_get_principal_policy(struct action_call *c);
+int action_get_policy(struct action_call *c);
+int action_get_usage(struct action_call *c);
 int action_grant_key(struct action_call *c);
 int action_import_key_material(struct action_call *c);
 int action_list_access_keys(struct action_call *c);
@@ -280,7 +282,7 @@ int action_list_aliases(struct action_call *c);
 int action_list_aliases_by_key_id(struct action_call *c);
 int action_list_key_versions(struct action_call *c);
 int action_list_keys(struct action_call *c);
-int action_list_principal_policies(struct action_call *c);
+int action_list_policies(struct action_call *c);
 int action_list_resource_tags(struct action_call *c);
 int action_list_tag_resources(struct action_call *c);
 int action_reencrypt(struct action_call *c);
@@ -288,7 +290,7 @@ int action_revoke_key(struct action_call *c);
 int action_schedule_key_deletion(struct action_call *c);
 int action_set_deletion_protection(struct action_call *c);
 int action_set_key_policy(struct action_call *c);
-int action_set_principal_policy(struct action_call *c);
+int action_set_policy(struct action_call *c);
 int action_tag_resource(struct action_call *c);
 int action_tag_resources(struct action_call *c);
 int action_untag_resource(struct action_call *c);
@@ -297,5 +299,6 @@ int action_update_access_key(struct action_call *c);
 int action_update_alias(struct action_call *c);
 int action_update_key_description(struct action_call *c);
 int action_update_rotation_policy(struct action_call *c);
+int action_verify_audit(struct action_call *c);
 
 #endif

@@ -149,12 +149,12 @@ another_uid_on_the_socket_may_nothing(void **state)
 		    P("KeyId", key));
 	assert_code("Forbidden.NoPermission", s, "CreateAccessKey",
 		    P("Principal", "uid:12345"));
-	assert_code("Forbidden.NoPermission", s, "SetPrincipalPolicy",
+	assert_code("Forbidden.NoPermission", s, "SetPolicy",
 		    P("Principal", "uid:12345"),
-		    P("Policy", ALLOW("kms:*", "")));
+		    P("PolicyDocument", ALLOW("kms:*", "")));
 	be(s, root, NULL);
-	assert_code("", s, "SetPrincipalPolicy", P("Principal", "uid:12345"),
-		    P("Policy", ALLOW("kms:*", "")));
+	assert_code("", s, "SetPolicy", P("Principal", "uid:12345"),
+		    P("PolicyDocument", ALLOW("kms:*", "")));
 	be(s, stranger, NULL);
 	assert_code("", s, "GenerateDataKey", P("KeyId", key));
 	/* All of kms is nothing of ram. */
@@ -162,7 +162,7 @@ another_uid_on_the_socket_may_nothing(void **state)
 		    P("Principal", "uid:12345"));
 	/* Nobody on a network is anybody without a signature. */
 	be(s, remote, NULL);
-	assert_code("InvalidAccessKeyId.NotFound", s, "ListKeys", { 0 });
+	assert_code("Forbidden.NoPermission", s, "ListKeys", { 0 });
 }
 
 static void
@@ -180,8 +180,8 @@ an_access_key_lives_and_dies(void **state)
 	assert_code("Forbidden.NoPermission", s, "DescribeKey",
 		    P("KeyId", key));
 	be(s, root, NULL);
-	assert_code("", s, "SetPrincipalPolicy", P("Principal", "user/app"),
-		    P("Policy", ALLOW("kms:Describe*", "")));
+	assert_code("", s, "SetPolicy", P("Principal", "user/app"),
+		    P("PolicyDocument", ALLOW("kms:Describe*", "")));
 	be(s, remote, id);
 	assert_code("", s, "DescribeKey", P("KeyId", key));
 	assert_code("Forbidden.NoPermission", s, "DisableKey", P("KeyId", key));
@@ -208,20 +208,19 @@ policies_are_set_read_and_taken_away(void **state)
 {
 	struct served *s = *state;
 
-	assert_code("InvalidParameter", s, "SetPrincipalPolicy",
-		    P("Principal", "app"), P("Policy", "{}"));
-	assert_code("InvalidParameter", s, "SetPrincipalPolicy",
-		    P("Principal", "a*"), P("Policy", ALLOW("kms:*", "")));
-	assert_code("", s, "SetPrincipalPolicy", P("Principal", "app"),
-		    P("Policy", ALLOW("kms:*", "")));
-	assert_code("", s, "GetPrincipalPolicy", P("Principal", "app"));
-	assert_string_equal(field(s, "Policy"), ALLOW("kms:*", ""));
-	assert_code("", s, "ListPrincipalPolicies", { 0 });
-	assert_code("", s, "DeletePrincipalPolicy", P("Principal", "app"));
-	assert_code("InvalidParameter", s, "DeletePrincipalPolicy",
+	assert_code("InvalidParameter", s, "SetPolicy", P("Principal", "app"),
+		    P("PolicyDocument", "{}"));
+	assert_code("InvalidParameter", s, "SetPolicy", P("Principal", "a*"),
+		    P("PolicyDocument", ALLOW("kms:*", "")));
+	assert_code("", s, "SetPolicy", P("Principal", "app"),
+		    P("PolicyDocument", ALLOW("kms:*", "")));
+	assert_code("", s, "GetPolicy", P("Principal", "app"));
+	assert_string_equal(field(s, "PolicyDocument"), ALLOW("kms:*", ""));
+	assert_code("", s, "ListPolicies", { 0 });
+	assert_code("", s, "DeletePolicy", P("Principal", "app"));
+	assert_code("InvalidParameter", s, "DeletePolicy",
 		    P("Principal", "app"));
-	assert_code("InvalidParameter", s, "GetPrincipalPolicy",
-		    P("Principal", "app"));
+	assert_code("InvalidParameter", s, "GetPolicy", P("Principal", "app"));
 }
 
 static void
@@ -241,8 +240,8 @@ a_policy_goes_by_context_and_address(void **state)
 	plain.via = SERVICE_HTTP;
 	new_key(s, key);
 	new_access_key(s, "app", id, secret);
-	assert_code("", s, "SetPrincipalPolicy", P("Principal", "app"),
-		    P("Policy", policy));
+	assert_code("", s, "SetPolicy", P("Principal", "app"),
+		    P("PolicyDocument", policy));
 	be(s, remote, id);
 	assert_code("", s, "GenerateDataKey", P("KeyId", key),
 		    P("EncryptionContext", "{\"lineage\":\"a\"}"));
@@ -340,14 +339,14 @@ reencrypt_needs_both_keys_and_an_alias_its_own_permission(void **state)
 	new_access_key(s, "app", id, secret);
 	assert_code("", s, "GenerateDataKey", P("KeyId", a));
 	copy(blob, sizeof(blob), field(s, "CiphertextBlob"));
-	assert_code("", s, "SetPrincipalPolicy", P("Principal", "app"),
-		    P("Policy", ALLOW("kms:ReEncryptFrom", "")));
+	assert_code("", s, "SetPolicy", P("Principal", "app"),
+		    P("PolicyDocument", ALLOW("kms:ReEncryptFrom", "")));
 	be(s, remote, id);
 	assert_code("Forbidden.NoPermission", s, "ReEncrypt",
 		    P("CiphertextBlob", blob), P("DestinationKeyId", b));
 	be(s, root, NULL);
-	assert_code("", s, "SetPrincipalPolicy", P("Principal", "app"),
-		    P("Policy",
+	assert_code("", s, "SetPolicy", P("Principal", "app"),
+		    P("PolicyDocument",
 		      ALLOW("kms:ReEncrypt*\",\"kms:CreateAlias", "")));
 	be(s, remote, id);
 	assert_code("", s, "ReEncrypt", P("CiphertextBlob", blob),
@@ -355,8 +354,8 @@ reencrypt_needs_both_keys_and_an_alias_its_own_permission(void **state)
 	assert_code("", s, "CreateAlias", P("KeyId", a),
 		    P("AliasName", "alias/a"));
 	be(s, root, NULL);
-	assert_code("", s, "SetPrincipalPolicy", P("Principal", "app"),
-		    P("Policy",
+	assert_code("", s, "SetPolicy", P("Principal", "app"),
+		    P("PolicyDocument",
 		      "{\"Version\":\"1\",\"Statement\":[{\"Effect\":\"Allow\","
 		      "\"Action\":\"kms:CreateAlias\",\"Resource\":"
 		      "\"acs:kms:*:*:key/*\"}]}"));
@@ -384,6 +383,44 @@ who_calls_too_often_waits(void **state)
 }
 
 /* ---- what is written down ---- */
+
+static void
+what_was_done_is_told_to_whom_it_concerns(void **state)
+{
+	struct served *s = *state;
+	char id[64], secret[SERVICE_SECRET_LEN], path[PATH_MAX];
+	const json_t *calls;
+
+	copy(path, sizeof(path), env_path(s->e, "backup"));
+	assert_code("", s, "GenerateDataKey", P("KeyId", KMS_SERVICE_ALIAS));
+	assert_code("", s, "GetUsage", P("Month", "all"));
+	calls =
+	    json_object_get(json_object_get(s->reply.body, "Usage"), "Call");
+	assert_int_equal(json_array_size(calls), 1);
+	assert_true(json_is_false(
+	    json_object_get(json_array_get(calls, 0), "Billable")));
+	assert_code("InvalidParameter", s, "GetUsage", P("Month", "2026-13"));
+	assert_code("", s, "VerifyAudit", { 0 });
+	assert_int_equal(
+	    json_integer_value(json_object_get(s->reply.body, "FlawCount")), 0);
+	assert_true(
+	    json_integer_value(json_object_get(s->reply.body, "Lines")) >= 3);
+	assert_code("", s, "BackupKeystore", P("Path", path));
+	assert_code("InvalidParameter", s, "BackupKeystore", P("Path", path));
+	assert_code("InvalidParameter", s, "BackupKeystore", P("Path", "x"));
+
+	/* Not even to one who may do all that policies can allow. */
+	new_access_key(s, "app", id, secret);
+	assert_code("", s, "SetPolicy", P("Principal", "app"),
+		    P("PolicyDocument", ALLOW("*", "")));
+	be(s, remote, id);
+	assert_code("", s, "GetUsage", { 0 });
+	assert_code("", s, "VerifyAudit", { 0 });
+	copy(path, sizeof(path), env_path(s->e, "backup2"));
+	assert_code("Forbidden.NoPermission", s, "BackupKeystore",
+		    P("Path", path));
+	assert_false(file_exists(path));
+}
 
 static char *
 load_log(struct served *s)
@@ -497,6 +534,7 @@ main(void)
 		SERVICE_TEST(
 		    reencrypt_needs_both_keys_and_an_alias_its_own_permission),
 		SERVICE_TEST(who_calls_too_often_waits),
+		SERVICE_TEST(what_was_done_is_told_to_whom_it_concerns),
 		SERVICE_TEST(each_request_is_a_line),
 		SERVICE_TEST(a_log_that_cannot_be_is_no_service),
 	};

@@ -37,20 +37,24 @@ teardown(void **state)
 /*
  * What each action is given: "ID", "OTHER", "BLOB" and "OF_OTHER" stand for the
  * above.  ${want} has a letter a state: . works, R Rejected.STATE, S
- * Rejected.StateModifiedFailed.
+ * Rejected.StateModifiedFailed; the others are in code_for().
  */
 static const struct {
 	const char *action;
 	const char *want;
 	const char *args[9];
 } rows[] = {
+	{ "BackupKeystore", "PPPP", { "Path", "relative" } },
 	{ "CancelKeyDeletion", "SS.S", { "KeyId", "ID" } },
+	{ "CreateAccessKey", "....", { "Principal", "app" } },
 	{ "CreateAlias", "..S.", { "KeyId", "ID", "AliasName", "alias/n" } },
 	{ "CreateKey", "....", { "Description", "x" } },
 	{ "CreateKeyVersion", ".RRR", { "KeyId", "ID" } },
 	{ "Decrypt", ".RRR", { "CiphertextBlob", "BLOB" } },
+	{ "DeleteAccessKey", "AAAA", { "UserAccessKeyId", "SD1" } },
 	{ "DeleteAlias", "....", { "AliasName", "alias/it" } },
 	{ "DeleteKeyMaterial", "....", { "KeyId", "ID" } },
+	{ "DeletePolicy", "PPPP", { "Principal", "nobody" } },
 	{ "DescribeAccountKmsStatus", "....", { NULL } },
 	{ "DescribeKey", "....", { "KeyId", "ID" } },
 	{ "DescribeKeyVersion",
@@ -67,16 +71,20 @@ static const struct {
 	  "....",
 	  { "KeyId", "ID", "WrappingAlgorithm", "RSAES_OAEP_SHA_256",
 	    "WrappingKeySpec", "RSA_2048" } },
-	{ "GrantKey", "..R.", { "KeyId", "ID", "Principal", "user/a" } },
+	{ "GetPolicy", "PPPP", { "Principal", "nobody" } },
+	{ "GetUsage", "....", { NULL } },
+	{ "GrantKey", "..R.", { "KeyId", "ID", "Principal", "app" } },
 	/* That it gets as far as to look at the token is as good. */
 	{ "ImportKeyMaterial",
 	  "TTST",
 	  { "KeyId", "ID", "EncryptedKeyMaterial", "AAAA", "ImportToken",
 	    "AAAA" } },
+	{ "ListAccessKeys", "....", { NULL } },
 	{ "ListAliases", "....", { NULL } },
 	{ "ListAliasesByKeyId", "....", { "KeyId", "ID" } },
 	{ "ListKeyVersions", "....", { "KeyId", "ID" } },
 	{ "ListKeys", "....", { NULL } },
+	{ "ListPolicies", "....", { NULL } },
 	{ "ListResourceTags", "....", { "KeyId", "ID" } },
 	{ "ListTagResources", "....", { "ResourceType", "key" } },
 	{ "ReEncrypt",
@@ -85,7 +93,7 @@ static const struct {
 	{ "ReEncrypt",
 	  ".RRR",
 	  { "CiphertextBlob", "OF_OTHER", "DestinationKeyId", "ID" } },
-	{ "RevokeKey", "..R.", { "KeyId", "ID", "Principal", "user/a" } },
+	{ "RevokeKey", "..R.", { "KeyId", "ID", "Principal", "app" } },
 	{ "ScheduleKeyDeletion",
 	  "..S.",
 	  { "KeyId", "ID", "PendingWindowInDays", "30" } },
@@ -99,6 +107,12 @@ static const struct {
 	    "{\"Effect\":\"Allow\",\"Principal\":"
 	    "{\"RAM\":[\"*\"]},\"Action\":\"kms:*\","
 	    "\"Resource\":\"*\"}]}" } },
+	{ "SetPolicy",
+	  "....",
+	  { "Principal", "app", "PolicyDocument",
+	    "{\"Version\":\"1\",\"Statement\":["
+	    "{\"Effect\":\"Allow\",\"Action\":\"kms:*\","
+	    "\"Resource\":\"*\"}]}" } },
 	{ "TagResource",
 	  "..R.",
 	  { "KeyId", "ID", "Tags",
@@ -110,6 +124,9 @@ static const struct {
 	{ "UntagResources",
 	  "..R.",
 	  { "ResourceType", "key", "ResourceId.1", "ID", "TagKey.1", "a" } },
+	{ "UpdateAccessKey",
+	  "AAAA",
+	  { "UserAccessKeyId", "SD1", "Status", "Active" } },
 	{ "UpdateAlias",
 	  "..R.",
 	  { "KeyId", "ID", "AliasName", "alias/other" } },
@@ -123,6 +140,7 @@ static const struct {
 	{ "UpdateRotationPolicy",
 	  ".RRR",
 	  { "KeyId", "ID", "EnableAutomaticRotation", "false" } },
+	{ "VerifyAudit", "....", { NULL } },
 };
 #define NROWS (sizeof(rows) / sizeof(rows[0]))
 
@@ -215,6 +233,11 @@ code_for(char letter, enum kms_key_state state)
 		return "OK";
 	case 'S':
 		return "Rejected.StateModifiedFailed";
+	/* What it is about is not there: so far, and no further. */
+	case 'A':
+		return "InvalidAccessKeyId.NotFound";
+	case 'P':
+		return "InvalidParameter";
 	case 'T':
 		return "InvalidImportToken";
 	default:
