@@ -126,9 +126,10 @@ int keystore_set_state(struct keystore *ks, int64_t key, enum kms_key_state s)
     NONNULL CHECKED;
 int keystore_set_deletion(struct keystore *ks, int64_t key, int64_t at)
     NONNULL CHECKED;
-/* A key that is to be destroyed by ${now} and was not yet. */
-int keystore_next_due(struct keystore *ks, int64_t now, int64_t *ret_key)
-    NONNULL CHECKED;
+/* A key that is to be destroyed by ${now} and was not yet; with ${instance}
+ * also one that an instance keeps, which *${ret_kept} tells. */
+int keystore_next_due(struct keystore *ks, int64_t now, bool instance,
+		      int64_t *ret_key, bool *ret_kept) NONNULL CHECKED;
 /* 0: keystore_next_due(), _next_expired() or _expire_imports() has work by
  * ${now}; -ENOKEY: none has. */
 int keystore_any_due(struct keystore *ks, int64_t now) NONNULL CHECKED;
@@ -167,10 +168,11 @@ int keystore_set_text(struct keystore *ks, int64_t key, enum keystore_text t,
 /* In seconds; 0: none. */
 int keystore_set_rotation(struct keystore *ks, int64_t key, int64_t interval)
     NONNULL CHECKED;
-/* A key that by ${now} has not been rotated for its time, and has less than
- * ${max} versions. */
+/* The first key after place *${seq}, which is moved to it, that by ${now} has
+ * not been rotated for its time, and has less than ${max} versions. */
 int keystore_next_rotation(struct keystore *ks, const char *region, int64_t now,
-			   uint64_t max, struct uuid *ret) NONNULL CHECKED;
+			   uint64_t max, int64_t *seq, struct uuid *ret)
+    NONNULL CHECKED;
 
 #define KEYSTORE_TAG_LEN 129 /* of a name or value, with the NUL */
 /* The first after ${name}, "" to begin; -ENOKEY at the end. */
