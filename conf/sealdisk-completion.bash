@@ -86,11 +86,11 @@ _sealdisk() {
 	'') _sealdisk_words "$("$program" --list-commands)" "$cur" ;;
 	key | kms) _sealdisk_words "$sub" "$cur" ;;
 	help) _sealdisk_words "$("$program" --list-commands) config" "$cur" ;;
-	attach | clone | detach | export | info | rename | rm | rotate | scrub)
+	attach | check | clone | detach | export | info | rename | rm | rotate | scrub)
 		_sealdisk_names all
 		;;
 	image) _sealdisk_names disks snapshots ;;
-	resize | set | snapshot | unlock) _sealdisk_names disks ;;
+	reencrypt | resize | set | snapshot | unlock) _sealdisk_names disks ;;
 	receive | rollback) _sealdisk_names snapshots ;;
 	send) _sealdisk_names snapshots images ;;
 	ls) _sealdisk_words 'disks snapshots images all' "$cur" ;;

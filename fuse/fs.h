@@ -31,6 +31,7 @@ struct fs_options {
 	const char *mount_point;
 	const char *key; /* CMK of disks that file operations make */
 	uint64_t linger_ms;
+	uint64_t key_check_ms; /* between looks at the keys; 0: never */
 	uid_t uid; /* who mounts: owner of folders and of new disks */
 	gid_t gid;
 	bool read_only;
@@ -56,7 +57,8 @@ bool fs_is_serving(const struct fs *fs) NONNULL;
 /**
  * fs_tick(fs):
  * For the housekeeping thread: starts the detach of disks that have lingered
- * long enough.  Returns in how many milliseconds the next one is due, or -1.
+ * long enough, and looks at the keys of the others.  Returns in how many
+ * milliseconds it is to be called again, or -1.
  */
 int fs_tick(struct fs *fs) NONNULL;
 

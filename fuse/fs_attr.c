@@ -138,7 +138,7 @@ run_setattr(struct fs_job *j)
 	int r;
 
 	if (j->to_set & FUSE_SET_ATTR_SIZE) {
-		r = drive_attach(j->fs, j->drive);
+		r = drive_attach(j->fs, j->drive, false);
 		if (r == 0) {
 			r = change_attached(j->drive, &j->st, j->to_set);
 			drive_unuse(j->fs, j->drive);

@@ -32,8 +32,28 @@ drive_release(void *user)
 	struct drive *d = user;
 
 	drive_scrub_free(d->scrub);
+	(void)pthread_rwlock_destroy(&d->gate);
 	(void)pthread_mutex_destroy(&d->lock);
 	free(d);
+}
+
+static struct drive *
+drive_new(struct node *n)
+{
+	struct drive *d = calloc(1, sizeof(*d));
+	pthread_rwlockattr_t a;
+
+	if (!d)
+		return NULL;
+	d->node = n;
+	(void)pthread_mutex_init(&d->lock, NULL);
+	(void)pthread_rwlockattr_init(&a);
+	/* Whoever takes the disk away must not wait for ever. */
+	(void)pthread_rwlockattr_setkind_np(
+	    &a, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	(void)pthread_rwlock_init(&d->gate, &a);
+	(void)pthread_rwlockattr_destroy(&a);
+	return d;
 }
 
 struct drive *
@@ -44,11 +64,9 @@ drive_of(struct fs *fs, struct node *n)
 	(void)fs;
 	if (d)
 		return d;
-	new = calloc(1, sizeof(struct drive));
+	new = drive_new(n);
 	if (!new)
 		return NULL;
-	((struct drive *)new)->node = n;
-	(void)pthread_mutex_init(&((struct drive *)new)->lock, NULL);
 	if (atomic_compare_exchange_strong(&n->user, &d, new))
 		return new;
 	drive_release(new); /* somebody was faster */
@@ -91,11 +109,27 @@ drive_unuse(struct fs *fs, struct drive *d)
 	if (d->users)
 		d->users--;
 	last = d->users == 0;
-	if (last)
+	if (last) {
 		d->idle_ms = fs_now_ms();
+		d->cut = 0;
+	}
 	(void)pthread_mutex_unlock(&d->lock);
 	if (last)
 		fs->opt.wake(fs->opt.arg);
+}
+
+bool
+drive_is_older(struct drive *d)
+{
+	struct disk_stats stats = { .older = false };
+	struct disk *disk;
+
+	(void)pthread_mutex_lock(&d->lock);
+	disk = atomic_load(&d->disk);
+	if (disk)
+		disk_stats(disk, &stats);
+	(void)pthread_mutex_unlock(&d->lock);
+	return stats.older;
 }
 
 static void
@@ -151,6 +185,38 @@ drive_stats(struct node *n, struct disk_stats *ret)
 	return disk != NULL;
 }
 
+bool
+drive_descriptor(struct node *n, struct descriptor *ret)
+{
+	struct drive *d = drive_peek(n);
+	struct disk *disk;
+
+	if (!d)
+		return false;
+	(void)pthread_mutex_lock(&d->lock);
+	disk = d->leaving ? NULL : atomic_load(&d->disk);
+	if (disk)
+		disk_descriptor(disk, ret);
+	(void)pthread_mutex_unlock(&d->lock);
+	return disk != NULL;
+}
+
+bool
+drive_reencrypting(struct node *n, struct reencrypt_state *ret)
+{
+	struct drive *d = drive_peek(n);
+	struct disk *disk;
+	bool is;
+
+	if (!d)
+		return false;
+	(void)pthread_mutex_lock(&d->lock);
+	disk = d->leaving ? NULL : atomic_load(&d->disk);
+	is = disk && disk_reencrypting(disk, ret);
+	(void)pthread_mutex_unlock(&d->lock);
+	return is;
+}
+
 time_t
 drive_since(struct node *n)
 {
@@ -192,13 +258,13 @@ log_attach(struct fs *fs, const struct node *n, const char *name, int r)
 		log_error("attach %s: process %ld of host %s has it%s%s", name,
 			  o.pid, o.host, o.mount_point[0] ? " on " : "",
 			  o.mount_point);
-	else
+	else if (r != -ESTALE) /* the engine has said all about that */
 		log_error("attach %s: %s", name, err_text(r));
 }
 
 /* What has the name may have changed since it was looked up. */
 static int
-attach_node(struct fs *fs, struct node *n, struct disk **ret)
+attach_node(struct fs *fs, struct node *n, int flags, struct disk **ret)
 {
 	char name[NODE_NAME_MAX + 1];
 	struct descriptor desc;
@@ -210,8 +276,9 @@ attach_node(struct fs *fs, struct node *n, struct disk **ret)
 		if (r < 0)
 			return r;
 		tree_name(fs->tree, n, name);
-		r = disk_attach(fs->opt.engine, n->type, name,
-				fs->opt.read_only ? DISK_READ_ONLY : 0, &disk);
+		r = disk_attach(
+		    fs->opt.engine, n->type, name,
+		    flags | (fs->opt.read_only ? DISK_READ_ONLY : 0), &disk);
 		if (r < 0 && r != -ENOENT) {
 			log_attach(fs, n, name, r);
 			return r;
@@ -240,6 +307,8 @@ list_add(struct fs *fs, struct drive *d)
 		d->next->prev = d;
 	fs->drives = d;
 	(void)pthread_mutex_unlock(&fs->lock);
+	if (fs->opt.key_check_ms)
+		fs->opt.wake(fs->opt.arg);
 }
 
 static void
@@ -257,8 +326,9 @@ list_remove(struct fs *fs, struct drive *d)
 }
 
 int
-drive_attach(struct fs *fs, struct drive *d)
+drive_attach(struct fs *fs, struct drive *d, bool to_read)
 {
+	struct disk_stats stats;
 	struct disk *disk;
 	bool spent;
 	int r;
@@ -267,15 +337,23 @@ drive_attach(struct fs *fs, struct drive *d)
 		return 0;
 	(void)pthread_mutex_lock(&d->lock);
 	spent = is_spent(d);
+	r = d->cut; /* what it was taken from must not have it back */
 	(void)pthread_mutex_unlock(&d->lock);
+	if (r < 0)
+		return r;
 	if (spent) {
 		r = drive_detach(fs, d);
 		if (r == -EBUSY)
 			return r;
 	}
-	r = attach_node(fs, d->node, &disk);
+	r = attach_node(fs, d->node, to_read ? DISK_READ_OLDER : 0, &disk);
+	if (r == 0)
+		disk_stats(disk, &stats);
 	(void)pthread_mutex_lock(&d->lock);
 	d->attach_error = r;
+	/* For who wants to write to it meanwhile. */
+	if (r == 0 && stats.older)
+		d->attach_error = -ESTALE;
 	if (r == 0) {
 		d->users++;
 		d->pages = false;
@@ -286,6 +364,21 @@ drive_attach(struct fs *fs, struct drive *d)
 	if (r == 0)
 		list_add(fs, d);
 	return r;
+}
+
+int
+drive_accept(struct fs *fs, struct drive *d)
+{
+	struct disk *disk;
+	int r;
+
+	if (fs->opt.read_only)
+		return -EROFS;
+	r = drive_detach(fs, d);
+	if (r == -EBUSY)
+		return r;
+	r = attach_node(fs, d->node, DISK_BRIEF | DISK_ACCEPT_ROLLBACK, &disk);
+	return r < 0 ? r : disk_detach(disk);
 }
 
 /*
@@ -305,10 +398,33 @@ drive_drop_pages(struct fs *fs, struct drive *d)
 						       0, 0);
 }
 
+/* Of a disk that is leaving. */
+static int
+take_away(struct fs *fs, struct drive *d, struct disk *disk)
+{
+	char name[NODE_NAME_MAX + 1];
+	int r;
+
+	r = disk_detach(disk);
+	if (r < 0) {
+		tree_name(fs->tree, d->node, name);
+		log_error("detach %s: %s; the next attach will recover it",
+			  name, err_text(r));
+	}
+	(void)pthread_mutex_lock(&d->lock);
+	atomic_store(&d->disk, NULL);
+	d->leaving = false;
+	d->pages = false;
+	(void)pthread_mutex_unlock(&d->lock);
+	list_remove(fs, d);
+	atomic_store(&fs->wipe_wanted, true);
+	fs->opt.wake(fs->opt.arg);
+	return r;
+}
+
 int
 drive_detach(struct fs *fs, struct drive *d)
 {
-	char name[NODE_NAME_MAX + 1];
 	struct disk *disk;
 	bool in_use;
 	int r;
@@ -330,20 +446,38 @@ drive_detach(struct fs *fs, struct drive *d)
 		return r;
 
 	drive_drop_pages(fs, d);
-	r = disk_detach(disk);
-	if (r < 0) {
-		tree_name(fs->tree, d->node, name);
-		log_error("detach %s: %s; the next attach will recover it",
-			  name, err_text(r));
+	return take_away(fs, d, disk);
+}
+
+int
+drive_cut(struct fs *fs, struct drive *d, int why)
+{
+	struct disk *disk;
+	int r;
+
+	drive_scrub_stop(d);
+	(void)pthread_mutex_lock(&d->lock);
+	disk = atomic_load(&d->disk);
+	/* Others than open files know nothing of the gate. */
+	r = disk && d->users > d->n_direct + d->n_cached ? -EBUSY : 0;
+	if (disk && !r) {
+		get_attr(disk, &d->last);
+		d->leaving = true;
+		d->cut = d->users ? why : 0;
+		d->attach_error = why;
 	}
+	(void)pthread_mutex_unlock(&d->lock);
+	if (!disk || r)
+		return r;
+
+	drive_drop_pages(fs, d);
+	(void)pthread_rwlock_wrlock(&d->gate);
 	(void)pthread_mutex_lock(&d->lock);
 	atomic_store(&d->disk, NULL);
-	d->leaving = false;
-	d->pages = false;
 	(void)pthread_mutex_unlock(&d->lock);
-	list_remove(fs, d);
-	atomic_store(&fs->wipe_wanted, true);
-	fs->opt.wake(fs->opt.arg);
+	(void)pthread_rwlock_unlock(&d->gate);
+	r = take_away(fs, d, disk);
+	drive_drop_pages(fs, d); /* what was read since */
 	return r;
 }
 

@@ -2,9 +2,10 @@
  * fs_file.c - data comes and goes.
  *
  * Reading and writing are the hot path: no memory is allocated, nothing is
- * logged, and the only lock is the tree's, for a step through one bucket.  A
- * read lands in the worker's reply buffer and goes to the kernel from there; a
- * write is taken where the kernel has put it, in the receive buffer.
+ * logged, and the only locks are the tree's, for a step through one bucket, and
+ * the drive's gate, shared.  A read lands in the worker's reply buffer and goes
+ * to the kernel from there; a write is taken where the kernel has put it, in
+ * the receive buffer.
  */
 #include "fs_private.h"
 
@@ -17,29 +18,51 @@
 
 /*
  * The disk of an open file.  The file has counted itself in, so the disk stays
- * until its release is answered.
+ * until its release is answered; unless its key was revoked, when it is taken
+ * away between two requests.
  */
-static struct disk *
-opened(fuse_req_t req, fuse_ino_t ino)
+struct opened {
+	struct drive *drive; /* NULL: it is no disk's file */
+	struct disk *disk;   /* NULL: it was taken away */
+};
+
+static struct opened
+enter(fuse_req_t req, fuse_ino_t ino)
 {
 	struct node *n = tree_find(fs_of(req)->tree, ino);
-	struct drive *d = n ? drive_peek(n) : NULL;
+	struct opened o = { n ? drive_peek(n) : NULL, NULL };
 
-	return d ? atomic_load_explicit(&d->disk, memory_order_acquire) : NULL;
+	if (!o.drive)
+		return o;
+	(void)pthread_rwlock_rdlock(&o.drive->gate);
+	o.disk = atomic_load_explicit(&o.drive->disk, memory_order_acquire);
+	return o;
+}
+
+static void
+leave(struct opened *o)
+{
+	if (o->drive)
+		(void)pthread_rwlock_unlock(&o->drive->gate);
 }
 
 void
 fs_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	struct fuse_file_info *fi)
 {
+	CLEANUP(leave) struct opened o = enter(req, ino);
 	struct worker *w = worker_self();
-	struct disk *disk = opened(req, ino);
+	struct disk *disk = o.disk;
 	uint64_t end;
 	size_t len;
 	int r;
 
-	if (!disk) {
+	if (!o.drive) {
 		info_read(req, ino, size, off, fi->fh);
+		return;
+	}
+	if (!disk) {
+		fs_reply(req, -EIO);
 		return;
 	}
 	if (size > WORKER_IO_MAX)
@@ -67,13 +90,13 @@ void
 fs_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size,
 	 off_t off, struct fuse_file_info *fi)
 {
-	struct disk *disk = opened(req, ino);
+	CLEANUP(leave) struct opened o = enter(req, ino);
 	int r;
 
 	(void)fi;
-	r = disk ? disk_write(disk, worker_self()->scratch, buf, size,
-			      (uint64_t)off)
-		 : -EIO;
+	r = o.disk ? disk_write(o.disk, worker_self()->scratch, buf, size,
+				(uint64_t)off)
+		   : -EIO;
 	if (r < 0)
 		fs_reply(req, r);
 	else
@@ -84,11 +107,14 @@ void
 fs_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
 	 struct fuse_file_info *fi)
 {
-	struct disk *disk = opened(req, ino);
+	CLEANUP(leave) struct opened o = enter(req, ino);
 
 	(void)datasync;
 	(void)fi;
-	fs_reply(req, disk ? disk_flush(disk) : 0);
+	if (o.drive)
+		fs_reply(req, o.disk ? disk_flush(o.disk) : -EIO);
+	else
+		fs_reply(req, 0);
 }
 
 /*
@@ -98,12 +124,12 @@ fs_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
 void
 fs_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct disk *disk = opened(req, ino);
-	struct disk_stats stats = { .failed = false };
+	CLEANUP(leave) struct opened o = enter(req, ino);
+	struct disk_stats stats = { .failed = o.drive && !o.disk };
 
 	(void)fi;
-	if (disk)
-		disk_stats(disk, &stats);
+	if (o.disk)
+		disk_stats(o.disk, &stats);
 	fs_reply(req, stats.failed ? -EIO : 0);
 }
 
@@ -111,17 +137,20 @@ void
 fs_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 	 struct fuse_file_info *fi)
 {
-	struct disk *disk = opened(req, ino);
+	CLEANUP(leave) struct opened o = enter(req, ino);
 	uint64_t found;
 	int r;
 
 	(void)fi;
 	if (whence != SEEK_DATA && whence != SEEK_HOLE)
 		r = -EINVAL;
+	else if (!o.drive)
+		r = -ENOSYS; /* an info file: the kernel does it */
 	else
-		r = disk ? disk_seek(disk, worker_self()->scratch,
-				     (uint64_t)off, whence == SEEK_DATA, &found)
-			 : -ENOSYS; /* an info file: the kernel does it */
+		r = o.disk
+			? disk_seek(o.disk, worker_self()->scratch,
+				    (uint64_t)off, whence == SEEK_DATA, &found)
+			: -EIO;
 	if (r < 0)
 		fs_reply(req, r);
 	else
@@ -136,13 +165,18 @@ void
 fs_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
 	     struct fuse_file_info *fi)
 {
+	CLEANUP(leave) struct opened o = enter(req, ino);
 	struct scratch *s = worker_self()->scratch;
-	struct disk *disk = opened(req, ino);
+	struct disk *disk = o.disk;
 	uint64_t end = (uint64_t)off + (uint64_t)len;
 	bool grow = mode == FALLOC_FL_ZERO_RANGE;
 	int r = 0;
 
 	(void)fi;
+	if (o.drive && !disk) {
+		fs_reply(req, -EIO);
+		return;
+	}
 	if (!disk ||
 	    (!grow && mode != (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE) &&
 	     mode != (FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE))) {

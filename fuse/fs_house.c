@@ -17,15 +17,29 @@ fs_take_wipe(struct fs *fs)
 	return atomic_exchange(&fs->wipe_wanted, false);
 }
 
-/* When the disk may go, in ms from now; -1: not before somebody has come and
- * gone.  Under the lock. */
+#define LOOK_MS 1000
+
+/* What is being reencrypted stays until that is done, or cannot be. */
+static bool
+is_busy(struct disk *disk)
+{
+	struct reencrypt_state st;
+
+	return disk_reencrypting(disk, &st) && st.error != -EROFS;
+}
+
+/* When the disk may go, or is to be looked at again, in ms from now; -1: not
+ * before somebody has come and gone.  Under the lock. */
 static int64_t
 due_in(const struct fs *fs, const struct drive *d)
 {
+	struct disk *disk = atomic_load(&d->disk);
 	int64_t left;
 
-	if (!atomic_load(&d->disk) || d->leaving || d->users)
+	if (!disk || d->leaving || d->users)
 		return -1;
+	if (!fs->closing && is_busy(disk))
+		return LOOK_MS;
 	left = d->idle_ms + (int64_t)fs->opt.linger_ms - fs_now_ms();
 	return left < 0 || fs->closing ? 0 : left;
 }
@@ -82,15 +96,17 @@ tick_one(struct fs *fs, struct drive *d)
 int
 fs_tick(struct fs *fs)
 {
-	int64_t next = -1;
+	int64_t next = -1, left;
 
 	(void)pthread_mutex_lock(&fs->lock);
 	for (struct drive *d = fs->drives; d; d = d->next) {
-		int64_t left = tick_one(fs, d);
-
+		left = tick_one(fs, d);
 		if (left >= 0 && (next < 0 || left < next))
 			next = left;
 	}
+	left = fs_check_keys(fs);
+	if (left >= 0 && (next < 0 || left < next))
+		next = left;
 	(void)pthread_mutex_unlock(&fs->lock);
 	return (int)(next > 3600000 ? 3600000 : next);
 }
@@ -101,6 +117,7 @@ fs_detach_all(struct fs *fs)
 	bool more = true;
 	int r;
 
+	atomic_store(&fs->stop_checks, true);
 	jobs_drain(fs->opt.jobs); /* what attaches must have attached */
 	(void)pthread_mutex_lock(&fs->lock);
 	fs->closing = true;

@@ -25,6 +25,7 @@ info_look(struct fs *fs, struct node *info, struct look *ret)
 	ret->there = drive_attr(n, &ret->attr, &leaving);
 	if (!drive_stats(n, &ret->stats))
 		memset(&ret->stats, 0, sizeof(ret->stats));
+	ret->reencrypting = drive_reencrypting(n, &ret->re);
 	ret->since = drive_since(n);
 	ret->attach_error = drive_attach_error(n);
 	tree_unpin(fs->tree, n);
@@ -122,6 +123,9 @@ print_state(FILE *f, struct fs *fs, const struct descriptor *desc,
 	fprintf(f, "allocated = %" PRIu64 "\n", allocated);
 	fprintf(f, "layers = %u\n", layers);
 	fprintf(f, "would_free = %" PRIu64 "\n", needed ? 0 : allocated);
+	if (l->reencrypting)
+		fprintf(f, "reencrypting = %" PRIu64 "/%" PRIu64 "\n",
+			l->re.done, l->re.total);
 }
 
 static void

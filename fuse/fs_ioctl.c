@@ -46,9 +46,7 @@ find_property(struct descriptor *desc, const struct sd_ioc_property *p,
 		*ret = desc->category;
 		*ret_room = sizeof(desc->category);
 	} else if (strcmp(p->key, "on_key_revoked") == 0) {
-		if (strcmp(p->value, "stop") == 0)
-			return -EOPNOTSUPP; /* this version keeps */
-		valid = strcmp(p->value, "keep") == 0;
+		valid = is_one_of(p->value, "keep", "stop");
 		*ret = desc->on_key_revoked;
 		*ret_room = sizeof(desc->on_key_revoked);
 	} else if (strcmp(p->key, "anchor") == 0) {
@@ -100,6 +98,12 @@ static void
 run_detach(struct fs_job *j)
 {
 	reply_ioctl(j->req, drive_detach(j->fs, j->drive), NULL, 0);
+}
+
+static void
+run_accept(struct fs_job *j)
+{
+	reply_ioctl(j->req, drive_accept(j->fs, j->drive), NULL, 0);
 }
 
 /* A job on the strand of the disk that an info file is about. */
@@ -236,6 +240,75 @@ ioctl_rewrap(fuse_req_t req, struct node *info, const void *in, size_t in_len)
 	fs_start(j);
 }
 
+static int
+reencrypt(struct fs_job *j, struct sd_ioc_reencrypt *p)
+{
+	struct disk *disk = atomic_load(&j->drive->disk);
+	CLEANUP(scratch_freep) struct scratch *scratch = NULL;
+	struct reencrypt_state st;
+	int r = 0;
+
+	if (p->start) {
+		r = scratch_new(&scratch);
+		if (r == 0)
+			r = disk_reencrypt(disk, scratch,
+					   p->key[0] ? p->key : NULL, p->rate);
+		if (r == -EALREADY)
+			r = 0;
+	}
+	p->running = disk_reencrypting(disk, &st);
+	p->done = st.done;
+	p->total = st.total;
+	p->error = (uint64_t)-st.error;
+	return r;
+}
+
+static void
+run_reencrypt(struct fs_job *j)
+{
+	struct sd_ioc_reencrypt *p = j->data;
+	int r = -ENODEV;
+
+	p->running = 0;
+	if (drive_use(j->drive)) {
+		r = reencrypt(j, p);
+		drive_unuse(j->fs, j->drive);
+	}
+	reply_ioctl(j->req, r, p, sizeof(*p));
+}
+
+static void
+ioctl_reencrypt(fuse_req_t req, struct node *info, const void *in,
+		size_t in_len)
+{
+	CLEANUP(free_memp) struct sd_ioc_reencrypt *p = malloc(sizeof(*p));
+	uid_t uid = fuse_req_ctx(req)->uid;
+	struct fs_job *j;
+	int r = 0;
+
+	if (!p)
+		r = -ENOMEM;
+	else if (in_len != sizeof(*p))
+		r = -EINVAL;
+	else
+		memcpy(p, in, sizeof(*p));
+	if (r == 0 && !memchr(p->key, 0, sizeof(p->key)))
+		r = -EINVAL;
+	if (r == 0 && info->type != DESC_DISK)
+		r = -EROFS;
+	if (r == 0 && p->start && uid != 0 && uid != fs_of(req)->opt.uid)
+		r = -EPERM;
+	if (r < 0) {
+		fs_reply(req, r);
+		return;
+	}
+	j = disk_job(req, info, run_reencrypt);
+	if (!j)
+		return;
+	j->data = TAKE(p);
+	fs_start(j);
+}
+
 static void
 run_scrub(struct fs_job *j)
 {
@@ -337,8 +410,16 @@ fs_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg,
 		ioctl_rewrap(req, n, in, in_len);
 	} else if (cmd == SD_IOC_SCRUB) {
 		ioctl_scrub(req, n, in, in_len);
+	} else if (cmd == SD_IOC_REENCRYPT) {
+		ioctl_reencrypt(req, n, in, in_len);
 	} else if (cmd == SD_IOC_STATS) {
 		ioctl_stats(req, n);
+	} else if (cmd == SD_IOC_ACCEPT) {
+		j = n->type == DESC_DISK ? disk_job(req, n, run_accept) : NULL;
+		if (j)
+			fs_start(j);
+		else if (n->type != DESC_DISK)
+			fs_reply(req, -EROFS);
 	} else if (cmd == SD_IOC_DETACH) {
 		j = disk_job(req, n, run_detach);
 		if (j)

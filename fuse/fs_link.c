@@ -48,7 +48,7 @@ freeze(struct fs_job *j, const struct tree_place *to)
 	struct fs *fs = j->fs;
 	struct snapshot_request q = { .type = to->type, .name = j->to };
 	struct descriptor desc;
-	int r = drive_attach(fs, j->drive);
+	int r = drive_attach(fs, j->drive, false);
 
 	if (r < 0)
 		return r;
@@ -121,6 +121,7 @@ run_link(struct fs_job *j)
 	if (r == 0) {
 		info_outdated(fs);
 		reply_new(j);
+		fs_sweep(fs); /* what was frozen is sealed */
 		return;
 	}
 	fs_reply(j->req, r);
@@ -212,7 +213,7 @@ run_gather(struct fs_job *j)
 	struct batch *b = j->data;
 	struct fs *fs = j->fs;
 	struct fs_job *next;
-	int r = drive_attach(fs, j->drive);
+	int r = drive_attach(fs, j->drive, false);
 
 	if (r == 0 && ++b->attached < b->n) {
 		next = fs_job_new(fs, NULL, b->nodes[b->attached], run_gather);
@@ -236,7 +237,7 @@ run_gather(struct fs_job *j)
 		fs_reply(j->req, r);
 	else
 		(void)fuse_reply_ioctl(j->req, 0, NULL, 0);
-	if (r < 0 && r != -EEXIST && r != -EBUSY)
+	if (r != -EEXIST && r != -EBUSY)
 		fs_sweep(fs);
 }
 

@@ -32,11 +32,31 @@ reply_open(struct fs *fs, fuse_req_t req, struct drive *d, int flags)
 		drive_closed(fs, d, a.fh);
 }
 
+static bool
+to_read(int flags)
+{
+	return (flags & O_ACCMODE) == O_RDONLY && !(flags & O_TRUNC);
+}
+
+/* What was put back to an older state can be looked at: answered, and the
+ * caller is counted out, where it is opened for writing. */
+static bool
+refuse_older(struct fs *fs, fuse_req_t req, struct drive *d, int flags)
+{
+	if (to_read(flags) || !drive_is_older(d))
+		return false;
+	drive_unuse(fs, d);
+	fs_reply(req, -ESTALE);
+	return true;
+}
+
 static void
 run_open(struct fs_job *j)
 {
-	int r = drive_attach(j->fs, j->drive);
+	int r = drive_attach(j->fs, j->drive, to_read(j->flags));
 
+	if (r == 0 && refuse_older(j->fs, j->req, j->drive, j->flags))
+		return;
 	/* The kernel has a name for it still: it looks that up once more. */
 	if (r == -ENOENT)
 		(void)fuse_reply_err(j->req, ESTALE);
@@ -66,7 +86,8 @@ fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	d = drive_peek(n);
 	if (d && drive_use(d)) {
-		reply_open(fs, req, d, fi->flags);
+		if (!refuse_older(fs, req, d, fi->flags))
+			reply_open(fs, req, d, fi->flags);
 		return;
 	}
 	j = fs_job_new(fs, req, n, run_open);
@@ -139,7 +160,7 @@ static void
 run_open_new(struct fs_job *j)
 {
 	struct fuse_entry_param e;
-	int r = drive_attach(j->fs, j->drive);
+	int r = drive_attach(j->fs, j->drive, false);
 
 	if (r < 0) {
 		fs_reply(j->req, r);

@@ -43,7 +43,11 @@ struct drive {
 	struct node *node;
 	pthread_mutex_t lock; /* guards what follows */
 	_Atomic(struct disk *) disk;
-	bool leaving;          /* its detach has begun */
+	/* Shared by a request for an open file; exclusive to take the disk
+	 * away from under the open files. */
+	pthread_rwlock_t gate;
+	int cut;      /* why that was done; 0 again when they are closed */
+	bool leaving; /* its detach has begun */
 	struct disk_attr last; /* if so: as it was then */
 	bool due;              /* a detach job is queued */
 	unsigned users;
@@ -67,12 +71,14 @@ struct fs {
 	struct tree *tree;
 	struct fuse_session *session;
 	time_t mounted;
-	_Atomic bool serving, wipe_wanted;
+	_Atomic bool serving, wipe_wanted, stop_checks;
 	pthread_mutex_t lock; /* guards what follows */
 	struct drive *drives;
 	bool closing; /* detach without lingering */
 	bool sweeping, sweep_again;
 	int detach_error;
+	int64_t check_ms; /* monotonic: when the keys are looked at again */
+	bool checking, check_failed;
 	struct note *notes;
 	uint64_t next_note;
 	volatile bool stop_sweep;
@@ -150,18 +156,37 @@ void drive_release(void *user);
 /* If a disk is there and stays, count the caller in: until drive_unuse(). */
 bool drive_use(struct drive *d) NONNULL CHECKED;
 void drive_unuse(struct fs *fs, struct drive *d) NONNULL;
+/* Whether what is attached is there to be read alone: see disk_stats. */
+bool drive_is_older(struct drive *d) NONNULL;
 
 /* For the jobs of the drive's strand alone: */
-/* Attach, unless it is, and count the caller in. */
-int drive_attach(struct fs *fs, struct drive *d) NONNULL CHECKED;
+/* Attach, unless it is, and count the caller in.  ${to_read}: what was put back
+ * to an older state, too. */
+int drive_attach(struct fs *fs, struct drive *d, bool to_read) NONNULL CHECKED;
+/* What it is now is right, whatever it was.  -EBUSY: in use. */
+int drive_accept(struct fs *fs, struct drive *d) NONNULL CHECKED;
 /* -EBUSY: in use.  0 also where it is not attached. */
 int drive_detach(struct fs *fs, struct drive *d) NONNULL CHECKED;
+
+/**
+ * drive_cut(fs, d, why):
+ * Take the disk away from whoever has it open: what was written is committed,
+ * the DK wiped, and all I/O on files that are open fails from now on.  Until
+ * they are closed nobody opens it, which fails with ${why}.  -EBUSY: something
+ * else is done with it now, to be tried again.
+ */
+int drive_cut(struct fs *fs, struct drive *d, int why) NONNULL CHECKED;
 
 /* Of an attached disk, also while it is being detached: what is in its
  * descriptor then may be older.  False: it is not attached. */
 bool drive_attr(struct node *n, struct disk_attr *ret, bool *ret_leaving)
     NONNULL CHECKED;
 bool drive_stats(struct node *n, struct disk_stats *ret) NONNULL CHECKED;
+/* Of one that stays attached, for now. */
+bool drive_descriptor(struct node *n, struct descriptor *ret) NONNULL CHECKED;
+/* Whether it is being reencrypted, and how far that is. */
+bool drive_reencrypting(struct node *n, struct reencrypt_state *ret)
+    NONNULL CHECKED;
 /* Since when it is attached here; 0: it is not. */
 time_t drive_since(struct node *n) NONNULL CHECKED;
 /* What the kernel has of the file and was not written yet comes; its pages go.
@@ -259,6 +284,8 @@ struct look {
 	bool there; /* attr; stats are zeros if not, or if it is just going */
 	time_t since;
 	int attach_error;
+	bool reencrypting;
+	struct reencrypt_state re;
 };
 void info_look(struct fs *fs, struct node *info, struct look *ret) NONNULL;
 /* Names have changed: what was found out about layers is old. */
@@ -276,6 +303,10 @@ void fs_snapshot(fuse_req_t req, const void *in, size_t in_len) NONNULL;
 void fs_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg,
 	      struct fuse_file_info *fi, unsigned flags, const void *in,
 	      size_t in_len, size_t out_len);
+
+/* fs_keys.c: with fs->lock held, look at the keys of attached disks if it is
+ * time to; in how many ms that is again, or -1. */
+int64_t fs_check_keys(struct fs *fs) NONNULL;
 
 /*
  * fs_note.c: text that an open file or folder goes on reading as it was when

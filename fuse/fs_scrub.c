@@ -202,7 +202,7 @@ drive_scrub(struct fs *fs, struct drive *d, const struct sd_ioc_scrub *arg)
 	}
 	if (drive_is_scrubbed(d))
 		return -EALREADY;
-	r = drive_attach(fs, d);
+	r = drive_attach(fs, d, true);
 	if (r < 0)
 		return r;
 	r = start(fs, d, arg);

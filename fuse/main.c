@@ -17,32 +17,44 @@
 
 /* Sorted by name; tests/cli.sh checks it. */
 const struct command commands[] = {
-	{ "attach", cmd_attach, 1, 1, "NAME [--ro]",
+	{ "attach", cmd_attach, 1, 1, "NAME [--ro] [--accept-rollback]",
 	  "set up a loop device over a disk and print its path",
-	  "  --ro   read only, as snapshots and images always are\n\n"
+	  "  --ro                read only, as snapshots and images always are\n"
+	  "  --accept-rollback   what the disk is now is right, though it was\n"
+	  "                      put back to an older state\n\n"
 	  "The store must be mounted.\n",
+	  NULL },
+	{ "check", cmd_check, 0, 1, "[NAME] [--repair | --salvage NEW]",
+	  "look at the structure of a disk, or of all and of the store",
+	  "  --repair        what there is a second copy of, or another "
+	  "witness; and remove\n"
+	  "                  what nothing needs\n"
+	  "  --salvage NEW   what can be read, into a new disk\n",
 	  NULL },
 	{ "clone", cmd_clone, 2, 2,
 	  "SOURCE NAME [--size N] [--kind K] [--category C] "
-	  "[--sector-size N]",
+	  "[--sector-size N] [--key K] [--own-key]",
 	  "make a disk of a snapshot, an image or another disk",
 	  "  --size N          not smaller\n"
 	  "  --kind K          system or data\n"
 	  "  --category C      of cloud disk\n"
-	  "  --sector-size N   512 or 4096\n\n"
+	  "  --sector-size N   512 or 4096\n"
+	  "  --key K           a data key of its own, under another master key\n"
+	  "  --own-key         a data key of its own, whatever the master key\n\n"
 	  "What is not said is as it is in SOURCE, which is a DISK, a\n"
 	  "DISK@SNAPSHOT or an image:NAME.  No block is copied.\n",
 	  NULL },
 	{ "create", cmd_create, 1, 1,
 	  "NAME --size N [--key K] [--kind K] [--category C] "
-	  "[--sector-size N] [--from SOURCE]",
+	  "[--sector-size N] [--from SOURCE] [--own-key]",
 	  "make an empty disk",
 	  "  --size N          bytes, or with K, M, G or T\n"
 	  "  --key K           the master key: id or alias\n"
 	  "  --kind K          system or data\n"
 	  "  --category C      of cloud disk; cloud_essd\n"
 	  "  --sector-size N   512 or 4096; 4096\n"
-	  "  --from SOURCE     a clone instead (see `sealdisk help clone`)\n",
+	  "  --from SOURCE     a clone instead (see `sealdisk help clone`)\n"
+	  "  --own-key         with --from: a data key of its own\n",
 	  NULL },
 	{ "detach", cmd_detach, 1, 1, "NAME",
 	  "remove a disk's loop devices, and wait for its last commit",
@@ -100,6 +112,16 @@ const struct command commands[] = {
 	  "  --resume   print where `send` is to go on after a stream was cut\n"
 	  "  --abort    give up what was received until then\n",
 	  NULL },
+	{ "reencrypt", cmd_reencrypt, 1, 1,
+	  "NAME [--key K] [--rate N] [--background] | --status",
+	  "give a disk a new data key and copy all that it holds",
+	  "  --key K        under another master key: id or alias\n"
+	  "  --rate N       bytes a second at most, or with K, M, G or T\n"
+	  "  --background   leave it to the mount's daemon\n"
+	  "  --status       how far it is, and who has the old data key\n\n"
+	  "The disk may be in use.  What is cut off goes on when the disk is\n"
+	  "attached again.\n",
+	  NULL },
 	{ "rename", cmd_rename, 2, 2, "NAME NEW",
 	  "give a disk, snapshot or image another name",
 	  "NEW is the name alone: without DISK@ and without image:.\n", NULL },
@@ -119,11 +141,13 @@ const struct command commands[] = {
 	  "Also for disks that are in use.\n",
 	  NULL },
 	{ "scrub", cmd_scrub, 1, 1,
-	  "NAME [--rate BYTES] [--background] [--no-repair] [--stop]",
+	  "NAME [--rate BYTES] [--background] [--files] [--no-repair] "
+	  "[--stop]",
 	  "look at every bit of a disk, snapshot or image",
 	  "  --rate BYTES   that are read a second, at most\n"
 	  "  --background   return at once; `sealdisk info` tells how far it "
 	  "is\n"
+	  "  --files        which files have what is lost\n"
 	  "  --no-repair    leave the second copy of a page as it is\n"
 	  "  --stop         end the one that is under way\n",
 	  NULL },

@@ -330,6 +330,7 @@ open_fs(struct session *s)
 		.mount_point = o->mount_point,
 		.key = o->key,
 		.linger_ms = o->linger_ms,
+		.key_check_ms = o->key_check_ms,
 		.uid = getuid(),
 		.gid = getgid(),
 		.read_only = o->read_only,

@@ -28,7 +28,8 @@ struct session_options {
 	const char *key;         /* CMK of disks that file operations make */
 	const char *kernel;      /* more options for mount(2): "noexec,..." */
 	uint64_t linger_ms;
-	unsigned threads; /* 0: as many as suit */
+	uint64_t key_check_ms; /* between looks at the keys; 0: never */
+	unsigned threads;      /* 0: as many as suit */
 	bool allow_other, read_only, writeback_cache, foreground;
 	/* Called once, when the mount serves. */
 	void (*ready)(void *arg);

@@ -238,6 +238,7 @@ keys_close(struct keys *k)
 {
 	if (!k)
 		return;
+	pkcs11_close(k->instance);
 	keystore_close(k->ks);
 	aead_free(k->aead);
 	secret_free(k->kek, sizeof(*k->kek));

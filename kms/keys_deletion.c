@@ -94,11 +94,16 @@ static int
 reap_one(struct keys *k, int64_t now, unsigned *ret_destroyed)
 {
 	struct uuid id;
+	bool some, kept = false;
 	int64_t key;
-	bool some;
 	int r;
 
-	r = keystore_next_due(k->ks, now, &key);
+	r = keystore_next_due(k->ks, now, k->instance != NULL, &key, &kept);
+	if (r == 0 && kept) {
+		r = keys_empty_instance(k, key);
+		if (r < 0)
+			return r;
+	}
 	*ret_destroyed += r == 0;
 	if (r == 0)
 		return keystore_destroy(k->ks, key, now);

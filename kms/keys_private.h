@@ -10,6 +10,7 @@
 
 #include "keys.h"
 #include "keystore.h"
+#include "pkcs11.h"
 #include "root.h"
 
 #define KEYS_ACCOUNT "local"
@@ -23,6 +24,9 @@ struct keys {
 	atomic_bool unlocked;
 	const struct root *lent; /* in place of opening one */
 	struct settings settings;
+	/* The token of [instance], once the root is open; NULL: it cannot be
+	 * had. */
+	struct pkcs11 *instance;
 
 	pthread_mutex_t lock; /* holds for all that follows */
 	struct keystore *ks;
@@ -88,6 +92,12 @@ struct material_ops {
 		    const struct envelope_ad *ad, const uint8_t *in, size_t len,
 		    uint8_t *out);
 };
+/* Of keys in the instance: what is stored of a version is its key's id there.
+ * -EHOSTDOWN  the instance cannot be had */
+extern const struct material_ops instance_ops;
+/* Destroy all versions of ${key}, as far as they are there. */
+int keys_empty_instance(struct keys *k, int64_t key) NONNULL CHECKED;
+
 /* "": the keystore itself.  -ENXIO  there is no such instance */
 int keys_material_ops(const struct keys *k, const char *instance,
 		      const struct material_ops **ret) NONNULL CHECKED;

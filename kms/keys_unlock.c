@@ -13,6 +13,7 @@
 #include <sealdisk/log.h>
 
 #include "files.h"
+#include "instance.h"
 #include "keys_private.h"
 
 /* The keystore key of ${head}, by what is at hand. */
@@ -119,6 +120,22 @@ settle(struct keys *k)
 			   head.key.len);
 }
 
+/* All other keys are there without it. */
+static void
+open_instance(struct keys *k)
+{
+	int r;
+
+	if (!k->settings.instance_id[0] || k->lent)
+		return;
+	r = instance_open(&k->settings, true, &k->instance);
+	if (r == 0)
+		keys_reap(k); /* what could not be destroyed without */
+	else
+		log_warn("instance %s cannot be used, nor any key in it: %s",
+			 k->settings.instance_id, err_text(r));
+}
+
 int
 keys_unlock(struct keys *k)
 {
@@ -130,6 +147,8 @@ keys_unlock(struct keys *k)
 	(void)pthread_mutex_lock(&k->root_lock);
 	if (!atomic_load(&k->unlocked))
 		r = unlock(k, &next);
+	if (r == 0 && !atomic_load(&k->unlocked))
+		open_instance(k);
 	if (r == 0)
 		atomic_store(&k->unlocked, true);
 	if (r == 0 && next && settle(k) < 0)

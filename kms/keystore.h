@@ -126,9 +126,10 @@ int keystore_set_state(struct keystore *ks, int64_t key, enum kms_key_state s)
     NONNULL CHECKED;
 int keystore_set_deletion(struct keystore *ks, int64_t key, int64_t at)
     NONNULL CHECKED;
-/* A key that is to be destroyed by ${now} and was not yet. */
-int keystore_next_due(struct keystore *ks, int64_t now, int64_t *ret_key)
-    NONNULL CHECKED;
+/* A key that is to be destroyed by ${now} and was not yet; with ${instance}
+ * also one that an instance keeps, which *${ret_kept} tells. */
+int keystore_next_due(struct keystore *ks, int64_t now, bool instance,
+		      int64_t *ret_key, bool *ret_kept) NONNULL CHECKED;
 /* 0: keystore_next_due(), _next_expired() or _expire_imports() has work by
  * ${now}; -ENOKEY: none has. */
 int keystore_any_due(struct keystore *ks, int64_t now) NONNULL CHECKED;

@@ -309,17 +309,23 @@ keystore_set_deletion(struct keystore *ks, int64_t key, int64_t at)
 }
 
 int
-keystore_next_due(struct keystore *ks, int64_t now, int64_t *ret_key)
+keystore_next_due(struct keystore *ks, int64_t now, bool instance,
+		  int64_t *ret_key, bool *ret_kept)
 {
 	CLEANUP(query_end)
-	struct query q = query(ks, "SELECT seq FROM keys WHERE delete_at <= ?"
-				   " AND destroyed IS NULL LIMIT 1");
+	struct query q = query(
+	    ks, "SELECT seq, COALESCE(instance, '') <> '' AS kept FROM keys"
+		" WHERE delete_at <= ? AND destroyed IS NULL"
+		" AND (? OR NOT kept) LIMIT 1");
 	int r;
 
 	query_put_int(&q, now);
+	query_put_int(&q, instance);
 	r = query_row(&q);
-	if (r == 0)
+	if (r == 0) {
 		*ret_key = query_get_int(&q, 0);
+		*ret_kept = query_get_int(&q, 1) != 0;
+	}
 	return r;
 }
 

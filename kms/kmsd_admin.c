@@ -245,10 +245,10 @@ kmsd_policy_get(int argc, char **argv)
 	if (r)
 		return r;
 	params[0].value = argv[0];
-	r = ask("GetPrincipalPolicy", params, 1, &o);
+	r = ask("GetPolicy", params, 1, &o);
 	if (r || print_json(o))
 		return r;
-	printf("%s\n", text_of(o, "Policy"));
+	printf("%s\n", text_of(o, "PolicyDocument"));
 	return 0;
 }
 
@@ -261,19 +261,19 @@ kmsd_policy_ls(int argc, char **argv)
 	int r = kmsd_parse(&argc, &argv, NULL);
 
 	if (r == 0)
-		r = ask("ListPrincipalPolicies", NULL, 0, &o);
+		r = ask("ListPolicies", NULL, 0, &o);
 	if (r || print_json(o))
 		return r;
-	policies = items_of(o, "Principals", "Principal");
+	policies = items_of(o, "Policies", "Policy");
 	json_array_foreach(policies, i, p)
-	    printf("%s\n", json_string_value(p) ? json_string_value(p) : "");
+	    printf("%s\n", text_of(p, "Principal"));
 	return 0;
 }
 
 int
 kmsd_policy_rm(int argc, char **argv)
 {
-	return do_simple(argc, argv, "DeletePrincipalPolicy", "Principal",
+	return do_simple(argc, argv, "DeletePolicy", "Principal",
 			 NULL);
 }
 
@@ -309,7 +309,7 @@ kmsd_policy_set(int argc, char **argv)
 	CLEANUP(json_done) json_t *o = NULL;
 	CLEANUP(free_memp) char *text = NULL;
 	struct service_param params[2] = { { "Principal", NULL },
-					   { "Policy", NULL } };
+					   { "PolicyDocument", NULL } };
 	int r = kmsd_parse(&argc, &argv, NULL);
 
 	if (r)
@@ -319,7 +319,7 @@ kmsd_policy_set(int argc, char **argv)
 		return kmsd_fail(r, NULL, "%s", argv[1]);
 	params[0].value = argv[0];
 	params[1].value = text;
-	return ask("SetPrincipalPolicy", params, 2, &o);
+	return ask("SetPolicy", params, 2, &o);
 }
 
 /* What has been done. */

@@ -26,7 +26,7 @@
 /* The signal that would have ended us while the terminal did not echo. */
 static volatile sig_atomic_t caught;
 
-static int
+int
 passphrase_new(struct passphrase **ret)
 {
 	*ret = secret_alloc(sizeof(**ret));
@@ -213,9 +213,14 @@ from_terminal(const struct settings *s, bool is_new, struct passphrase *p)
 	int r;
 
 	_Static_assert(PASSPHRASE_MIN == 8 && PASSPHRASE_MAX == 1024, "text");
-	(void)snprintf(question, sizeof(question), "%s of keystore %s: ",
-		       is_new ? "New passphrase" : "Passphrase",
-		       s->keystore_path);
+	if (strcmp(s->keystore_root, "pkcs11") == 0)
+		(void)snprintf(question, sizeof(question),
+			       "PIN of token %s: ", s->keystore_pkcs11_token);
+	else
+		(void)snprintf(question, sizeof(question),
+			       "%s of keystore %s: ",
+			       is_new ? "New passphrase" : "Passphrase",
+			       s->keystore_path);
 	r = terminal_open(&t);
 	if (r < 0)
 		return r;

@@ -23,13 +23,14 @@ struct passphrase {
 	char text[PASSPHRASE_MAX]; /* without a NUL */
 };
 
+int passphrase_new(struct passphrase **ret) NONNULL CHECKED;
 void passphrase_free(struct passphrase *p);
 DEFINE_CLEANUP(struct passphrase, passphrase_free)
 
 /**
  * passphrase_ask(s, ret):
- * The passphrase of the keystore of ${s}: one line of s->keystore_passphrase_fd
- * and not a byte beyond it, or else what is typed.
+ * The passphrase of the keystore of ${s}, or the PIN of its token: one line of
+ * s->keystore_passphrase_fd and not a byte beyond it, or else what is typed.
  *
  * -ENOKEY        there is no terminal
  * -EBADF         that is no descriptor to read from

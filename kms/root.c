@@ -7,6 +7,7 @@
  *     keyfile, credential   kind u8
  *     passphrase            kind u8 | memory u32, in KiB | passes u32 |
  *                           lanes u32 | salt 16
+ *     pkcs11                kind u8 | the key's uuid 16
  *
  * So nobody can make a passphrase cheaper to guess by changing its header.
  */
@@ -35,6 +36,7 @@ static const char *const kinds[] = {
 	[ROOT_KEYFILE] = "keyfile",
 	[ROOT_PASSPHRASE] = "passphrase",
 	[ROOT_CREDENTIAL] = "credential",
+	[ROOT_PKCS11] = "pkcs11",
 };
 #define NKINDS (sizeof(kinds) / sizeof(kinds[0]))
 
@@ -68,7 +70,7 @@ root_new(enum root_kind kind, struct root **ret)
 	if (!root)
 		return -ENOMEM;
 	root->kind = kind;
-	if (kind != ROOT_PASSPHRASE) {
+	if (kind == ROOT_KEYFILE || kind == ROOT_CREDENTIAL) {
 		root->key = secret_alloc(sizeof(*root->key));
 		if (!root->key)
 			return -ENOMEM;
@@ -84,6 +86,7 @@ root_close(struct root *root)
 		return;
 	secret_free(root->key, sizeof(*root->key));
 	passphrase_free(root->pass);
+	pkcs11_close(root->token);
 	free(root);
 }
 
@@ -103,6 +106,8 @@ root_open(const struct settings *s, bool may_ask, struct root **ret)
 		r = keyfile_open(s->keystore_root_file, root);
 	else if (kind == ROOT_CREDENTIAL)
 		r = credential_open(s, root);
+	else if (kind == ROOT_PKCS11)
+		r = token_login(s, may_ask, &root->token);
 	else
 		r = may_ask ? passphrase_ask(s, &root->pass) : -ENOKEY;
 	if (r == 0)
@@ -127,6 +132,8 @@ create_at(const struct settings *s, const char *path, struct root **ret)
 		r = keyfile_create(path, root);
 	else if (kind == ROOT_CREDENTIAL)
 		r = credential_open(s, root);
+	else if (kind == ROOT_PKCS11)
+		r = token_create(s, root);
 	else
 		r = passphrase_ask_new(s, &root->pass);
 	if (r == 0)
@@ -145,6 +152,8 @@ root_remove(struct root *root)
 {
 	if (root->kind == ROOT_KEYFILE)
 		(void)unlink(root->path);
+	else if (root->kind == ROOT_PKCS11)
+		token_remove(root);
 }
 
 int
@@ -193,16 +202,20 @@ wrapping_key(const struct root *root, const uint8_t *header, size_t len,
 static size_t
 header_len(enum root_kind kind)
 {
+	if (kind == ROOT_PKCS11)
+		return 1 + sizeof(struct uuid);
 	return kind == ROOT_PASSPHRASE ? 1 + 3 * 4 + SALT_LEN : 1;
 }
 
 static int
-make_header(enum root_kind kind, uint8_t out[static ROOT_HEADER_MAX])
+make_header(const struct root *root, uint8_t out[static ROOT_HEADER_MAX])
 {
 	struct writer w = writer_over(out, ROOT_HEADER_MAX);
 
-	put_u8(&w, (uint8_t)kind);
-	if (kind != ROOT_PASSPHRASE)
+	put_u8(&w, (uint8_t)root->kind);
+	if (root->kind == ROOT_PKCS11)
+		put_bytes(&w, root->token_key.bytes, sizeof(struct uuid));
+	if (root->kind != ROOT_PASSPHRASE)
 		return 0;
 	put_u32(&w, root_cost.memory_kib);
 	put_u32(&w, root_cost.passes);
@@ -225,26 +238,65 @@ wrap_ad(const uint8_t *header, size_t len, const struct uuid *keystore,
 	return (size_t)(w.p - out);
 }
 
+static int
+wrap(const struct root *root, struct aead *a, const uint8_t *header, size_t len,
+     const struct uuid *keystore, const struct key *k,
+     uint8_t out[static ENVELOPE_WRAPPED_LEN])
+{
+	CLEANUP(key_wipe) struct key wrapping = { { 0 } };
+	uint8_t ad[AD_MAX];
+	size_t ad_len = wrap_ad(header, len, keystore, ad);
+	int r;
+
+	if (root->kind == ROOT_PKCS11)
+		return pkcs11_seal(root->token, &root->token_key, ad, ad_len,
+				   k->bytes, KEY_LEN, out);
+	r = wrapping_key(root, header, len, &wrapping);
+	return r < 0 ? r : envelope_wrap(a, &wrapping, ad, ad_len, k, out);
+}
+
+static int
+unwrap(const struct root *root, struct aead *a, const uint8_t *header,
+       size_t head_len, const struct uuid *keystore, size_t len,
+       struct key *ret)
+{
+	CLEANUP(key_wipe) struct key wrapping = { { 0 } }, k = { { 0 } };
+	const uint8_t *in = header + head_len;
+	uint8_t ad[AD_MAX];
+	size_t ad_len = wrap_ad(header, head_len, keystore, ad);
+	struct uuid id;
+	int r;
+
+	if (root->kind == ROOT_PKCS11) {
+		memcpy(id.bytes, header + 1, sizeof(id.bytes));
+		if (len != ENVELOPE_WRAPPED_LEN)
+			return -EBADMSG;
+		r = pkcs11_unseal(root->token, &id, ad, ad_len, in, len,
+				  k.bytes);
+		if (r == 0)
+			*ret = k;
+		return r;
+	}
+	r = wrapping_key(root, header, head_len, &wrapping);
+	if (r < 0)
+		return r == -EINVAL ? -EKEYREJECTED : r;
+	return envelope_unwrap(a, &wrapping, ad, ad_len, in, len, ret);
+}
+
 int
 root_wrap(const struct root *root, struct aead *a, const struct uuid *keystore,
 	  const struct key *k, uint8_t out[static ROOT_WRAPPED_MAX],
 	  size_t *ret_len)
 {
-	CLEANUP(key_wipe) struct key wrapping = { { 0 } };
-	size_t len = header_len(root->kind), ad_len;
-	uint8_t ad[AD_MAX];
+	size_t len = header_len(root->kind);
 	int r;
 
 	_Static_assert(ROOT_HEADER_MAX + ENVELOPE_WRAPPED_LEN <=
 			   ROOT_WRAPPED_MAX,
 		       "wrapped");
-	r = make_header(root->kind, out);
+	r = make_header(root, out);
 	if (r == 0)
-		r = wrapping_key(root, out, len, &wrapping);
-	if (r < 0)
-		return r;
-	ad_len = wrap_ad(out, len, keystore, ad);
-	r = envelope_wrap(a, &wrapping, ad, ad_len, k, out + len);
+		r = wrap(root, a, out, len, keystore, k, out + len);
 	if (r == 0)
 		*ret_len = len + ENVELOPE_WRAPPED_LEN;
 	return r;
@@ -255,20 +307,13 @@ root_unwrap(const struct root *root, struct aead *a,
 	    const struct uuid *keystore, const void *in, size_t len,
 	    struct key *ret)
 {
-	CLEANUP(key_wipe) struct key wrapping = { { 0 } };
-	size_t head_len = header_len(root->kind), ad_len;
+	size_t head_len = header_len(root->kind);
 	const uint8_t *wrapped = in;
-	uint8_t ad[AD_MAX];
 	int r;
 
 	if (len < head_len || wrapped[0] != root->kind)
 		return -EKEYREJECTED;
-	r = wrapping_key(root, wrapped, head_len, &wrapping);
-	if (r < 0)
-		return r == -EINVAL ? -EKEYREJECTED : r;
-	ad_len = wrap_ad(wrapped, head_len, keystore, ad);
-	r = envelope_unwrap(a, &wrapping, ad, ad_len, wrapped + head_len,
-			    len - head_len, ret);
+	r = unwrap(root, a, wrapped, head_len, keystore, len - head_len, ret);
 	return r == -EBADMSG ? -EKEYREJECTED : r;
 }
 

@@ -8,6 +8,7 @@
  *   keyfile     32 random bytes in a file that its owner alone can reach
  *   passphrase  Argon2id (RFC 9106); what it cost stands before the wrapped key
  *   credential  a file in $CREDENTIALS_DIRECTORY, where systemd puts it
+ *   pkcs11      a key in a token, which is asked to wrap and to unwrap
  *
  * 0 or a negative errno; results are written only on success.  Why a root
  * cannot be one is logged here, where alone it is known; that a good one does
@@ -33,21 +34,24 @@ struct root;
 /**
  * root_open(s, may_ask, ret):
  * Take hold of the root that ${s} names.  A passphrase is asked for here, if
- * ${may_ask}, but known to be right only by what it opens.
+ * ${may_ask}, but known to be right only by what it opens; the PIN of a token,
+ * too, unless systemd has it.
  *
  * -ENOKEY        it is missing; no terminal to ask on
  * -EPERM         others than its owner can reach it, or the owner is a stranger
  * -EKEYREJECTED  it cannot be a root at all
  * -ECANCELED     whoever was asked has not answered
  * -EBADF         the descriptor of the passphrase
- * -EOPNOTSUPP    a kind of root that is not built in
+ * -EOPNOTSUPP    a kind of root that is not built in, or a token without
+ * AES-GCM -EHOSTDOWN, -EPROTO  the token
  */
 int root_open(const struct settings *s, bool may_ask, struct root **ret)
     NONNULL CHECKED;
 
 /**
  * root_create(s, ret):
- * Make a new one: a key file where there is none, or what is asked for twice.
+ * Make a new one: a key file where there is none, a key in a token, or what is
+ * asked for twice.
  * A credential is opened: who started us has made it.
  *
  * -EEXIST  there is a key file
@@ -70,7 +74,8 @@ int root_wrap(const struct root *root, struct aead *a,
 	      uint8_t out[static ROOT_WRAPPED_MAX], size_t *ret_len)
     NONNULL CHECKED;
 
-/* -EKEYREJECTED  another root wrapped it, or for another keystore */
+/* -EKEYREJECTED  another root wrapped it, or for another keystore; -ENOKEY  the
+ * token has its key no more */
 int root_unwrap(const struct root *root, struct aead *a,
 		const struct uuid *keystore, const void *in, size_t len,
 		struct key *ret) NONNULL CHECKED;

@@ -207,20 +207,31 @@ name_credential(const struct settings *s, struct root *root)
 /* For a user of its own a service's credentials have an ACL, whose mask stands
  * where the group's bits do. */
 static int
+check_access(const struct root *root, int fd, struct stat *ret)
+{
+	int r;
+
+	if (fstat(fd, ret) < 0)
+		return -errno;
+	r = check_owner(root, ret);
+	if (r < 0)
+		return r;
+	if (ret->st_mode & S_IRWXO) {
+		log_debug("%s can be read or written by others", root->name);
+		return -EPERM;
+	}
+	return 0;
+}
+
+static int
 check_credential(const struct root *root, int fd, size_t *ret_len)
 {
 	struct stat st;
 	int r;
 
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	r = check_owner(root, &st);
+	r = check_access(root, fd, &st);
 	if (r < 0)
 		return r;
-	if (st.st_mode & S_IRWXO) {
-		log_debug("%s can be read or written by others", root->name);
-		return -EPERM;
-	}
 	if (st.st_size < KEY_LEN || st.st_size > CREDENTIAL_MAX) {
 		log_debug("%s is %lld bytes long, and must have from %d to %d",
 			  root->name, (long long)st.st_size, KEY_LEN,
@@ -228,6 +239,36 @@ check_credential(const struct root *root, int fd, size_t *ret_len)
 		return -EKEYREJECTED;
 	}
 	*ret_len = (size_t)st.st_size;
+	return 0;
+}
+
+int
+credential_pin(const struct settings *s, struct passphrase **ret)
+{
+	CLEANUP(free_memp) struct root *root = calloc(1, sizeof(*root));
+	CLEANUP(passphrase_freep) struct passphrase *p = NULL;
+	CLEANUP(close_fdp) int fd = -1;
+	struct stat st;
+	int r;
+
+	r = root ? name_credential(s, root) : -ENOMEM;
+	if (r == 0)
+		r = open_file(root, "is missing in $CREDENTIALS_DIRECTORY",
+			      &fd);
+	if (r == 0)
+		r = check_access(root, fd, &st);
+	if (r == 0 && (st.st_size == 0 || st.st_size > PASSPHRASE_MAX))
+		r = -EKEYREJECTED;
+	if (r == 0)
+		r = passphrase_new(&p);
+	if (r == 0)
+		r = io_read_all(fd, p->text, (size_t)st.st_size);
+	if (r < 0)
+		return r;
+	/* An editor has left a line feed. */
+	p->len = (size_t)st.st_size;
+	p->len -= p->text[p->len - 1] == '\n';
+	*ret = TAKE(p);
 	return 0;
 }
 

@@ -7,8 +7,8 @@
 # $SEALDISK_BENCH_DIR (/var/tmp), and does each job in turn before any does the
 # next one, for machines drift: compare columns of one run, not runs.
 #
-# bench/peers.sh knows the peers, bench/jobs.sh the jobs, bench/report.jq what
-# was to be reached and how it is printed.
+# bench/peers.sh knows the peers, bench/jobs.sh the jobs, bench/kms.sh those of
+# the key service, bench/report.jq what was to be reached and how it is printed.
 set -eu
 export LC_ALL=C
 umask 022
@@ -19,6 +19,8 @@ SEALDISK=${SEALDISK:-${top_builddir:-$PWD}/sealdisk}
 . "$here/bench/peers.sh"
 # shellcheck source=tests/bench/jobs.sh
 . "$here/bench/jobs.sh"
+# shellcheck source=tests/bench/kms.sh
+. "$here/bench/kms.sh"
 
 usage() {
 	cat <<END

@@ -32,6 +32,7 @@ eenv_kms(struct engine_env *v)
 	bool made;
 
 	settings_default(&v->settings);
+	(void)strcpy(v->settings.keystore_audit, "none");
 	(void)snprintf(v->settings.keystore_path,
 		       sizeof(v->settings.keystore_path), "%s/kms/keystore.db",
 		       v->dir);

@@ -81,3 +81,31 @@ if [ -f "$unit" ] && with systemd-analyze; then
 	check_not 'and nothing that hides its mount' \
 		grep -E "^($own)=" "$unit"
 fi
+
+# exposed UNIT: whether it is so no more than it must be.
+exposed() {
+	if systemd-analyze security --offline=true --threshold=15 --no-pager \
+		"$1" >"$T/said" 2>&1; then
+		grep Overall "$T/said"
+		return
+	fi
+	cat "$T/said"
+	return 1
+}
+
+note "the key server's unit"
+unit=${top_builddir:-.}/conf/kmsd.service
+if [ -f "$unit" ] && with systemd-analyze; then
+	sed 's|=/[^ ]*/kmsd |=/bin/true |; /^Documentation=/d' "$unit" \
+		>"$T/kmsd.service"
+	check 'systemd reads it' silent env SYSTEMD_LOG_LEVEL=warning \
+		systemd-analyze verify "$T/kmsd.service"
+	for line in DynamicUser=yes LimitCORE=0 NoNewPrivileges=yes \
+		ProtectSystem=strict MemoryDenyWriteExecute=yes \
+		CapabilityBoundingSet=; do
+		check "it has $line" grep -qxF "$line" "$unit"
+	done
+	# Whose uid is behind a socket is who may ask for what.
+	check_not 'and nothing that hides who asks' grep '^PrivateUsers=' "$unit"
+	check 'systemd finds little exposed' exposed "$T/kmsd.service"
+fi

@@ -101,7 +101,7 @@ mark(struct piece *p, size_t off, size_t len, uint64_t *rng)
 
 	for (i = (unsigned)(off / SECTOR_LEN); i <= end; i++) {
 		/* A kernel may write back at any time. */
-		if (has(&p->dirty, i) && mem_random(rng) % 4 == 0)
+		if (rng && has(&p->dirty, i) && mem_random(rng) % 4 == 0)
 			write_back(p, i);
 		set(&p->dirty, i, true);
 		set(&p->lost, i, false);
@@ -285,10 +285,39 @@ sync_piece(struct piece *p)
 }
 
 void
+content_record(struct content *c, const void *buf, uint64_t len, uint64_t off)
+{
+	struct change *ch = need(calloc(1, sizeof(*ch)));
+
+	ch->off = off;
+	ch->len = len;
+	ch->size = c->size;
+	if (buf)
+		ch->data = memcpy(need(malloc(len)), buf, len);
+	if (!c->changes)
+		c->last = &c->changes;
+	*c->last = ch;
+	c->last = &ch->next;
+}
+
+static void
+forget_changes(struct content *c)
+{
+	struct change *ch;
+
+	while ((ch = c->changes)) {
+		c->changes = ch->next;
+		free(ch->data);
+		free(ch);
+	}
+}
+
+void
 content_sync(struct content *c)
 {
 	size_t i;
 
+	forget_changes(c);
 	for (i = 0; i < c->n; i++)
 		if (c->pieces[i])
 			sync_piece(c->pieces[i]);
@@ -403,6 +432,7 @@ content_done(struct content *c)
 {
 	size_t i;
 
+	forget_changes(c);
 	for (i = 0; i < c->n; i++) {
 		struct piece *p = c->pieces[i];
 

@@ -24,6 +24,15 @@ mem_enter(struct store *st)
 	return ms;
 }
 
+void
+mem_watch(struct store *st)
+{
+	struct mem_store *ms = (struct mem_store *)st;
+
+	if (ms->watch)
+		ms->watch(ms->watch_arg);
+}
+
 int
 mem_leave(struct mem_store *ms, int r)
 {
@@ -50,6 +59,18 @@ mem_ref(struct node *n)
 	return n;
 }
 
+static void
+forget(struct mem_store *ms, struct entry *e)
+{
+	struct past *p;
+
+	while ((p = e->past)) {
+		e->past = p->next;
+		mem_unref(ms, p->node);
+		free(p);
+	}
+}
+
 void
 mem_unref(struct mem_store *ms, struct node *n)
 {
@@ -61,6 +82,7 @@ mem_unref(struct mem_store *ms, struct node *n)
 		n->entries = e->next;
 		mem_unref(ms, e->seen);
 		mem_unref(ms, e->durable);
+		forget(ms, e);
 		free(e);
 	}
 	ms->used -= content_units(&n->content);
@@ -94,12 +116,34 @@ mem_find(struct node *dir, const char *name, size_t len, bool make)
 	return e;
 }
 
+static void
+remember(struct entry *e)
+{
+	struct past **p = &e->past;
+
+	if (e->seen == e->durable && !e->past)
+		return;
+	while (*p)
+		p = &(*p)->next;
+	*p = mem_need(calloc(1, sizeof(**p)));
+	(*p)->node = mem_ref(e->seen);
+}
+
 void
 mem_set(struct mem_store *ms, struct entry *e, struct node *n)
 {
-	if (e->seen != e->durable && mem_random(&ms->rng) % 4 == 0)
+	if (ms->recording)
+		remember(e);
+	else if (e->seen != e->durable && mem_random(&ms->rng) % 4 == 0)
 		mem_point(ms, &e->durable, e->seen);
 	mem_point(ms, &e->seen, n);
+}
+
+void
+mem_settle(struct mem_store *ms, struct entry *e)
+{
+	forget(ms, e);
+	mem_point(ms, &e->durable, e->seen);
 }
 
 int
@@ -118,7 +162,7 @@ mem_parent(struct mem_store *ms, const char *path, bool make, struct node **ret,
 
 		if (e && !e->seen && make) {
 			mem_point(ms, &e->seen, mem_node_new(true));
-			mem_point(ms, &e->durable, e->seen);
+			mem_settle(ms, e);
 		}
 		if (!e || !e->seen)
 			return -ENOENT;
@@ -170,19 +214,26 @@ mem_folder(struct mem_store *ms, const char *path, struct node **ret)
 	return r == 0 && !(*ret)->is_dir ? -ENOTDIR : r;
 }
 
+static struct mem_store *
+changing(struct store *st)
+{
+	mem_watch(st);
+	return mem_enter(st);
+}
+
 int
 mem_sync_dir(struct store *st, const char *path)
 {
-	struct mem_store *ms = mem_enter(st);
+	struct mem_store *ms = changing(st);
 	struct node *dir;
 	struct entry *e;
 	int r;
 
 	r = mem_folder(ms, path, &dir);
 	for (e = r == 0 ? dir->entries : NULL; e; e = e->next)
-		mem_point(ms, &e->durable, e->seen);
+		mem_settle(ms, e);
 	if (r == 0 && *path && mem_entry(ms, path, false, &e) == 0)
-		mem_point(ms, &e->durable, e->seen);
+		mem_settle(ms, e);
 	return mem_leave(ms, r);
 }
 
@@ -194,7 +245,7 @@ mem_sync_below(struct mem_store *ms, struct node *n, bool content)
 	if (content)
 		content_sync(&n->content);
 	for (e = n->entries; e; e = e->next) {
-		mem_point(ms, &e->durable, e->seen);
+		mem_settle(ms, e);
 		if (e->seen)
 			mem_sync_below(ms, e->seen, content);
 	}
@@ -289,7 +340,7 @@ mem_load(struct store *st, const char *path, size_t max, char **ret_buf,
 int
 mem_replace(struct store *st, const char *path, const void *buf, size_t len)
 {
-	struct mem_store *ms = mem_enter(st);
+	struct mem_store *ms = changing(st);
 	struct content empty = { 0 };
 	struct entry *e;
 	struct node *n;
@@ -306,14 +357,14 @@ mem_replace(struct store *st, const char *path, const void *buf, size_t len)
 	ms->used += (unsigned)content_write(&n->content, buf, len, 0, &ms->rng);
 	content_sync(&n->content);
 	mem_point(ms, &e->seen, n);
-	mem_point(ms, &e->durable, n);
+	mem_settle(ms, e);
 	return mem_leave(ms, 0);
 }
 
 int
 mem_rename(struct store *st, const char *from, const char *to)
 {
-	struct mem_store *ms = mem_enter(st);
+	struct mem_store *ms = changing(st);
 	struct entry *src, *dst;
 	struct node *dir;
 	const char *name;
@@ -330,9 +381,9 @@ mem_rename(struct store *st, const char *from, const char *to)
 	if (dst->seen)
 		return mem_leave(ms, -EEXIST);
 	mem_point(ms, &dst->seen, src->seen);
-	mem_point(ms, &dst->durable, src->seen);
+	mem_settle(ms, dst);
 	mem_point(ms, &src->seen, NULL);
-	mem_point(ms, &src->durable, NULL);
+	mem_settle(ms, src);
 	return mem_leave(ms, 0);
 }
 

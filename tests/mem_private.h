@@ -42,13 +42,23 @@ struct piece {
 	uint16_t used; /* units of ${seen} that take space */
 };
 
+/* A write, or zeros where ${data} is NULL, that was not synced since. */
+struct change {
+	struct change *next;
+	uint64_t off, len;
+	uint64_t size; /* of the file, after it */
+	uint8_t *data;
+};
+
 struct content {
 	struct piece **pieces; /* NULL: a hole, durably */
 	size_t n;
 	uint64_t size, durable_size;
+	struct change *changes, **last; /* where they are recorded */
 };
 
 void content_read(const struct content *c, void *buf, size_t len, uint64_t off);
+/* ${rng} NULL, here and below: nothing gets durable unasked. */
 /* Units of space that it adds; -ENOMEM. */
 int content_write(struct content *c, const void *buf, size_t len, uint64_t off,
 		  uint64_t *rng);
@@ -60,6 +70,10 @@ unsigned content_zero(struct content *c, uint64_t off, uint64_t len,
 unsigned content_truncate(struct content *c, uint64_t size, uint64_t *rng);
 unsigned content_units(const struct content *c);
 
+/* Remember what was done to it just now; ${buf} NULL: zeros. */
+void content_record(struct content *c, const void *buf, uint64_t len,
+		    uint64_t off);
+
 void content_sync(struct content *c);
 void content_lose(struct content *c, uint64_t *rng);
 void content_drop(struct content *c);
@@ -68,10 +82,17 @@ void content_done(struct content *c);
 
 struct node;
 
+/* What a name stood for. */
+struct past {
+	struct past *next;
+	struct node *node;
+};
+
 /* A name in a folder, as it is seen and as it is durable; NULL: not there. */
 struct entry {
 	struct entry *next;
 	struct node *seen, *durable;
+	struct past *past; /* recorded: what it was in between, oldest first */
 	char name[];
 };
 
@@ -99,6 +120,9 @@ struct mem_store {
 	unsigned life; /* +1 at each crash or kill */
 	uint64_t rng;
 	uint64_t limit, used; /* units; limit 0: none */
+	bool recording;
+	void (*watch)(void *arg); /* or NULL */
+	void *watch_arg;
 };
 
 /* A test without memory is at its end. */
@@ -106,6 +130,9 @@ void *mem_need(void *p);
 
 struct mem_store *mem_enter(struct store *st); /* takes the mutex */
 int mem_leave(struct mem_store *ms, int r);    /* returns ${r} */
+
+/* Something is going to be durable. */
+void mem_watch(struct store *st);
 
 struct node *mem_node_new(bool is_dir);
 struct node *mem_ref(struct node *n);
@@ -117,6 +144,8 @@ struct entry *mem_find(struct node *dir, const char *name, size_t len,
 		       bool make);
 /* Change what is seen; what was there may get durable first, unasked. */
 void mem_set(struct mem_store *ms, struct entry *e, struct node *n);
+/* What is seen is durable. */
+void mem_settle(struct mem_store *ms, struct entry *e);
 /* The folder of the last component of ${path}, which *${ret_name} points at. */
 int mem_parent(struct mem_store *ms, const char *path, bool make,
 	       struct node **ret, const char **ret_name);

@@ -87,6 +87,13 @@ enter(struct store_file *f, bool write, struct content **ret)
 	return ms;
 }
 
+/* What may get durable at any time is so when a recorded cut says so. */
+static uint64_t *
+unasked(struct mem_store *ms)
+{
+	return ms->recording ? NULL : &ms->rng;
+}
+
 static int
 ms_size(struct store_file *f, uint64_t *ret)
 {
@@ -123,8 +130,10 @@ ms_write(struct store_file *f, const void *buf, size_t len, uint64_t off)
 		return mem_leave(ms, -EIO);
 	if (mem_no_space(ms, c, len, off))
 		return mem_leave(ms, -ENOSPC);
-	r = content_write(c, buf, len, off, &ms->rng);
+	r = content_write(c, buf, len, off, unasked(ms));
 	ms->used += (unsigned)r;
+	if (ms->recording)
+		content_record(c, buf, len, off);
 	return mem_leave(ms, 0);
 }
 
@@ -135,7 +144,9 @@ ms_punch(struct store_file *f, uint64_t off, uint64_t len)
 	struct mem_store *ms = enter(f, true, &c);
 
 	if (c)
-		ms->used -= content_zero(c, off, len, &ms->rng);
+		ms->used -= content_zero(c, off, len, unasked(ms));
+	if (c && ms->recording)
+		content_record(c, NULL, len, off);
 	return mem_leave(ms, c ? 0 : -EIO);
 }
 
@@ -146,7 +157,9 @@ ms_truncate(struct store_file *f, uint64_t len)
 	struct mem_store *ms = enter(f, true, &c);
 
 	if (c)
-		ms->used -= content_truncate(c, len, &ms->rng);
+		ms->used -= content_truncate(c, len, unasked(ms));
+	if (c && ms->recording)
+		content_record(c, NULL, UINT64_MAX - len, len);
 	return mem_leave(ms, c ? 0 : -EIO);
 }
 
@@ -195,8 +208,10 @@ static int
 ms_sync(struct store_file *f)
 {
 	struct content *c;
-	struct mem_store *ms = enter(f, false, &c);
+	struct mem_store *ms;
 
+	mem_watch(f->st);
+	ms = enter(f, false, &c);
 	if (c)
 		content_sync(c);
 	return mem_leave(ms, c ? 0 : -EIO);
@@ -205,8 +220,10 @@ ms_sync(struct store_file *f)
 static int
 ms_sync_all(struct store *st)
 {
-	struct mem_store *ms = mem_enter(st);
+	struct mem_store *ms;
 
+	mem_watch(st);
+	ms = mem_enter(st);
 	mem_sync_below(ms, ms->root, true);
 	return mem_leave(ms, 0);
 }
@@ -289,10 +306,9 @@ crash_below(struct mem_store *ms, struct node *n)
 	for (e = n->entries; e; e = e->next) {
 		bool keep = e->seen == e->durable || mem_random(&ms->rng) % 2;
 
-		if (keep)
-			mem_point(ms, &e->durable, e->seen);
-		else
+		if (!keep)
 			mem_point(ms, &e->seen, e->durable);
+		mem_settle(ms, e);
 		if (e->seen)
 			crash_below(ms, e->seen);
 	}

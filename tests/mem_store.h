@@ -26,6 +26,41 @@ void mem_store_crash(struct store *st, uint64_t seed) NONNULL;
 /* The process is killed: all content stays as it is seen. */
 void mem_store_kill(struct store *st) NONNULL;
 
+/**
+ * mem_store_record(st, fn, arg):
+ * From here on, remember all that is not yet durable, change by change, and
+ * make nothing durable unasked.  ${fn}, unless it is NULL, is called before
+ * each call that makes something durable; it may call mem_store_fork().
+ */
+void mem_store_record(struct store *st, void (*fn)(void *arg), void *arg)
+    __attribute__((__nonnull__(1)));
+
+/* What of one change a power cut left. */
+enum mem_what {
+	MEM_NAME,  /* one of ${n} things that a name stood for, oldest first */
+	MEM_SIZE,  /* one of ${n} sizes of a file, oldest first */
+	MEM_WRITE, /* 0: nothing, 1: all, 2: each sector is asked for */
+	MEM_SECTOR /* of that; 0: no, 1: yes */
+};
+struct mem_ask {
+	enum mem_what what;
+	unsigned n; /* answers, from 0 on */
+	const char *path;
+	uint64_t off, len; /* MEM_WRITE: what was written; MEM_SECTOR: where */
+};
+
+/**
+ * mem_store_fork(st, choose, arg):
+ * A store of its own, as one cut of the power would leave ${st}, which has been
+ * recorded: all that is durable, and of the rest what ${choose} says, asked in
+ * the same order for the same changes.  Of overlapping writes the later one
+ * wins; that is every order of them, for without it the earlier one does.
+ */
+struct store *mem_store_fork(struct store *st,
+			     unsigned (*choose)(void *arg,
+						const struct mem_ask *ask),
+			     void *arg) __attribute__((__nonnull__(1, 2)));
+
 /* A file system of ${bytes}: writes past that are -ENOSPC.  0: no limit. */
 void mem_store_limit(struct store *st, uint64_t bytes) NONNULL;
 

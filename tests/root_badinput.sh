@@ -395,7 +395,7 @@ as "root_file = $T" 5 'does not open it'
 as "root_file = $T/text" 5 'does not open it'
 as "root_file = $T/none" 5 'root key file is missing'
 sed 's/^root_file/root = pkcs11\n&/' "$SEALDISK_CONFIG" >"$T/other.ini"
-refuse 1 'not built in' sd --config "$T/other.ini" mount "$STORE" "$MNT"
+refuse 5 'its root is another' sd --config "$T/other.ini" mount "$STORE" "$MNT"
 refuse 2 'kms: "ftp://x"' sd mount "$STORE" "$MNT" -o kms=ftp://x
 check_not 'nothing was mounted' mountpoint -q "$MNT"
 

@@ -94,3 +94,28 @@ refuse 1 'is not mounted' sd scrub a --background
 refuse 2 'not a rate' sd scrub a --rate fast
 refuse 3 'there is no such disk' sd scrub none
 
+
+note 'which files'
+for fs in ext4 xfs; do
+	command -v "mkfs.$fs" >/dev/null || continue
+	rm -f "$T/img"
+	truncate -s 320M "$T/img"
+	"mkfs.$fs" -q "$T/img"
+	mkdir -p "$T/fs"
+	mount -o loop "$T/img" "$T/fs"
+	mkdir "$T/fs/dir"
+	head -c 100M /dev/urandom >"$T/fs/dir/a file"
+	umount "$T/fs"
+	expect 0 '^$' sd import "$T/img" "$fs"
+	# Somewhere in the middle of the file: most chunks hold nothing else.
+	lineage=$(sed -n 's/^lineage = //p' "$STORE/disks/$fs.ini" | head -n 1)
+	for c in $(find "$STORE/lineages/$lineage" -size +4095k \
+		-name '*.chunk' | sort | sed -n '5p;9p'); do
+		flip "$c" 70000
+	done
+	scrub 6 "$fs" --files
+	check "$fs: the file is named" scrubbed '[.faults[] |
+		select(.what == "lost") | .files[]] | unique |
+		map(ltrimstr("/")) == ["dir/a file"]'
+done
+check 'no device is left' test -z "$(losetup -j "$T/img")"

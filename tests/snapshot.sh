@@ -213,8 +213,7 @@ refuse 2 'multiple of 512' sd clone db@full x --size 1000001
 refuse 2 'at most 120T' sd clone db@full x --size 121T
 refuse 2 'kind none' sd clone db@full x --kind none
 refuse 2 'sector size 1' sd clone db@full x --sector-size 1
-refuse 2 'no option --own-key' sd clone db@full x --own-key
-refuse 2 'no option --key' sd clone db@full x --key alias/acs/ecs
+refuse 2 'own-key is for --from' sd create x --size 1M --own-key
 refuse 3 'no such disk' sd info x
 sd rm --yes large
 sd rm --yes large2
@@ -229,8 +228,10 @@ expect 0 '^$' sd create same2 --from db --key "$KEY"
 sd rm --yes same
 sd rm --yes same2
 for source in db db@full image:golden; do
-	refuse 2 "key alias/app: a clone shares the key.*$KEY" \
-		sd create x --from "$source" --key alias/app
+	expect 0 '^$' sd create own --from "$source" --key alias/app
+	json '(.data_keys | map(.key_id)) == ["'"$app"'", "'"$KEY"'"] and
+		.key_id == "'"$app"'"' sd info own --json
+	sd rm --yes own
 	refuse 5 'key alias/none: there is no such key' \
 		sd create x --from "$source" --key alias/none
 done

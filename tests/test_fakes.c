@@ -98,6 +98,125 @@ a_crash_may_lose_names_and_sizes_that_were_not_synced(void **state)
 	assert_in_range(shorter, 5, 35);
 }
 
+/* Answers given one by one; what was asked, as letters. */
+struct script {
+	const char *answers;
+	char asked[64];
+	size_t n;
+};
+
+static unsigned
+by_script(void *arg, const struct mem_ask *ask)
+{
+	static const char letters[] = "nzws";
+	struct script *s = arg;
+	char c = s->answers[s->n];
+
+	assert_true(c >= '0' && (unsigned)(c - '0') < ask->n);
+	s->asked[s->n++] = letters[ask->what];
+	return (unsigned)(c - '0');
+}
+
+/* What a fork by ${answers} holds in "f": its first byte, '-' for no file. */
+static char
+fork_holds(struct store *st, const char *answers, const char *asked)
+{
+	struct script s = { .answers = answers };
+	struct store *to = mem_store_fork(st, by_script, &s);
+	struct store_file *f;
+	char c = '-';
+
+	assert_string_equal(s.asked, asked);
+	if (to->ops->open(to, "f", false, &f) == 0) {
+		assert_ok(to->ops->read(f, &c, 1, 0));
+		store_close(f);
+	}
+	store_free(to);
+	return c;
+}
+
+static void
+a_fork_is_what_a_cut_could_leave(void **state)
+{
+	struct store *st = store_in(state);
+	struct store_file *f = file_with(st, "f", 'a', 4096);
+
+	mem_store_record(st, NULL, NULL);
+	assert_int_equal(fork_holds(st, "", ""), 'a');
+	/* Either of two writes, or none; in any order. */
+	assert_ok(st->ops->write(f, "b", 1, 0));
+	assert_ok(st->ops->write(f, "c", 1, 0));
+	assert_int_equal(fork_holds(st, "00", "ww"), 'a');
+	assert_int_equal(fork_holds(st, "10", "ww"), 'b');
+	assert_int_equal(fork_holds(st, "01", "ww"), 'c');
+	assert_int_equal(fork_holds(st, "11", "ww"), 'c');
+	assert_ok(st->ops->sync(f));
+	assert_int_equal(fork_holds(st, "", ""), 'c');
+	/* Names apart from contents: the old file, none, or the new one. */
+	assert_ok(st->ops->remove(st, "f"));
+	store_close(f);
+	assert_ok(st->ops->create(st, "f", &f));
+	assert_ok(st->ops->write(f, "d", 1, 0));
+	assert_int_equal(fork_holds(st, "0", "n"), 'c');
+	assert_int_equal(fork_holds(st, "1", "n"), '-');
+	assert_int_equal(fork_holds(st, "211", "nwz"), 'd');
+	assert_ok(st->ops->sync(f));
+	assert_int_equal(fork_holds(st, "0", "n"), 'c');
+	assert_int_equal(fork_holds(st, "2", "n"), 'd');
+	assert_ok(st->ops->sync_dir(st, ""));
+	assert_int_equal(fork_holds(st, "", ""), 'd');
+	store_close(f);
+}
+
+static void
+a_fork_can_tear_a_write(void **state)
+{
+	struct store *st = store_in(state), *to;
+	struct script s = { .answers = "2010" };
+	struct store_file *f = file_with(st, "f", 'a', 1536);
+	char buf[1536];
+
+	mem_store_record(st, NULL, NULL);
+	memset(buf, 'b', sizeof(buf));
+	assert_ok(st->ops->write(f, buf, sizeof(buf), 0));
+	store_close(f);
+	to = mem_store_fork(st, by_script, &s);
+	assert_string_equal(s.asked, "wsss");
+	assert_ok(to->ops->open(to, "f", false, &f));
+	assert_ok(to->ops->read(f, buf, sizeof(buf), 0));
+	for (size_t i = 0; i < sizeof(buf); i++)
+		assert_int_equal(buf[i], i / 512 == 1 ? 'b' : 'a');
+	store_close(f);
+	store_free(to);
+}
+
+static void
+count(void *arg)
+{
+	++*(unsigned *)arg;
+}
+
+static void
+what_makes_something_durable_is_watched(void **state)
+{
+	struct store *st = store_in(state);
+	struct store_file *f = file_with(st, "f", 'a', 4096);
+	unsigned n = 0;
+
+	mem_store_record(st, count, &n);
+	assert_ok(st->ops->write(f, "b", 1, 0));
+	assert_ok(st->ops->punch(f, 0, 4096));
+	assert_int_equal(n, 0);
+	assert_ok(st->ops->sync(f));
+	assert_ok(st->ops->sync_dir(st, ""));
+	assert_ok(st->ops->sync_all(st));
+	put(st, "g", "text");
+	assert_ok(st->ops->rename(st, "g", "h"));
+	assert_int_equal(n, 5);
+	mem_store_record(st, NULL, NULL);
+	store_close(f);
+}
+
 static void
 a_kill_keeps_all_and_frees_locks(void **state)
 {
@@ -212,6 +331,9 @@ main(void)
 		T(a_crash_may_lose_names_and_sizes_that_were_not_synced,
 		  setup_mem),
 		T(a_kill_keeps_all_and_frees_locks, setup_mem),
+		T(a_fork_is_what_a_cut_could_leave, setup_mem),
+		T(a_fork_can_tear_a_write, setup_mem),
+		T(what_makes_something_durable_is_watched, setup_mem),
 		T(what_a_failed_sync_lost_is_seen_until_it_is_dropped,
 		  setup_mem),
 		T(a_full_store_has_space_again_after_a_removal, setup_mem),

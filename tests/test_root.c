@@ -67,8 +67,14 @@ what_is_not_built_in_says_so(void **state)
 {
 	struct env *e = *state;
 
+#ifndef HAVE_PKCS11
 	set_root(&e->s, "pkcs11");
+	(void)snprintf(e->s.keystore_pkcs11_module,
+		       sizeof(e->s.keystore_pkcs11_module), "/module.so");
+	(void)snprintf(e->s.keystore_pkcs11_token,
+		       sizeof(e->s.keystore_pkcs11_token), "token");
 	assert_err(env_init(e), EOPNOTSUPP);
+#endif
 	settings_default(&e->s);
 	(void)snprintf(e->s.kms_endpoint, sizeof(e->s.kms_endpoint),
 		       "https://kms.example");

@@ -235,7 +235,7 @@ what_does_not_work_changes_nothing(void **state)
 	strcpy(to.s.keystore_credential, "none");
 	assert_err(place_change(&now, &to), ENOKEY);
 	place_make(e, "pkcs11", 1, &to);
-	assert_err(place_change(&now, &to), EOPNOTSUPP);
+	assert_err(place_change(&now, &to), ENOKEY);
 	place_make(e, "keyfile", 1, &to);
 	(void)snprintf(to.s.keystore_root_file, sizeof(to.s.keystore_root_file),
 		       "/dev/null/root.key");

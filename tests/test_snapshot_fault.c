@@ -1,7 +1,7 @@
 /*
  * test_snapshot_fault.c - the Nth call to the store fails, for each N of a
- * workload of snapshots, images, clones, copies, rollbacks, removals, merges
- * and sweeps.
+ * workload of snapshots, images, clones, copies, rollbacks, removals, merges,
+ * sweeps and new data keys.
  *
  * Calls fail once or lastingly, before they were made or after, or there is no
  * space; then the process is killed or the power cut, or neither.  After that
@@ -71,14 +71,13 @@ struct vsnap {
 	bool set;         /* all of these are there, or none is */
 };
 
-enum { D, E, COPY, CLONE, N_DISKS };
-enum { A, B, S_D, S_E, IMG, C, LAST, N_SNAPS };
+enum { D, E, COPY, CLONE, OWN, N_DISKS };
+enum { A, B, S_D, S_E, IMG, C, LAST, MID, N_SNAPS };
 
 static struct vdisk disks[N_DISKS] = {
-	[D] = { .name = "d" },
-	[E] = { .name = "e" },
-	[COPY] = { .name = "copy" },
-	[CLONE] = { .name = "clone" },
+	[D] = { .name = "d" },       [E] = { .name = "e" },
+	[COPY] = { .name = "copy" }, [CLONE] = { .name = "clone" },
+	[OWN] = { .name = "own" },
 };
 static struct vsnap snaps[N_SNAPS] = {
 	[A] = { .type = DESC_SNAPSHOT, .name = "d@a" },
@@ -88,6 +87,7 @@ static struct vsnap snaps[N_SNAPS] = {
 	[IMG] = { .type = DESC_IMAGE, .name = "img" },
 	[C] = { .type = DESC_SNAPSHOT, .name = "d@c" },
 	[LAST] = { .type = DESC_SNAPSHOT, .name = "e@last" },
+	[MID] = { .type = DESC_SNAPSHOT, .name = "copy@mid" },
 };
 
 static struct engine_env env;
@@ -330,6 +330,33 @@ image_and_clone(void)
 	r = catalog_clone(engine_catalog(env.e), env.kms, DESC_IMAGE, "img", &p,
 			  &d);
 	made(&disks[CLONE], snaps[IMG].content, done("clone", r));
+	p.name = "own";
+	p.own_key = KMS_SERVICE_ALIAS;
+	r = catalog_clone(engine_catalog(env.e), env.kms, DESC_IMAGE, "img", &p,
+			  &d);
+	made(&disks[OWN], snaps[IMG].content, done("clone", r));
+}
+
+/* From here on all that is written is under a new key. */
+static void
+reencrypt(unsigned i)
+{
+	if (disks[i].d &&
+	    done("reencrypt", disk_reencrypt(disks[i].d, env.s, NULL, 0)))
+		flushed(&disks[i]);
+}
+
+/* What lies below is copied, at most ${n} pieces of it. */
+static void
+copy_below(unsigned i, unsigned n)
+{
+	int r = 1;
+
+	while (disks[i].d && r > 0 && n-- > 0)
+		r = disk_reencrypt_step(disks[i].d);
+	/* A descriptor that could not be read, in a frozen layer. */
+	if (disks[i].d && !(err && r == -EUCLEAN))
+		(void)done("copying", r);
 }
 
 static void
@@ -419,6 +446,17 @@ work(void)
 	for (unsigned i = 0; i < N_DISKS; i++)
 		write_at(i, 20 * KiB, 8 * KiB);
 	flush(D);
+	/* One that is snapshotted meanwhile, and one that has two keys. */
+	reencrypt(COPY);
+	write_at(COPY, 4 * MiB + 8 * KiB, 4 * KiB);
+	copy_below(COPY, 3);
+	snapshot(COPY, MID);
+	write_at(COPY, 0, 4 * KiB);
+	copy_below(COPY, 100);
+	reencrypt(OWN);
+	copy_below(OWN, 2);
+	zero_at(OWN, 0, 8 * KiB);
+	copy_below(OWN, 100);
 	/* In the middle, attached: chunks pass, and blocks. */
 	drop_snap(A);
 	sweep();
@@ -442,6 +480,7 @@ work(void)
 	drop_snap(B);
 	drop_disk(CLONE);
 	drop_snap(LAST);
+	drop_snap(MID);
 	sweep();
 	/* Its snapshots stay. */
 	drop_disk(D);
@@ -527,6 +566,22 @@ check_all(void)
 		check_disk(&disks[i]);
 }
 
+/* One for each disk, but for a clone that was not reencrypted. */
+static void
+check_keys(void)
+{
+	struct descriptor d;
+
+	for (unsigned i = 0; i < N_DISKS; i++) {
+		if (disks[i].there != YES)
+			continue;
+		assert_ok(catalog_load(engine_catalog(env.e), DESC_DISK,
+				       disks[i].name, &d, NULL, NULL));
+		assert_false(d.reencrypting);
+		assert_true(d.n_keys == 1 || (i == OWN && d.n_keys == 2));
+	}
+}
+
 static int
 is_left(const char *name, bool is_dir, void *arg)
 {
@@ -576,11 +631,15 @@ end(enum ending how, uint64_t n)
 	check_all();
 	sweep();
 	for (unsigned i = 0; i < N_DISKS; i++)
+		copy_below(i, UINT_MAX);
+	sweep();
+	for (unsigned i = 0; i < N_DISKS; i++)
 		write_at(i, 12 * KiB, 8 * KiB);
 	for (unsigned i = 0; i < N_DISKS; i++)
 		detach(i);
 	sweep();
 	reopen(CUT, n + 1);
+	check_keys();
 	check_all();
 	for (unsigned i = 0; i < N_SNAPS; i++)
 		drop_snap(i);
@@ -637,7 +696,7 @@ static unsigned at[3]; /* the run under way */
 static void
 sweep_faults(size_t fault, enum ending how)
 {
-	unsigned step = test_is_slow() ? 1 : 149, nth;
+	unsigned step = test_is_slow() ? 1 : 311, nth;
 
 	if (test_is_watched() && !test_is_slow())
 		step *= 5;

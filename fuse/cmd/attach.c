@@ -1,6 +1,7 @@
 /*
- * attach.c - `sealdisk attach NAME [--ro]`: a loop device over a disk of the
- * mounted store, or a read-only one over a snapshot or image.
+ * attach.c - `sealdisk attach NAME [--ro] [--accept-rollback]`: a loop device
+ * over a disk of the mounted store, or a read-only one over a snapshot or
+ * image.
  */
 #include "cmd.h"
 
@@ -15,7 +16,7 @@ struct attach {
 	struct cmd_target t;
 	struct descriptor d;
 	char path[PATH_MAX], info[PATH_MAX]; /* in the mount of the store */
-	bool ro;
+	bool ro, accept;
 };
 
 static void
@@ -93,7 +94,9 @@ fail_open(struct attach *a, int err)
 	if (err == -EIO)
 		err = why_eio(a->info);
 	return cmd_fail(err, NULL,
-			exit_status(err) == 6 || err == -EIO
+			err == -ESTALE ? "--ro to look at it, "
+					 "--accept-rollback to go on by it"
+			: exit_status(err) == 6 || err == -EIO
 			    ? "the log of the mount's daemon says what"
 			    : NULL,
 			"attach %s", a->t.text);
@@ -122,6 +125,21 @@ set_up(struct attach *a, char ret[static LOOP_DEV_LEN])
 	return 0;
 }
 
+static int
+accept_rollback(struct attach *a)
+{
+	CLEANUP(close_fdp) int fd = open(a->info, O_RDONLY | O_CLOEXEC);
+	int r = 0;
+
+	if (fd < 0 || ioctl(fd, SD_IOC_ACCEPT) < 0)
+		r = -errno;
+	if (r == -EIO)
+		r = why_eio(a->info);
+	return r < 0 ? cmd_fail(r, NULL, NULL, "attach %s --accept-rollback",
+				a->t.text)
+		     : 0;
+}
+
 int
 cmd_attach(int argc, char **argv)
 {
@@ -129,6 +147,7 @@ cmd_attach(int argc, char **argv)
 	char dev[LOOP_DEV_LEN];
 	const struct cmd_option own[] = {
 		{ "ro", NULL, &a.ro },
+		{ "accept-rollback", NULL, &a.accept },
 		{ NULL, NULL, NULL },
 	};
 	int r;
@@ -138,6 +157,8 @@ cmd_attach(int argc, char **argv)
 		r = cmd_parse_name(argv[0], CMD_ANY_TYPE, &a.t);
 	if (r)
 		return r;
+	if (a.accept && a.t.type != DESC_DISK)
+		return cmd_usage("--accept-rollback: of a disk only");
 	/* What is frozen stays as it is. */
 	if (a.t.type != DESC_DISK)
 		a.ro = true;
@@ -148,6 +169,8 @@ cmd_attach(int argc, char **argv)
 		r = find_paths(&a);
 	if (r == 0)
 		r = refuse_second(&a);
+	if (r == 0 && a.accept)
+		r = accept_rollback(&a);
 	if (r == 0)
 		r = set_up(&a, dev);
 	if (r)

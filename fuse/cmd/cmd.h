@@ -58,6 +58,7 @@ int exit_status(int err);
 
 /* The commands, in the order of the table. */
 int cmd_attach(int argc, char **argv);
+int cmd_check(int argc, char **argv);
 int cmd_clone(int argc, char **argv);
 int cmd_create(int argc, char **argv);
 int cmd_detach(int argc, char **argv);
@@ -71,6 +72,7 @@ int cmd_init(int argc, char **argv);
 int cmd_ls(int argc, char **argv);
 int cmd_mount(int argc, char **argv); /* parses its options by itself */
 int cmd_receive(int argc, char **argv);
+int cmd_reencrypt(int argc, char **argv);
 int cmd_rename(int argc, char **argv);
 int cmd_resize(int argc, char **argv);
 int cmd_rm(int argc, char **argv);
@@ -95,10 +97,10 @@ int cmd_parse_sector_size(const char *text, uint32_t *ret) NONNULL CHECKED;
 int cmd_print_made(const struct descriptor *d) NONNULL CHECKED;
 
 /* clone.c: `clone`, and `create --from`.  ${key}: CMK that was asked for, or
- * NULL. */
-int cmd_clone_from(const char *source, const char *key,
+ * NULL; ${own_key}: also under the same one a DK of its own. */
+int cmd_clone_from(const char *source, const char *key, bool own_key,
 		   const struct clone_params *p)
-    __attribute__((__nonnull__(1, 3))) CHECKED;
+    __attribute__((__nonnull__(1, 4))) CHECKED;
 
 /*
  * options.c: the command line.

@@ -10,14 +10,18 @@
 #include "cmd.h"
 
 /**
- * scrub_run(t, flags, rate, background):
- * Have ${t} scrubbed as SD_SCRUB_... say, and unless ${background} wait for it
- * and print what was found.  ${rate}: bytes a second, 0 for no limit.
- *
- * -EBADMSG    something is damaged, which has been told
- * -ECANCELED  it was stopped
+ * scrub_run(t, flags, rate, background, files, ret):
+ * Have ${t} scrubbed as SD_SCRUB_... say, and unless ${background} or it is
+ * stopped wait for it: *${ret} is what it has found, as `scrub --json` prints
+ * it.  ${rate}: bytes a second, 0 for no limit.  ${files}: of what is lost, say
+ * which files have it (damage.h).  Failures are told.
  */
 int scrub_run(const struct cmd_target *t, uint32_t flags, uint64_t rate,
-	      bool background) NONNULL CHECKED;
+	      bool background, bool files, json_t **ret) NONNULL CHECKED;
+
+/* For people. */
+void scrub_print(const json_t *result) NONNULL;
+/* 0, or told: -EBADMSG something is damaged, -ECANCELED it was stopped. */
+int scrub_verdict(const json_t *result) NONNULL CHECKED;
 
 #endif

@@ -49,7 +49,8 @@ cmd_parse_sector_size(const char *text, uint32_t *ret)
 }
 
 static int
-parse(int *argc, char ***argv, struct disk_params *p, const char **ret_from)
+parse(int *argc, char ***argv, struct disk_params *p, const char **ret_from,
+      bool *ret_own)
 {
 	const char *size = NULL, *sector = NULL;
 	const struct cmd_option own[] = {
@@ -59,6 +60,7 @@ parse(int *argc, char ***argv, struct disk_params *p, const char **ret_from)
 		{ "category", &p->category, NULL },
 		{ "sector-size", &sector, NULL },
 		{ "from", ret_from, NULL },
+		{ "own-key", NULL, ret_own },
 		{ NULL, NULL, NULL },
 	};
 	int r;
@@ -70,6 +72,9 @@ parse(int *argc, char ***argv, struct disk_params *p, const char **ret_from)
 	r = cmd_check_name(p->name);
 	if (r == 0 && !size && !*ret_from)
 		r = cmd_usage("--size is missing");
+	if (r == 0 && *ret_own && !*ret_from)
+		r = cmd_usage("--own-key is for --from: an empty disk always "
+			      "has a data key of its own");
 	if (r == 0 && size)
 		r = cmd_parse_disk_size(size, &p->size);
 	if (r == 0 && sector)
@@ -122,7 +127,7 @@ cmd_print_made(const struct descriptor *d)
 }
 
 static int
-clone(const char *from, const struct disk_params *p)
+clone(const char *from, bool own_key, const struct disk_params *p)
 {
 	const struct clone_params c = {
 		.name = p->name,
@@ -135,7 +140,7 @@ clone(const char *from, const struct disk_params *p)
 		.mode = p->mode,
 	};
 
-	return cmd_clone_from(from, p->key, &c);
+	return cmd_clone_from(from, p->key, own_key, &c);
 }
 
 int
@@ -143,6 +148,7 @@ cmd_create(int argc, char **argv)
 {
 	CLEANUP(cmd_close) struct cmd_env e = { .path = "" };
 	const char *from = NULL;
+	bool own_key = false;
 	struct disk_params p = {
 		.uid = geteuid(),
 		.gid = getegid(),
@@ -151,11 +157,11 @@ cmd_create(int argc, char **argv)
 	struct descriptor d;
 	int r;
 
-	r = parse(&argc, &argv, &p, &from);
+	r = parse(&argc, &argv, &p, &from, &own_key);
 	if (r)
 		return r;
 	if (from)
-		return clone(from, &p);
+		return clone(from, own_key, &p);
 	r = cmd_open(&e, CMD_KMS | CMD_CHANGE);
 	if (r)
 		return r;

@@ -288,7 +288,7 @@ look_together(struct doctor *d, const char *store)
 		"root-key-beside-store",
 		"whoever takes that medium away has what opens the store",
 		"keep the root key on another medium, or use another root: "
-		"passphrase or credential",
+		"passphrase, credential or pkcs11",
 	};
 	const char *path = d->settings.keystore_root_file;
 	const struct doctor_fs *a = doctor_fs_of(d, store);

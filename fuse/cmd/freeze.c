@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
 
 #include <sealdisk/ioctl.h>
 
@@ -20,6 +21,7 @@
 _Static_assert(FREEZE_MAX == SD_IOC_DISKS, "the daemon takes as many");
 
 #define TRIES 5 /* between our look and our attach somebody may be faster */
+#define SEAL_SECONDS 2
 
 /* Several are told apart by what they are called. */
 static int
@@ -117,6 +119,17 @@ let_go(struct disk **disks, size_t n, int r)
 	return r;
 }
 
+/* What was frozen just now is known best by who has done it.  The rest is for a
+ * mount. */
+static void
+seal(struct engine *eng)
+{
+	time_t until = time(NULL) + SEAL_SECONDS;
+
+	while (time(NULL) < until && engine_seal(eng) > 0)
+		;
+}
+
 static int
 with_engine(struct engine *eng, enum desc_type type, const char *name,
 	    const struct descriptor *d, size_t n)
@@ -139,6 +152,8 @@ with_engine(struct engine *eng, enum desc_type type, const char *name,
 	if (r == 0) {
 		r = disks_snapshot(eng, scratch, reqs, n);
 		scratch_wipe(scratch);
+		if (r == 0)
+			seal(eng);
 	}
 	return let_go(disks, have, r);
 }

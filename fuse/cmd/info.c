@@ -31,10 +31,19 @@ add(json_t *j, json_t *more)
 static int
 add_session(json_t *j, const struct descriptor *d)
 {
-	return add(j,
-		   json_pack("{sI sb ss ss}", "session", (json_int_t)d->session,
-			     "clean", d->clean, "on_key_revoked",
-			     d->on_key_revoked, "anchor", d->anchor));
+	char when[TIME_STR_LEN];
+	int r;
+
+	format_time(d->checkpointed, when);
+	r = add(j, json_pack("{sI sb ss? ss ss}", "session",
+			     (json_int_t)d->session, "clean", d->clean,
+			     "checkpointed", d->checkpointed ? when : NULL,
+			     "on_key_revoked", d->on_key_revoked, "anchor",
+			     d->anchor));
+	if (r == 0 && d->reencrypting)
+		r = add(j, json_pack("{sI}", "reencrypt_rate",
+				     (json_int_t)d->reencrypt_rate));
+	return r;
 }
 
 /* Of a snapshot, what it is one of. */
@@ -48,6 +57,32 @@ add_origin(json_t *j, const struct descriptor *d)
 	return add(j, json_pack("{ss ss? sI}", "disk", d->of, "set",
 				alone ? NULL : set, "members",
 				(json_int_t)(alone ? 1 : d->members)));
+}
+
+/* Of each data key, what opens it; that of what is written comes first. */
+static int
+add_data_keys(json_t *j, const struct descriptor *d)
+{
+	json_t *keys = json_array();
+	int r = json_object_set_new(j, "data_keys", keys);
+
+	for (int other = 0; other < 2; other++)
+		for (size_t i = 0; r == 0 && i < d->n_keys; i++) {
+			const struct desc_key *k = &d->keys[i];
+			char uuid[UUID_STR_LEN], lineage[UUID_STR_LEN];
+
+			if (uuid_equal(&k->uuid, &d->key) == (other == 1))
+				continue;
+			uuid_format(&k->uuid, uuid);
+			uuid_format(&k->dk.lineage, lineage);
+			r = json_array_append_new(
+			    keys,
+			    json_pack("{ss ss ss ss ss}", "uuid", uuid,
+				      "lineage", lineage, "kms", k->dk.kms,
+				      "key_id", k->dk.key_id, "key_version_id",
+				      k->dk.key_version_id));
+		}
+	return r < 0 ? -ENOMEM : 0;
 }
 
 /* The fields of `ls`, and then what stands in the descriptor besides. */
@@ -68,10 +103,15 @@ add_descriptor(json_t *j, const struct descriptor *d)
 			     "mode", mode, "kms", k ? k->dk.kms : "",
 			     "key_version_id", k ? k->dk.key_version_id : "",
 			     "lineage", lineage, "layer", layer));
+	if (r == 0)
+		r = add_data_keys(j, d);
 	if (r == 0 && d->type == DESC_DISK)
 		r = add_session(j, d);
 	if (r == 0 && d->type == DESC_SNAPSHOT)
 		r = add_origin(j, d);
+	if (r == 0 && d->type != DESC_DISK)
+		r = add(j, json_pack("{sb}", "sealed",
+				     !digest_is_none(d->digest)));
 	return r;
 }
 
@@ -119,7 +159,8 @@ add_live(json_t *j, const char *info)
 		} else if (count) {
 			r = add_field(counters, line);
 		} else if (state && (strncmp(line, "layers ", 7) == 0 ||
-				     strncmp(line, "would_free ", 11) == 0)) {
+				     strncmp(line, "would_free ", 11) == 0 ||
+				     strncmp(line, "reencrypting ", 13) == 0)) {
 			r = add_field(j, line);
 		}
 	}
@@ -147,25 +188,31 @@ print_value(const char *key, const json_t *v, int indent)
 	printf("\n");
 }
 
+static void print_object(json_t *j, int indent);
+
+static void
+print_any(const char *key, json_t *v, int indent)
+{
+	json_t *item;
+	size_t i;
+
+	if (json_is_object(v)) {
+		printf("%*s%s\n", indent, "", key);
+		print_object(v, indent + 2);
+	} else if (json_is_array(v)) {
+		json_array_foreach(v, i, item) print_any(key, item, indent);
+	} else {
+		print_value(key, v, indent);
+	}
+}
+
 static void
 print_object(json_t *j, int indent)
 {
 	const char *key;
-	json_t *v, *item;
-	size_t i;
+	json_t *v;
 
-	json_object_foreach(j, key, v)
-	{
-		if (json_is_object(v)) {
-			printf("%*s%s\n", indent, "", key);
-			print_object(v, indent + 2);
-		} else if (json_is_array(v)) {
-			json_array_foreach(v, i, item)
-			    print_value(key, item, indent);
-		} else {
-			print_value(key, v, indent);
-		}
-	}
+	json_object_foreach(j, key, v) print_any(key, v, indent);
 }
 
 /* What is being merged just now, the daemon alone knows. */

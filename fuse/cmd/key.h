@@ -10,7 +10,8 @@
  * key_root.c
  */
 
-/* "root key /etc/sealdisk/root.key", "passphrase", "credential NAME". */
+/* "root key /etc/sealdisk/root.key", "passphrase", "credential NAME",
+ * "PKCS#11 token NAME". */
 void key_root_text(const struct settings *s, char *ret, size_t cap) NONNULL;
 /* Whether the root can be why kms_open(), kms_init() or kms_change_root() have
  * failed with ${err}; and to tell it.  Returns ${err}. */

@@ -22,6 +22,9 @@ key_root_text(const struct settings *s, char *ret, size_t cap)
 	else if (is(s, "credential"))
 		(void)snprintf(ret, cap, "credential %s",
 			       s->keystore_credential);
+	else if (is(s, "pkcs11"))
+		(void)snprintf(ret, cap, "PKCS#11 token %s",
+			       s->keystore_pkcs11_token);
 	else
 		(void)snprintf(ret, cap, "root key %s", s->keystore_root_file);
 }
@@ -48,6 +51,16 @@ static const struct {
 	{ "credential", -EPERM, "others can read its credential", "" },
 	{ "credential", -EKEYREJECTED, "the credential does not open it",
 	  "it must have 32 to 4096 bytes, and be the one that made it" },
+	{ "pkcs11", -ENOKEY,
+	  "there is no such module, token or key, or nobody to ask for a PIN",
+	  "pkcs11_module and pkcs11_token name them, --passphrase-fd has the "
+	  "PIN" },
+	{ "pkcs11", -EPERM, "others can read the credential of its PIN", "" },
+	{ "pkcs11", -EKEYREJECTED,
+	  "the PIN is wrong, or the token's key does not open it", "" },
+	{ "pkcs11", -EHOSTDOWN, "the token is away", "" },
+	{ "pkcs11", -EOPNOTSUPP,
+	  "the token has no AES-GCM, or PKCS#11 is not built in", "" },
 	{ NULL, -EBADF,
 	  "its passphrase cannot be read from the descriptor that is named",
 	  "open it, as with 3<FILE" },
@@ -109,7 +122,8 @@ key_fail_root(const struct settings *s, int err)
 /* Changing it. */
 
 struct change {
-	const char *kind, *file, *credential, *fd; /* as given, or NULL */
+	/* As given, or NULL. */
+	const char *kind, *file, *credential, *fd, *module, *token;
 	struct settings from, to;
 };
 
@@ -128,15 +142,18 @@ static int
 check_options(const struct change *c)
 {
 	const struct {
-		const char *given, *option, *kind;
+		const char *given, *option, *kind, * or ;
 	} options[] = {
-		{ c->file, "root-file", "keyfile" },
-		{ c->credential, "credential", "credential" },
-		{ c->fd, "new-passphrase-fd", "passphrase" },
+		{ c->file, "root-file", "keyfile", NULL },
+		{ c->credential, "credential", "credential", "pkcs11" },
+		{ c->fd, "new-passphrase-fd", "passphrase", "pkcs11" },
+		{ c->module, "module", "pkcs11", NULL },
+		{ c->token, "token", "pkcs11", NULL },
 	};
 
 	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
-		if (options[i].given && !is(&c->to, options[i].kind))
+		if (options[i].given && !is(&c->to, options[i].kind) &&
+		    !(options[i].or &&is(&c->to, options[i].or)))
 			return cmd_usage("--%s is for --to %s",
 					 options[i].option, options[i].kind);
 	if (c->fd && cmd_check_fd("new-passphrase-fd", c->fd))
@@ -156,6 +173,8 @@ parse(int argc, char **argv, struct change *c)
 		{ "root-file", &c->file, NULL },
 		{ "credential", &c->credential, NULL },
 		{ "new-passphrase-fd", &c->fd, NULL },
+		{ "module", &c->module, NULL },
+		{ "token", &c->token, NULL },
 		{ NULL, NULL, NULL },
 	};
 	int r;
@@ -172,6 +191,10 @@ parse(int argc, char **argv, struct change *c)
 		r = override(&c->to, "keystore.root_file", c->file);
 	if (r == 0)
 		r = override(&c->to, "keystore.credential", c->credential);
+	if (r == 0)
+		r = override(&c->to, "keystore.pkcs11_module", c->module);
+	if (r == 0)
+		r = override(&c->to, "keystore.pkcs11_token", c->token);
 	if (r == 0)
 		r = check_options(c);
 	return r ? r : override(&c->to, "keystore.passphrase_fd", c->fd);
@@ -209,22 +232,26 @@ same_file(const struct change *c)
 static void
 print_settings(const struct change *c)
 {
-	const struct settings *a = &c->from, *b = &c->to;
-	bool root = strcmp(a->keystore_root, b->keystore_root) != 0;
-	bool file = strcmp(a->keystore_root_file, b->keystore_root_file) != 0;
-	bool credential =
-	    strcmp(a->keystore_credential, b->keystore_credential) != 0;
+#define LINE(key)                                                              \
+	{                                                                      \
+#key, c->from.keystore_##key, c->to.keystore_##key             \
+	}
+	const struct {
+		const char *key, *from, *to;
+	} lines[] = { LINE(root), LINE(root_file), LINE(credential),
+		      LINE(pkcs11_module), LINE(pkcs11_token) };
+#undef LINE
+	bool any = false;
 
-	if (!root && !file && !credential)
-		return;
-	printf("\nNothing opens it before this stands in sealdisk.ini:\n\n"
-	       "  [keystore]\n");
-	if (root)
-		printf("  root = %s\n", b->keystore_root);
-	if (file)
-		printf("  root_file = %s\n", b->keystore_root_file);
-	if (credential)
-		printf("  credential = %s\n", b->keystore_credential);
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		if (strcmp(lines[i].from, lines[i].to) == 0)
+			continue;
+		if (!any)
+			printf("\nNothing opens it before this stands in "
+			       "sealdisk.ini:\n\n  [keystore]\n");
+		any = true;
+		printf("  %s = %s\n", lines[i].key, lines[i].to);
+	}
 }
 
 static int

@@ -147,12 +147,17 @@ const struct command kms_commands[] = {
 	  "save the keystore to a new file", NULL, NULL },
 	{ "change-root", key_change_root, 0, 0,
 	  "[--to KIND] [--root-file FILE] [--credential NAME] "
-	  "[--new-passphrase-fd N]",
+	  "[--new-passphrase-fd N] [--module FILE] [--token NAME]",
 	  "let the keystore hang on another root, or a new one of its kind",
-	  "  --to KIND               keyfile, passphrase or credential\n"
+	  "  --to KIND               keyfile, passphrase, credential or\n"
+	  "                          pkcs11\n"
 	  "  --root-file FILE        where the new key file shall be\n"
-	  "  --credential NAME       the new systemd credential\n"
-	  "  --new-passphrase-fd N   read the new passphrase there\n",
+	  "  --credential NAME       the new systemd credential, or that\n"
+	  "                          of the PIN\n"
+	  "  --new-passphrase-fd N   read the new passphrase, or the PIN\n"
+	  "                          of the new token, there\n"
+	  "  --module FILE           what talks to the new token\n"
+	  "  --token NAME            its label or serial number\n",
 	  NULL },
 	{ "restore", kms_cmd_restore, 1, 1, "FILE",
 	  "put a saved keystore in the place of the present one", NULL, NULL },

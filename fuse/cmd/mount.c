@@ -365,6 +365,7 @@ serve(struct mount_args *a)
 		.key = a->settings.kms_key,
 		.kernel = a->kernel,
 		.linger_ms = a->settings.linger * 1000,
+		.key_check_ms = a->settings.key_check_interval * 1000,
 		.threads = (unsigned)a->settings.threads,
 		.allow_other = a->allow_other,
 		.read_only = a->read_only,

@@ -5,20 +5,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 
 #include <sealdisk/io.h>
 #include <sealdisk/progress.h>
 
 #include "cmd.h"
 #include "copy.h"
+#include "program.h"
 
 #define INFO_MAX 65536 /* bytes of JSON about an image */
-#define SAID_MAX 512   /* of what it says of an error */
 
 /*
  * Formats.
@@ -107,129 +103,15 @@ find_program(void)
 	return NULL;
 }
 
-struct run {
-	pid_t pid;
-	int out, err; /* -1: has ended */
-	/* What it prints. */
-	void (*fn)(const char *text, size_t len, void *arg);
-	void *arg;
-	char said[SAID_MAX]; /* on standard error */
-	size_t said_len;
-};
-
-static void
-become(const char *path, const char *const *argv, int out, int err,
-       pid_t parent)
-{
-	char locale[] = "LC_ALL=C";
-	char *const env[] = { locale, NULL };
-	int in = open("/dev/null", O_RDONLY);
-
-	/* It shall not go on writing when nobody waits for it. */
-	if (in < 0 || prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 ||
-	    getppid() != parent || dup2(in, 0) < 0 || dup2(out, 1) < 0 ||
-	    dup2(err, 2) < 0)
-		return;
-	/* It changes nothing, whatever its type says. */
-	(void)execve(path, (char *const *)(uintptr_t)argv, env);
-}
-
-static int
-start(const char *path, const char *const *argv, struct run *run)
-{
-	pid_t self = getpid();
-	int out[2], err[2];
-
-	if (pipe2(out, O_CLOEXEC) < 0)
-		return -errno;
-	if (pipe2(err, O_CLOEXEC) < 0) {
-		(void)close(out[0]);
-		(void)close(out[1]);
-		return -ENFILE;
-	}
-	run->pid = fork();
-	if (run->pid == 0) {
-		become(path, argv, out[1], err[1], self);
-		_exit(127);
-	}
-	(void)close(out[1]);
-	(void)close(err[1]);
-	run->out = out[0];
-	run->err = err[0];
-	return run->pid < 0 ? -EAGAIN : 0;
-}
-
-/* Returns the descriptor, or -1 where it has ended. */
-static int
-take_output(struct run *run, int fd)
-{
-	char buf[4096];
-	ssize_t n = read(fd, buf, sizeof(buf));
-	size_t room = sizeof(run->said) - 1 - run->said_len;
-
-	if (n < 0 && errno == EINTR)
-		return fd;
-	if (n <= 0) {
-		(void)close(fd);
-		return -1;
-	}
-	if (fd == run->out) {
-		run->fn(buf, (size_t)n, run->arg);
-	} else {
-		if ((size_t)n < room)
-			room = (size_t)n;
-		memcpy(run->said + run->said_len, buf, room);
-		run->said_len += room;
-		run->said[run->said_len] = '\0';
-	}
-	return fd;
-}
-
-static void
-follow(struct run *run)
-{
-	bool told = false;
-
-	while (run->out >= 0 || run->err >= 0) {
-		struct pollfd p[] = {
-			{ .fd = run->out, .events = POLLIN },
-			{ .fd = run->err, .events = POLLIN },
-		};
-
-		if (copy_interrupted() && !told) {
-			(void)kill(run->pid, SIGTERM);
-			told = true;
-		}
-		if (poll(p, 2, 1000) <= 0)
-			continue;
-		if (p[0].revents)
-			run->out = take_output(run, run->out);
-		if (p[1].revents)
-			run->err = take_output(run, run->err);
-	}
-}
-
-/* "qemu-img: WHAT" without the name, one line. */
-static const char *
-said(struct run *run)
-{
-	const char *s = run->said;
-
-	run->said[strcspn(run->said, "\n")] = '\0';
-	if (strncmp(s, "qemu-img: ", 10) == 0)
-		s += 10;
-	return s[0] ? s : "it failed";
-}
-
 /* ${args}: what follows the program's name, up to NULL. */
 static int
 run_it(const char *file, const char *const *args,
        void (*fn)(const char *text, size_t len, void *arg), void *arg)
 {
-	struct run run = { .out = -1, .err = -1, .fn = fn, .arg = arg };
+	char said[PROGRAM_SAID_MAX];
 	const char *argv[24] = { "qemu-img" };
 	const char *path = find_program();
-	int status = -1, r;
+	int r;
 
 	if (!path)
 		return cmd_fail(-EOPNOTSUPP, "qemu-img is not installed",
@@ -237,20 +119,16 @@ run_it(const char *file, const char *const *args,
 				"%s %s", cmd_name(), file);
 	for (size_t i = 0; args[i] && i + 2 < LEN(argv); i++)
 		argv[i + 1] = args[i];
-	r = start(path, argv, &run);
-	if (r < 0)
-		return cmd_fail(r, NULL, NULL, "%s %s: %s", cmd_name(), file,
-				path);
-	follow(&run);
-	while (waitpid(run.pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (copy_interrupted())
+	r = program_run(path, argv, fn, arg, said);
+	if (r == -ECANCELED)
 		return cmd_fail(-ECANCELED, "interrupted", "", "%s %s",
 				cmd_name(), file);
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-		return 0;
-	return cmd_fail(-EIO, said(&run), "", "%s %s: qemu-img", cmd_name(),
-			file);
+	if (r == -ECHILD)
+		return cmd_fail(-EIO, said, "", "%s %s: qemu-img", cmd_name(),
+				file);
+	return r < 0 ? cmd_fail(r, NULL, NULL, "%s %s: %s", cmd_name(), file,
+				path)
+		     : 0;
 }
 
 /*

@@ -22,6 +22,7 @@
 
 #include "cmd.h"
 #include "copy.h"
+#include "damage.h"
 #include "place.h"
 
 #define INFO_MAX 131072 /* bytes of an info file */
@@ -55,9 +56,10 @@ fail(struct scrubbing *s, int err)
 		hint = "detach it, and try again";
 	} else if (err == -EBUSY) {
 		why = "somebody else has it attached";
-	} else if (err == -EIO) {
-		why = "it cannot be attached";
-		hint = "`sealdisk check` says more; see the daemon's log";
+	} else if (err == -EBADMSG || err == -EUCLEAN) {
+		why = "it cannot be attached: its map or its descriptor is "
+		      "damaged";
+		hint = "`sealdisk check --repair` makes a map anew";
 	}
 	return cmd_fail(err, why, hint, "%s %s", cmd_name(), s->t.text);
 }
@@ -124,7 +126,7 @@ parse_info(char *text, json_t *j, json_t *faults)
 static int
 look(struct scrubbing *s)
 {
-	CLEANUP(free_memp) char *text = NULL;
+	CLEANUP(free_memp) char *info = NULL;
 	CLEANUP(cmd_json_freep) json_t *j = json_object();
 	json_t *faults = json_array();
 	size_t len;
@@ -133,9 +135,9 @@ look(struct scrubbing *s)
 	if (json_object_set_new(j, "name", json_string(s->t.text)) < 0 ||
 	    json_object_set_new(j, "faults", faults) < 0)
 		return -ENOMEM;
-	r = io_load(AT_FDCWD, s->place.info, INFO_MAX, &text, &len);
+	r = io_load(AT_FDCWD, s->place.info, INFO_MAX, &info, &len);
 	if (r == 0)
-		r = parse_info(text, j, faults);
+		r = parse_info(info, j, faults);
 	if (r == 0 && !json_object_get(j, "state"))
 		r = -ENOENT;
 	if (r < 0)
@@ -146,18 +148,17 @@ look(struct scrubbing *s)
 }
 
 static uint64_t
-number(const struct scrubbing *s, const char *key)
+number(const json_t *j, const char *key)
 {
-	return (uint64_t)json_integer_value(json_object_get(s->result, key));
+	return (uint64_t)json_integer_value(json_object_get(j, key));
 }
 
 static const char *
-state(const struct scrubbing *s)
+text(const json_t *j, const char *key)
 {
-	const char *text =
-	    json_string_value(json_object_get(s->result, "state"));
+	const char *s = json_string_value(json_object_get(j, key));
 
-	return text ? text : "";
+	return s ? s : "";
 }
 
 /* ---- doing it ---- */
@@ -169,10 +170,19 @@ order(struct scrubbing *s, uint32_t flags)
 	int fd = open(s->place.info, O_RDONLY | O_CLOEXEC);
 	struct sd_ioc_scrub arg = s->arg;
 
+	struct sd_ioc_stats stats = { .version = 0 };
+	int r;
+
 	arg.flags = flags;
 	if (fd < 0)
 		return -errno;
-	return ioctl(fd, SD_IOC_SCRUB, &arg) < 0 ? -errno : 0;
+	r = ioctl(fd, SD_IOC_SCRUB, &arg) < 0 ? -errno : 0;
+	/* What is damaged so that it cannot be attached is not told apart by
+	 * the errno of a file operation. */
+	if (r == -EIO && ioctl(fd, SD_IOC_STATS, &stats) == 0 &&
+	    stats.attach_error > 0 && stats.attach_error < 4096)
+		r = -(int)stats.attach_error;
+	return r;
 }
 
 static int
@@ -183,12 +193,13 @@ follow(struct scrubbing *s)
 	int r;
 
 	copy_catch_signals();
-	while ((r = look(s)) == 0 && strcmp(state(s), "running") == 0) {
-		if (!p && number(s, "of") > 0)
+	while ((r = look(s)) == 0 &&
+	       strcmp(text(s->result, "state"), "running") == 0) {
+		if (!p && number(s->result, "of") > 0)
 			p = progress_new(cmd_globals.progress, cmd_name(),
-					 number(s, "of"), "chunks");
+					 number(s->result, "of"), "chunks");
 		if (p)
-			progress_update(p, number(s, "chunks"));
+			progress_update(p, number(s->result, "chunks"));
 		if (copy_interrupted() && !told) {
 			told = true;
 			r = order(s, SD_SCRUB_STOP);
@@ -200,56 +211,70 @@ follow(struct scrubbing *s)
 	return r;
 }
 
-static int
+static void
 print_fault(const json_t *f)
 {
-	const char *file = json_string_value(json_object_get(f, "file"));
+	const char *file = text(f, "file");
+	json_t *name;
+	size_t i;
 
-	printf("%s at %lld, %lld bytes%s%s%s\n",
-	       json_string_value(json_object_get(f, "what")),
-	       (long long)json_integer_value(json_object_get(f, "offset")),
-	       (long long)json_integer_value(json_object_get(f, "length")),
-	       file ? ": " : "", file ? file : "",
-	       json_is_true(json_object_get(f, "repaired")) ? " (repaired)"
-							    : "");
-	return 0;
+	printf(
+	    "%s at %" PRIu64 ", %" PRIu64 " bytes%s%s%s\n", text(f, "what"),
+	    number(f, "offset"), number(f, "length"), file[0] ? ": " : "", file,
+	    json_is_true(json_object_get(f, "repaired")) ? " (repaired)" : "");
+	json_array_foreach(json_object_get(f, "files"), i, name)
+	    printf("    %s\n", json_string_value(name));
 }
 
 /* ---- the end ---- */
 
-static int
-print(struct scrubbing *s)
+void
+scrub_print(const json_t *result)
 {
 	json_t *f;
 	size_t i;
 
-	if (cmd_globals.json)
-		return cmd_print_json(json_incref(s->result));
-	json_array_foreach(json_object_get(s->result, "faults"), i, f)
-	{
-		if (print_fault(f))
-			break;
-	}
+	json_array_foreach(json_object_get(result, "faults"), i, f)
+	    print_fault(f);
 	printf("%s: %s: %" PRIu64 " chunks, %" PRIu64 " pages, %" PRIu64
 	       " blocks; damaged %" PRIu64 ", lost %" PRIu64
 	       " bytes, spare %" PRIu64 ", repaired %" PRIu64 "\n",
-	       s->t.text, state(s), number(s, "chunks"), number(s, "pages"),
-	       number(s, "blocks"), number(s, "damaged"), number(s, "lost"),
-	       number(s, "spare"), number(s, "repaired"));
-	return 0;
+	       text(result, "name"), text(result, "state"),
+	       number(result, "chunks"), number(result, "pages"),
+	       number(result, "blocks"), number(result, "damaged"),
+	       number(result, "lost"), number(result, "spare"),
+	       number(result, "repaired"));
 }
 
-static int
-verdict(struct scrubbing *s)
+int
+scrub_verdict(const json_t *result)
 {
-	if (strcmp(state(s), "stopped") == 0)
+	if (strcmp(text(result, "state"), "stopped") == 0)
 		return cmd_fail(-ECANCELED, "it was stopped", "", "%s %s",
-				cmd_name(), s->t.text);
-	if (number(s, "damaged") == 0 && number(s, "lost") == 0)
+				cmd_name(), text(result, "name"));
+	if (number(result, "damaged") == 0 && number(result, "lost") == 0)
 		return 0;
 	return cmd_fail(-EBADMSG, "it is damaged",
 			"`sealdisk check --salvage` saves what can be read",
-			"%s %s", cmd_name(), s->t.text);
+			"%s %s", cmd_name(), text(result, "name"));
+}
+
+/* Of what is lost, while the disk is still to be had as a file. */
+static void
+name_files(struct scrubbing *s, uint32_t sector)
+{
+	json_t *f, *names;
+	size_t i;
+
+	json_array_foreach(json_object_get(s->result, "faults"), i, f)
+	{
+		if (strcmp(text(f, "what"), "lost") != 0)
+			continue;
+		names = json_array();
+		if (names && json_object_set_new(f, "files", names) == 0)
+			damage_files(s->place.path, sector, number(f, "offset"),
+				     number(f, "length"), names);
+	}
 }
 
 static int
@@ -270,7 +295,7 @@ run(struct scrubbing *s, bool background)
 
 int
 scrub_run(const struct cmd_target *t, uint32_t flags, uint64_t rate,
-	  bool background)
+	  bool background, bool files, json_t **ret)
 {
 	CLEANUP(scrubbing_done) struct scrubbing s = { .t = *t };
 	bool waits = !background && !(flags & SD_SCRUB_STOP);
@@ -290,6 +315,8 @@ scrub_run(const struct cmd_target *t, uint32_t flags, uint64_t rate,
 		r = -ENOTCONN; /* it would end with this command */
 	else
 		r = run(&s, background);
+	if (r == 0 && waits && files)
+		name_files(&s, d.sector_size);
 	/* To detach it would end what goes on in the background. */
 	if (waits || s.place.daemon > 0)
 		r2 = place_close(&s.place);
@@ -301,19 +328,21 @@ scrub_run(const struct cmd_target *t, uint32_t flags, uint64_t rate,
 		r = r2 == -EBUSY ? 0 : r2;
 	if (r < 0)
 		return fail(&s, r);
-	if (!waits)
-		return 0;
-	r = print(&s);
-	return r ? r : verdict(&s);
+	if (waits)
+		*ret = json_incref(s.result);
+	return 0;
 }
 
 int
 cmd_scrub(int argc, char **argv)
 {
 	bool background = false, stop = false, no_repair = false;
+	bool files = false;
+	CLEANUP(cmd_json_freep) json_t *result = NULL;
 	const char *rate_text = NULL;
 	const struct cmd_option options[] = {
 		{ "background", NULL, &background },
+		{ "files", NULL, &files },
 		{ "no-repair", NULL, &no_repair },
 		{ "rate", &rate_text, NULL },
 		{ "stop", NULL, &stop },
@@ -333,5 +362,13 @@ cmd_scrub(int argc, char **argv)
 	if (r)
 		return r;
 	flags |= no_repair ? 0 : SD_SCRUB_REPAIR;
-	return scrub_run(&t, stop ? SD_SCRUB_STOP : flags, rate, background);
+	r = scrub_run(&t, stop ? SD_SCRUB_STOP : flags, rate, background, files,
+		      &result);
+	if (r || !result)
+		return r;
+	if (cmd_globals.json)
+		r = cmd_print_json(json_incref(result));
+	else
+		scrub_print(result);
+	return r ? r : scrub_verdict(result);
 }

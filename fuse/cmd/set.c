@@ -14,11 +14,8 @@
 static int
 check_on_key_revoked(const char *value)
 {
-	if (strcmp(value, "keep") == 0)
+	if (strcmp(value, "keep") == 0 || strcmp(value, "stop") == 0)
 		return 0;
-	if (strcmp(value, "stop") == 0)
-		return cmd_fail(-EOPNOTSUPP, "this version cuts nothing off",
-				"", "set on_key_revoked=stop");
 	return cmd_usage("on_key_revoked %s: keep or stop", value);
 }
 

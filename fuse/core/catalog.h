@@ -123,18 +123,32 @@ struct clone_params {
 	uint32_t sector_size;        /* 0: as it was */
 	const char *kind, *category; /* NULL: as they were */
 	uint32_t uid, gid, mode;
+	const char *own_key; /* CMK of a DK of its own; NULL: the same DK */
 };
 
 /**
  * catalog_clone(c, kms, type, name, p, ret):
  * A disk on a layer of its own above that of a snapshot (DISK@NAME) or image:
- * no block is copied, the DK is shared.  One Decrypt.
+ * no block is copied, the DK is shared.  One Decrypt, and for a DK of its own
+ * one GenerateDataKey.
  *
  * -EEXIST; -EINVAL: a value, or a size below that of what it comes from
+ * -E2BIG   a DK of its own would be one too many for a descriptor
  */
 int catalog_clone(struct catalog *c, struct kms *kms, enum desc_type type,
 		  const char *name, const struct clone_params *p,
 		  struct descriptor *ret) NONNULL CHECKED;
+
+/**
+ * catalog_own_key(c, kms, name, key):
+ * The same for a clone that is there, ${name}, and that was never attached: it
+ * gets a lineage and DK of its own under CMK ${key}.
+ *
+ * -EINVAL  it was attached, or comes of nothing
+ * -EBUSY   it is attached; -E2BIG
+ */
+int catalog_own_key(struct catalog *c, struct kms *kms, const char *name,
+		    const char *key) NONNULL CHECKED;
 
 /* The same with what it comes from loaded, ${from}, under ${dk}; the caller
  * shares its lineage's lock.  ${p} NULL: name and the rest are those of

@@ -46,13 +46,13 @@ try_remove(struct store *st, const char *path)
 }
 
 int
-pending_mark(struct store *st, const struct uuid *lineage)
+lineage_mark(struct store *st, const struct uuid *lineage, const char *mark)
 {
 	char path[STORE_PATH_LEN];
 	struct store_file *f;
 	int r;
 
-	path_lineage(lineage, PENDING, path);
+	path_lineage(lineage, mark, path);
 	r = st->ops->create(st, path, &f);
 	if (r == 0)
 		store_close(f);
@@ -61,16 +61,34 @@ pending_mark(struct store *st, const struct uuid *lineage)
 	return sync_folder_of(st, path);
 }
 
-/* Needs no sync: a mark that comes back is looked at again. */
-static void
-pending_clear(struct store *st, const struct uuid *lineage)
+int
+pending_mark(struct store *st, const struct uuid *lineage)
+{
+	return lineage_mark(st, lineage, PENDING);
+}
+
+void
+lineage_unmark(struct store *st, const struct uuid *lineage, const char *mark)
 {
 	char path[STORE_PATH_LEN];
 	int r;
 
-	path_lineage(lineage, PENDING, path);
+	path_lineage(lineage, mark, path);
 	r = st->ops->remove(st, path);
 	(void)r;
+}
+
+/* Layers of other lineages may have lived by this descriptor alone. */
+int
+pending_mark_all(struct store *st, const struct descriptor *d)
+{
+	int r;
+
+	r = pending_mark(st, &d->lineage);
+	for (size_t i = 0; i < d->n_keys && r == 0; i++)
+		if (!uuid_equal(&d->keys[i].dk.lineage, &d->lineage))
+			r = pending_mark(st, &d->keys[i].dk.lineage);
+	return r;
 }
 
 /* -EEXIST: a disk of that name, or snapshots of one that is gone. */
@@ -196,7 +214,7 @@ put_on_store(struct catalog *c, const struct descriptor *d,
 		return r;
 	r = catalog_add_one(c, d, dk);
 	if (r == 0)
-		pending_clear(c->st, &d->lineage);
+		lineage_unmark(c->st, &d->lineage, PENDING);
 	return r;
 }
 
@@ -326,26 +344,12 @@ catalog_rename(struct catalog *c, struct descriptor *d, const struct key *dk,
 /* Remove. */
 
 static int
-mark_lineages(struct catalog *c, const struct descriptor *d)
-{
-	size_t i;
-	int r;
-
-	r = pending_mark(c->st, &d->lineage);
-	/* Layers of other lineages may have lived by this descriptor alone. */
-	for (i = 0; i < d->n_keys && r == 0; i++)
-		if (!uuid_equal(&d->keys[i].dk.lineage, &d->lineage))
-			r = pending_mark(c->st, &d->keys[i].dk.lineage);
-	return r;
-}
-
-static int
 remove_descriptor(struct catalog *c, const struct descriptor *d)
 {
 	char path[STORE_PATH_LEN];
 	int r;
 
-	r = mark_lineages(c, d);
+	r = pending_mark_all(c->st, d);
 	if (r == 0 && d->type != DESC_DISK)
 		r = receiving_forget(c->st, NULL, d);
 	if (r < 0)

@@ -2,10 +2,10 @@
  * catalog_clone.c - names for what is frozen: snapshots and images, and disks
  * above them.
  *
- * Nothing here copies a block or makes a key.  A clone's own layer is made
- * before the descriptor that names it, and a descriptor is what makes it be
- * there.  Who makes a layer shares the lineage's lock until it has a name: the
- * sweep, which removes what nobody reaches, has that lock for itself.
+ * Nothing here copies a block.  A clone's own layer is made before the
+ * descriptor that names it, and a descriptor is what makes it be there.  Who
+ * makes a layer shares the locks of all lineages that it reaches until it has a
+ * name: the sweep, which removes what nobody reaches, has each for itself.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -113,24 +113,49 @@ catalog_add(struct catalog *c, const struct descriptor *d,
 
 /* ---- clones ---- */
 
-/* A new layer above that of ${from}, durable; nothing names it yet. */
+/* Of a layer that is not sealed yet its children are told when it is. */
 static int
-layer_above(struct catalog *c, const struct descriptor *from, uint64_t size,
+parent_digest(struct catalog *c, const struct layer_ref *ref,
+	      const struct key *dk, uint8_t ret[static SHA256_LEN])
+{
+	CLEANUP(free_memp) char *text = NULL;
+	char path[STORE_PATH_LEN];
+	struct layer_meta m;
+	size_t len;
+	int r;
+
+	path_layer(ref, "layer.ini", path);
+	r = c->st->ops->load(c->st, path, META_MAX, &text, &len);
+	if (r == 0)
+		r = layer_meta_parse(text, len, dk, &m);
+	if (r == 0 && m.state == LAYER_SEALED)
+		memcpy(ret, m.digest, SHA256_LEN);
+	return r == -ENOENT ? -EUCLEAN : r;
+}
+
+/* A new layer above that of ${d}, of its lineage, durable; nothing names it
+ * yet.  The parent is asked below ${limit}. */
+static int
+layer_above(struct catalog *c, const struct descriptor *d, uint64_t limit,
 	    const struct key *dk, struct layer_ref *ret)
 {
 	struct layer_meta m = {
-		.lineage = from->lineage,
-		.key = from->key,
+		.lineage = d->lineage,
+		.key = d->key,
 		.has_parent = true,
-		.parent = from->layer,
-		.parent_limit = from->size,
+		.parent = d->layer,
+		.parent_limit = limit,
 		.state = LAYER_OPEN,
-		.size = size,
+		.size = d->size,
 		.created = time(NULL),
 	};
-	int r;
+	int r = 0;
 
-	r = uuid_new(&m.uuid);
+	/* That of another lineage is under another DK. */
+	if (uuid_equal(&d->layer.lineage, &d->lineage))
+		r = parent_digest(c, &d->layer, dk, m.parent_digest);
+	if (r == 0)
+		r = uuid_new(&m.uuid);
 	if (r == 0)
 		r = layer_create(c->st, &m, dk);
 	if (r < 0)
@@ -195,12 +220,48 @@ disk_of(const struct descriptor *from, const struct clone_params *p,
 	memset(&d->set, 0, sizeof(d->set));
 	d->members = 0;
 	d->created = time(NULL);
-	d->session = d->digest_session = 0;
+	/* Chunks may come to it of which pages are of sessions up to this one
+	 * (merge.c); of its own there is nothing yet. */
+	d->digest_session = d->session;
 	memset(d->digest, 0, sizeof(d->digest));
+	d->checkpointed = 0;
 	d->clean = true;
 	d->allocated = 0;
+	d->reencrypting = false;
+	d->reencrypt_rate = 0;
 	strcpy(d->anchor, "none");
 	return name_check(d->name);
+}
+
+/* ${own} NULL: under ${dk}, as what it comes from. */
+static int
+put_clone(struct catalog *c, const struct descriptor *from,
+	  const struct key *dk, const struct clone_params *p,
+	  const struct own_key *own, struct descriptor *d)
+{
+	CLEANUP(store_unlockp) struct store_lock *lock = NULL;
+	int r;
+
+	r = disk_of(from, p, d);
+	if (r == 0)
+		r = catalog_lock_names(c, &lock);
+	if (r == 0)
+		r = names_check_free(c, DESC_DISK, NULL, d->name);
+	if (r == 0 && own) {
+		own_key_put(own, d);
+		dk = &own->dk;
+		r = pending_mark(c->st, &d->lineage);
+	}
+	if (r == 0)
+		r = layer_above(c, d, from->size, dk, &d->layer);
+	if (r < 0)
+		return r;
+	r = catalog_add_one(c, d, dk);
+	if (r < 0)
+		catalog_drop_layer(c, &d->layer);
+	else if (own)
+		lineage_unmark(c->st, &d->lineage, PENDING);
+	return r;
 }
 
 int
@@ -208,25 +269,10 @@ catalog_put_clone(struct catalog *c, const struct descriptor *from,
 		  const struct key *dk, const struct clone_params *p,
 		  struct descriptor *ret)
 {
-	CLEANUP(store_unlockp) struct store_lock *lock = NULL;
 	CLEANUP(free_memp) struct descriptor *d = malloc(sizeof(*d));
-	int r;
+	int r = d ? put_clone(c, from, dk, p, NULL, d) : -ENOMEM;
 
-	if (!d)
-		return -ENOMEM;
-	r = disk_of(from, p, d);
-	if (r == 0)
-		r = catalog_lock_names(c, &lock);
-	if (r == 0)
-		r = names_check_free(c, DESC_DISK, NULL, d->name);
-	if (r == 0)
-		r = layer_above(c, from, d->size, dk, &d->layer);
-	if (r < 0)
-		return r;
-	r = catalog_add_one(c, d, dk);
-	if (r < 0)
-		catalog_drop_layer(c, &d->layer);
-	else if (ret)
+	if (r == 0 && ret)
 		*ret = *d;
 	return r;
 }
@@ -253,27 +299,36 @@ catalog_clone(struct catalog *c, struct kms *kms, enum desc_type type,
 	      const char *name, const struct clone_params *p,
 	      struct descriptor *ret)
 {
-	CLEANUP(store_unlockp) struct store_lock *lock = NULL;
+	CLEANUP(lineages_unlock) struct lineage_locks lineages = { .n = 0 };
 	CLEANUP(store_unlockp) struct store_lock *shared = NULL;
-	CLEANUP(free_memp) struct descriptor *from = malloc(sizeof(*from));
+	CLEANUP(free_memp) struct descriptor *d = calloc(2, sizeof(*d));
+	CLEANUP(own_key_wipe) struct own_key own = { .dk = { { 0 } } };
 	CLEANUP(key_wipe) struct key dk = { { 0 } };
 	int r;
 
-	if (!from)
+	if (!d)
 		return -ENOMEM;
 	if (type == DESC_DISK)
 		return -EINVAL;
 	r = catalog_check_free(c, DESC_DISK, NULL, p->name);
 	if (r == 0)
-		r = catalog_load_verified(c, kms, type, name, from, &dk);
+		r = catalog_load_verified(c, kms, type, name, &d[0], &dk);
+	/* While nobody waits for us. */
+	if (r == 0 && p->own_key)
+		r = own_key_new(kms, p->own_key, &d[0], &own);
 	if (r == 0)
-		r = catalog_share_lineage(c, &from->lineage, &lock);
+		r = lineages_share(c, &d[0], &lineages);
 	/* It is not removed from here on; was it before? */
 	if (r == 0)
-		r = catalog_share_disk(c, &from->uuid, &shared);
+		r = catalog_share_disk(c, &d[0].uuid, &shared);
 	if (r == 0)
-		r = load_again(c, type, name, &dk, from);
-	return r < 0 ? r : catalog_put_clone(c, from, &dk, p, ret);
+		r = load_again(c, type, name, &dk, &d[0]);
+	if (r == 0)
+		r = put_clone(c, &d[0], &dk, p, p->own_key ? &own : NULL,
+			      &d[1]);
+	if (r == 0)
+		*ret = d[1];
+	return r;
 }
 
 /* ---- images of snapshots ---- */
@@ -282,7 +337,7 @@ int
 catalog_image(struct catalog *c, struct kms *kms, const char *snapshot,
 	      const struct clone_params *p)
 {
-	CLEANUP(store_unlockp) struct store_lock *lock = NULL;
+	CLEANUP(lineages_unlock) struct lineage_locks lineages = { .n = 0 };
 	CLEANUP(free_memp) struct descriptor *d = malloc(sizeof(*d));
 	CLEANUP(key_wipe) struct key dk = { { 0 } };
 	const struct key *dks[] = { &dk };
@@ -298,7 +353,7 @@ catalog_image(struct catalog *c, struct kms *kms, const char *snapshot,
 		r = catalog_load_verified(c, kms, DESC_SNAPSHOT, snapshot, d,
 					  &dk);
 	if (r == 0)
-		r = catalog_share_lineage(c, &d->lineage, &lock);
+		r = lineages_share(c, d, &lineages);
 	if (r == 0)
 		r = load_again(c, DESC_SNAPSHOT, snapshot, &dk, d);
 	if (r == 0)
@@ -404,10 +459,15 @@ roll_back(struct catalog *c, const struct descriptor *snap,
 	disk->key = snap->key;
 	disk->n_keys = snap->n_keys;
 	memcpy(disk->keys, snap->keys, sizeof(disk->keys));
+	disk->reencrypting = false;
+	disk->reencrypt_rate = 0;
 	disk->allocated = 0;
 	disk->clean = true;
-	disk->digest_session = 0;
+	if (disk->session < snap->session)
+		disk->session = snap->session;
+	disk->digest_session = disk->session;
 	memset(disk->digest, 0, sizeof(disk->digest));
+	disk->checkpointed = 0;
 	r = catalog_save(c, disk, dk);
 	/* It may be there though it failed: then the layer is in use, and what
 	 * is in use the sweep leaves alone. */
@@ -419,11 +479,10 @@ roll_back(struct catalog *c, const struct descriptor *snap,
 int
 catalog_rollback(struct catalog *c, struct kms *kms, const char *snapshot)
 {
-	CLEANUP(store_unlockp) struct store_lock *lineage = NULL;
+	CLEANUP(lineages_unlock) struct lineage_locks lineages = { .n = 0 };
 	CLEANUP(store_unlockp) struct store_lock *lock = NULL;
-	CLEANUP(free_memp) struct descriptor *d = calloc(2, sizeof(*d));
+	CLEANUP(free_memp) struct descriptor *d = calloc(3, sizeof(*d));
 	CLEANUP(key_wipe) struct key dk = { { 0 } }, disk_dk = { { 0 } };
-	struct layer_ref old;
 	int r;
 
 	if (!d)
@@ -437,15 +496,16 @@ catalog_rollback(struct catalog *c, struct kms *kms, const char *snapshot)
 		r = catalog_load_verified(c, kms, DESC_DISK, d[0].of, &d[1],
 					  &disk_dk);
 	if (r == 0)
-		r = catalog_share_lineage(c, &d[0].lineage, &lineage);
+		r = lineages_share(c, &d[0], &lineages);
 	if (r == 0)
 		r = load_again(c, DESC_SNAPSHOT, snapshot, &dk, &d[0]);
 	if (r < 0)
 		return r;
-	old = d[1].layer;
+	d[2] = d[1];
 	r = roll_back(c, &d[0], &dk, &d[1]);
 	key_wipe(&disk_dk);
+	/* Unmarked it stays until the next removal there. */
 	if (r == 0)
-		catalog_drop_layer(c, &old);
+		(void)!pending_mark_all(c->st, &d[2]);
 	return r;
 }

@@ -239,9 +239,8 @@ names_chunk(struct dead_map *m, uint64_t index, const uint8_t salt[static 4])
 	return false;
 }
 
-/* IIIIIII-LLLLLLLL-SSSSSSSS.chunk */
-static bool
-parse_chunk(const char *name, uint64_t *ret_index, uint8_t salt[static 4])
+bool
+chunk_name_parse(const char *name, uint64_t *ret_index, uint8_t salt[static 4])
 {
 	unsigned long long index;
 	char by[9], s[9];
@@ -336,7 +335,7 @@ remove_chunks_in(struct store *st, const char *folder, struct dead_map *m,
 
 	r = names_list(st, folder, &n);
 	for (size_t i = 0; r == 0 && i < n.n; i++) {
-		if (!parse_chunk(n.v[i], &index, salt) ||
+		if (!chunk_name_parse(n.v[i], &index, salt) ||
 		    !names_chunk(m, index, salt) || has_passed(h, index, salt))
 			continue;
 		if (*budget == 0)
@@ -393,12 +392,14 @@ static int
 remove_layer(struct store *st, const struct layer_ref *ref,
 	     const struct layer_set *live, unsigned *budget)
 {
-	static const char *const files[] = { "todo", "map", "layer.ini" };
+	static const char *const files[] = { "todo", "digests", "map",
+					     "layer.ini" };
 	char path[STORE_PATH_LEN], folder[STORE_PATH_LEN];
 	int r;
 
 	r = remove_chunks(st, ref, live, budget);
-	for (size_t i = 0; r == 0 && i < 3; i++) {
+	for (size_t i = 0; r == 0 && i < sizeof(files) / sizeof(files[0]);
+	     i++) {
 		path_layer(ref, files[i], path);
 		r = st->ops->remove(st, path);
 		path_folder(path, folder);

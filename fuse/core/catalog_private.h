@@ -48,12 +48,58 @@ int catalog_try_names(struct catalog *c, struct store_lock **ret)
 int catalog_lock_lineage(struct catalog *c, const struct uuid *lineage,
 			 struct store_lock **ret) NONNULL CHECKED;
 
+/* lock.c: locks of several lineages, in an order that is always the same. */
+struct lineage_locks {
+	struct store_lock **v;
+	size_t n;
+	bool own; /* their files go with them */
+};
+/* ${receive}: locks/receive-UUID, for ourselves, else -EBUSY; otherwise the
+ * lineage's, shared. */
+int lineages_lock(struct catalog *c, const struct uuid *v, size_t n,
+		  bool receive, struct lineage_locks *ret) NONNULL CHECKED;
+/* Those of a descriptor, one or the other more than once. */
+#define LINEAGES_MAX (DESC_KEYS_MAX + 1)
+size_t descriptor_lineages(const struct descriptor *d,
+			   struct uuid ret[static LINEAGES_MAX]) NONNULL;
+void lineages_unlock(struct lineage_locks *l);
+/* Those that a descriptor's layers lie in, shared: for who makes a layer or a
+ * name that reaches them. */
+int lineages_share(struct catalog *c, const struct descriptor *d,
+		   struct lineage_locks *ret) NONNULL CHECKED;
+
 /*
  * The mark of a lineage that is being made or removed.  It is an empty file: it
  * can be made where a file system is full, and so a disk removed.
  */
 #define PENDING "pending"
 int pending_mark(struct store *st, const struct uuid *lineage) NONNULL CHECKED;
+/* The mark of one in which layers are frozen and not sealed, or what names them
+ * does not say so; the same kind of file.  Made and removed under the lineage's
+ * lock. */
+#define UNSEALED "unsealed"
+int lineage_mark(struct store *st, const struct uuid *lineage, const char *mark)
+    NONNULL CHECKED;
+/* Needs no sync: a mark that comes back is looked at again. */
+void lineage_unmark(struct store *st, const struct uuid *lineage,
+		    const char *mark) NONNULL;
+
+/* All lineages of a descriptor that goes, or has other layers from now on. */
+int pending_mark_all(struct store *st, const struct descriptor *d)
+    NONNULL CHECKED;
+
+/* catalog_ownkey.c: a new lineage and its DK, which nothing names yet. */
+struct own_key {
+	struct desc_key k;
+	struct key dk;
+};
+/* Under CMK ${key}, for what stands on the layers of ${over}.  -E2BIG: that
+ * has as many DKs as a descriptor can name. */
+int own_key_new(struct kms *kms, const char *key, const struct descriptor *over,
+		struct own_key *ret) NONNULL CHECKED;
+void own_key_wipe(struct own_key *o) NONNULL;
+/* ${d} is of that lineage; its layer is still to be made. */
+void own_key_put(const struct own_key *o, struct descriptor *d) NONNULL;
 
 /* catalog_change.c.  -EEXIST: a disk of that name, or snapshots of one that is
  * gone. */
@@ -81,6 +127,7 @@ struct seen {
 	struct layer_ref layer;
 	int64_t created;
 	uint64_t session, size;
+	uint8_t digest[SHA256_LEN];
 	struct uuid set;
 };
 struct census {
@@ -138,6 +185,11 @@ int layers_remove_dead(struct store *st, const struct uuid *lineage,
 		       const struct layer_set *live, unsigned *budget)
     NONNULL CHECKED;
 
+/* IIIIIII-LLLLLLLL-SSSSSSSS.chunk: a chunk file's index and the first bytes of
+ * its salt. */
+bool chunk_name_parse(const char *name, uint64_t *ret_index,
+		      uint8_t salt[static 4]) NONNULL CHECKED;
+
 /* catalog_sweep.c: what is known of a store when it is decided what is dead,
  * and what can be merged. */
 struct verdict {
@@ -157,6 +209,8 @@ int catalog_judge(struct catalog *c, const struct uuid *lineage,
 		  struct store_lock **ret, struct verdict *v) NONNULL CHECKED;
 /* Lineages that bear the mark; ${ret} is malloc'ed. */
 int catalog_marked(struct catalog *c, struct uuid **ret, size_t *ret_n)
+    NONNULL CHECKED;
+int catalog_unsealed(struct catalog *c, struct uuid **ret, size_t *ret_n)
     NONNULL CHECKED;
 /* receiving.c: layers of a lineage that are being received; *${ret_alive} is
  * set where there are any. */

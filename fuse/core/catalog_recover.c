@@ -107,6 +107,7 @@ add_seen(struct census *s, const char *name, const struct descriptor *d)
 		.set = d->set,
 		.size = d->size,
 	};
+	memcpy(v->digest, d->digest, sizeof(v->digest));
 	if (!v->name)
 		return -ENOMEM;
 	s->n++;

@@ -33,16 +33,16 @@ uuids_done(struct uuids *u)
 }
 
 static int
-is_marked(struct store *st, const struct uuid *lineage)
+is_marked(struct store *st, const struct uuid *lineage, const char *mark)
 {
 	char path[STORE_PATH_LEN];
 
-	path_lineage(lineage, PENDING, path);
+	path_lineage(lineage, mark, path);
 	return store_exists(st, path);
 }
 
 static int
-find_marked(struct store *st, struct uuids *ret)
+find_marked(struct store *st, const char *mark, struct uuids *ret)
 {
 	CLEANUP(names_done) struct names n = { 0 };
 	struct uuid lineage;
@@ -58,7 +58,7 @@ find_marked(struct store *st, struct uuids *ret)
 	for (i = 0; i < n.n && r >= 0; i++) {
 		if (!n.is_dir[i] || uuid_parse(n.v[i], &lineage) < 0)
 			continue;
-		r = is_marked(st, &lineage);
+		r = is_marked(st, &lineage, mark);
 		if (r == 1)
 			ret->v[ret->n++] = lineage;
 	}
@@ -176,11 +176,12 @@ catalog_judge(struct catalog *c, const struct uuid *lineage,
 	return r;
 }
 
-int
-catalog_marked(struct catalog *c, struct uuid **ret, size_t *ret_n)
+static int
+list_marked(struct catalog *c, const char *mark, struct uuid **ret,
+	    size_t *ret_n)
 {
 	struct uuids u = { 0 };
-	int r = find_marked(c->st, &u);
+	int r = find_marked(c->st, mark, &u);
 
 	if (r < 0) {
 		uuids_done(&u);
@@ -189,6 +190,18 @@ catalog_marked(struct catalog *c, struct uuid **ret, size_t *ret_n)
 	*ret = u.v;
 	*ret_n = u.n;
 	return 0;
+}
+
+int
+catalog_marked(struct catalog *c, struct uuid **ret, size_t *ret_n)
+{
+	return list_marked(c, PENDING, ret, ret_n);
+}
+
+int
+catalog_unsealed(struct catalog *c, struct uuid **ret, size_t *ret_n)
+{
+	return list_marked(c, UNSEALED, ret, ret_n);
 }
 
 /*
@@ -254,7 +267,7 @@ catalog_sweep(struct catalog *c, unsigned max_files, bool *ret_more)
 	size_t i;
 	int r;
 
-	r = find_marked(c->st, &marked);
+	r = find_marked(c->st, PENDING, &marked);
 	for (i = 0; i < marked.n && r == 0; i++)
 		r = visit(c, &marked.v[i], &budget);
 	if (r < 0)

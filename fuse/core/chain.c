@@ -32,7 +32,8 @@ layer_parent(struct layer *l, struct scratch *s, struct layer **ret)
 		pthread_mutex_lock(&l->open_lock);
 		p = atomic_load(&l->parent);
 		if (!p)
-			r = layer_open(l->disk, &l->meta.parent, &p);
+			r = layer_open(l->disk, &l->meta.parent,
+				       l->meta.parent_digest, &p);
 		if (r == 0 && !layer_is_frozen(p)) {
 			fault_log(l->disk, "a parent layer is not frozen");
 			r = -EUCLEAN;
@@ -268,6 +269,21 @@ chain_merged(struct disk *d, struct layer *y, const struct uuid *gone)
 	return x;
 }
 
+struct layer *
+chain_cut(struct disk *d, struct layer *y)
+{
+	struct layer *l = find_open(d, y), *x;
+
+	(void)!cache_each(&d->e->cache, d, forget_chain_page, NULL);
+	if (!l)
+		return NULL;
+	if (l != y)
+		take_over(l, y);
+	x = atomic_load(&l->parent);
+	atomic_store(&l->parent, NULL);
+	return x;
+}
+
 /* Whether a list or a thread has one of its root pages. */
 static bool
 roots_used(struct layer *l)
@@ -300,4 +316,15 @@ chain_close(struct layer *l)
 	atomic_store(&d->layers[l->number], NULL);
 	pthread_mutex_unlock(&d->layers_lock);
 	layer_close(l);
+}
+
+void
+chain_close_all(struct layer *l)
+{
+	while (l) {
+		struct layer *below = atomic_load(&l->parent);
+
+		chain_close(l);
+		l = below;
+	}
 }

@@ -195,17 +195,24 @@ read_pages(struct store_file *f, uint8_t *pages)
 }
 
 int
-chunk_begin(struct chunk *c, struct scratch *s)
+chunk_pages(struct chunk *c, struct scratch *s)
 {
 	struct store_file *f;
-	char path[STORE_PATH_LEN];
-	int r;
+	int r = chunk_file(c, &f);
 
-	r = chunk_file(c, &f);
 	if (r < 0)
 		return r;
 	memset(s->run, 0, PAGES_LEN);
-	r = read_pages(f, s->run);
+	return read_pages(f, s->run);
+}
+
+int
+chunk_begin(struct chunk *c, struct scratch *s)
+{
+	char path[STORE_PATH_LEN];
+	int r;
+
+	r = chunk_pages(c, s);
 	if (r < 0 && r != -ENODATA)
 		return r;
 	c->cipher = vote_cipher(s->run);

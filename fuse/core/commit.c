@@ -29,6 +29,8 @@
 
 #include <sealdisk/log.h>
 
+#include "planted.h"
+
 /* Files up to this many are synced one by one, more of them by one syncfs. */
 #define SYNC_HANDFUL 4
 /* A commit is begun in the background when this much was written... */
@@ -186,6 +188,8 @@ page_dirty(struct page *p, uint64_t bytes)
 
 	p->touched = now_ms();
 	if (!atomic_load(&p->dirty)) {
+		if (p->kind == PAGE_GROUP)
+			checkpoint_changed(p->layer, p->index / CHUNK_GROUPS);
 		pthread_mutex_lock(&d->mutex);
 		atomic_store(&p->dirty, true);
 		atomic_fetch_add(&p->refs, 1);
@@ -229,7 +233,11 @@ encode_image(struct page *p, uint8_t raw[static PAGE_LEN])
 	int r;
 
 	r = page_home_of(p, &key, &f, &base);
-	return r < 0 ? r : page_encode(&h, &p->body, key, raw);
+	if (r == 0)
+		r = page_encode(&h, &p->body, key, raw);
+	if (r == 0)
+		memcpy(p->next_mac, raw + PAGE_MAC, sizeof(p->next_mac));
+	return r;
 }
 
 /* From dirty to under way; the page's lock is held. */
@@ -334,8 +342,11 @@ write_group(struct commit *c, struct page *p)
 	pthread_rwlock_unlock(&p->lock);
 	/* Of a chunk that died before the cut no map will know. */
 	if (r == 0 && !(p->chunk->dead && p->chunk->dead_seq < c->seq))
-		r = page_write_copy(p, page_home(p->generation + 1), raw,
-				    false);
+		r = page_write_copy(p,
+				    PLANTED(PAGE_OVER_NEWEST)
+					? page_home(p->generation)
+					: page_home(p->generation + 1),
+				    raw, false);
 	if (r == 0)
 		chunk_touch(p->chunk);
 	pthread_rwlock_unlock(&p->chunk->lock);
@@ -511,6 +522,8 @@ end_page(struct page *p, bool good, bool maps_synced)
 		 * come to name it: no more writing to both copies at once. */
 		p->generation++;
 		p->session = next_session(p);
+		memcpy(p->mac, p->next_mac, sizeof(p->mac));
+		checkpoint_committed(p);
 		atomic_store(&p->same, p->fresh);
 		p->fresh = false;
 		p->drop_older = false;
@@ -634,6 +647,8 @@ commit_steps(struct disk *d, struct commit *c)
 		r = save_size(d);
 	if (r < 0)
 		return r;
+	if (PLANTED(MAP_BEFORE_CHUNKS))
+		(void)!write_maps(d, c, &sync_error);
 	r = sync_chunks(d, c);
 	if (r < 0)
 		return disk_fail(d, r, "chunks cannot be synced");

@@ -18,6 +18,8 @@
 
 #include <sealdisk/log.h>
 
+#include "catalog_private.h"
+
 static void
 cond_init(pthread_cond_t *c)
 {
@@ -73,7 +75,7 @@ disk_free(struct disk *d)
 	for (unsigned i = 1; i <= d->n_layers; i++)
 		layer_close(d->layers[i]);
 	free(d->layers);
-	secret_free(d->dks, d->n_dks * sizeof(*d->dks));
+	disk_free_dks(d);
 	scratch_free(d->bg);
 	scratch_free(d->mover);
 	commit_free(d->commit);
@@ -122,24 +124,15 @@ lock_and_load(struct disk *d, enum desc_type type, const char *name,
 static int
 unwrap_dks(struct disk *d)
 {
+	CLEANUP(key_wipe) struct key dk = { { 0 } };
 	int r = 0;
 
-	d->n_dks = d->desc.n_keys;
-	d->dks = secret_alloc(d->n_dks * sizeof(*d->dks));
-	if (!d->dks)
-		return -ENOMEM;
-	for (size_t i = 0; r == 0 && i < d->n_dks; i++)
-		r = kms_decrypt(d->e->kms, &d->desc.keys[i].dk, &d->dks[i]);
+	for (size_t i = 0; r == 0 && i < d->desc.n_keys; i++) {
+		r = kms_decrypt(d->e->kms, &d->desc.keys[i].dk, &dk);
+		if (r == 0)
+			r = disk_add_dk(d, &d->desc.keys[i].uuid, &dk);
+	}
 	return r;
-}
-
-const struct key *
-disk_top_dk(const struct disk *d)
-{
-	for (size_t i = 0; i < d->n_dks; i++)
-		if (uuid_equal(&d->desc.keys[i].uuid, &d->desc.key))
-			return &d->dks[i];
-	return NULL;
 }
 
 static int
@@ -187,16 +180,19 @@ begin_session(struct disk *d)
 static int
 put_new_top(struct disk *d)
 {
-	CLEANUP(store_unlockp) struct store_lock *lock = NULL;
+	CLEANUP(lineages_unlock) struct lineage_locks locks = { .n = 0 };
 	struct layer *l;
 	int r;
 
-	r = catalog_share_lineage(d->e->cat, &d->desc.lineage, &lock);
+	r = lineages_share(d->e->cat, &d->desc, &locks);
 	if (r == 0)
-		r = snapshot_new_top(d, &l);
+		r = snapshot_new_top(d, NULL, &l);
 	if (r < 0)
 		return r;
+	/* Somebody else may seal it. */
+	atomic_store(&d->top->held, false);
 	d->desc.layer = l->ref;
+	checkpoint_clear(&d->desc);
 	d->top = l;
 	return catalog_save(d->e->cat, &d->desc, disk_top_dk(d));
 }
@@ -221,25 +217,42 @@ clean_todos(struct disk *d)
 }
 
 static int
-open_layers(struct disk *d)
+open_frozen(struct disk *d)
 {
 	struct layer *l;
 	int r;
 
-	r = layer_open(d, &d->desc.layer, &l);
+	r = layer_open(d, &d->desc.layer, d->desc.digest, &l);
 	if (r < 0)
 		return r;
 	d->top = l;
-	if (d->desc.type != DESC_DISK) {
-		if (layer_is_frozen(l))
-			return layer_load_roots(l, d->bg);
-		fault_log(d, "its layer is not frozen");
-		return -EUCLEAN;
-	}
 	if (layer_is_frozen(l))
+		return layer_load_roots(l, d->bg);
+	fault_log(d, "its layer is not frozen");
+	return -EUCLEAN;
+}
+
+/* ${known} is of the last checkpoint, or NULL. */
+static int
+open_layers(struct disk *d, int flags, struct digests **known, bool tracked)
+{
+	struct layer *l;
+	int r;
+
+	r = layer_open(d, &d->desc.layer, NULL, &l);
+	if (r < 0)
+		return r;
+	d->top = l;
+	r = checkpoint_begin(l, TAKE(*known), tracked);
+	if (r == 0 && layer_is_frozen(l))
 		r = put_new_top(d);
 	if (r == 0)
 		r = layer_load_roots(d->top, d->bg);
+	if (r == -EBADMSG && atomic_load(&l->older)) {
+		r = checkpoint_older(l, flags);
+		if (r == 0)
+			r = layer_load_roots(l, d->bg);
+	}
 	if (r == 0)
 		r = layer_open_todo(d->top);
 	return r == 0 ? clean_todos(d) : r;
@@ -252,11 +265,26 @@ begin_reading(struct disk *d)
 	d->session = d->desc.session;
 	atomic_store(&d->size, d->desc.size);
 	atomic_store(&d->allocated, (int64_t)(d->desc.allocated / BLOCK_SIZE));
-	return 0;
+	return open_frozen(d);
 }
 
 static int
-attach(struct disk *d, enum desc_type type, const char *name)
+begin_disk(struct disk *d, int flags)
+{
+	CLEANUP(digests_freep) struct digests *known = NULL;
+	bool tracked;
+	int r;
+
+	r = checkpoint_verify(d, flags, &known);
+	/* All that was written has its digest, as a clean end says. */
+	tracked = d->desc.digest_session == d->desc.session;
+	if (r == 0)
+		r = begin_session(d);
+	return r == 0 ? open_layers(d, flags, &known, tracked) : r;
+}
+
+static int
+attach(struct disk *d, enum desc_type type, const char *name, int flags)
 {
 	int r;
 
@@ -267,10 +295,10 @@ attach(struct disk *d, enum desc_type type, const char *name)
 		r = commit_new(&d->commit);
 	if (r == 0)
 		r = scratch_new(&d->mover);
-	if (r == 0)
-		r = type == DESC_DISK ? begin_session(d) : begin_reading(d);
-	if (r == 0)
-		r = open_layers(d);
+	if (r == 0 && type == DESC_DISK)
+		r = begin_disk(d, flags);
+	else if (r == 0)
+		r = begin_reading(d);
 	/* Loading pages must not keep plaintext of settled blocks. */
 	if (r == 0)
 		scratch_wipe(d->bg);
@@ -318,44 +346,41 @@ disk_attach(struct engine *e, enum desc_type type, const char *name, int flags,
 		return -ENOMEM;
 	list(e, d);
 	d->brief = flags & DISK_BRIEF;
-	r = attach(d, type, name);
+	r = attach(d, type, name, flags);
 	if (r < 0) {
 		disk_free(d);
 		return r;
 	}
-	d->read_only = (flags & DISK_READ_ONLY) || d->desc.read_only ||
-		       d->top->meta.read_only || type != DESC_DISK;
+	d->read_only = (flags & DISK_READ_ONLY) || d->rolled_back ||
+		       d->desc.read_only || d->top->meta.read_only ||
+		       type != DESC_DISK;
 	show(e, d);
+	/* Without it the disk can be used all the same. */
+	r = reencrypt_start(d);
+	if (r < 0)
+		log_error("disk %s: reencrypt: %s", d->desc.name, err_text(r));
 	*ret = d;
 	return 0;
 }
 
+/* Nobody knows how the last one that had it on top ended. */
 static int
-open_at(struct disk *d, enum desc_type type, const char *name,
-	const struct layer_ref *ref)
+open_at(struct disk *d, const struct layer_ref *ref)
 {
-	CLEANUP(free_memp) char *text = NULL;
 	struct layer *l;
-	size_t len;
 	int r;
 
-	/* Nobody knows how the last one that had it on top ended. */
 	d->drop_cache = true;
-	r = catalog_load(d->e->cat, type, name, &d->desc, &text, &len);
-	if (r == 0)
-		r = unwrap_dks(d);
-	if (r == 0 && !disk_top_dk(d))
-		r = -EUCLEAN;
-	if (r == 0)
-		r = descriptor_verify(text, len, &d->desc.uuid, disk_top_dk(d));
-	if (r == 0)
-		r = scratch_new(&d->bg);
+	r = scratch_new(&d->bg);
 	if (r == 0)
 		r = scratch_new(&d->mover);
 	if (r == 0)
 		r = commit_new(&d->commit);
 	if (r == 0)
-		r = layer_open(d, ref, &l);
+		r = layer_open(d, ref, NULL, &l);
+	/* It may be changed: what it was is not held against it. */
+	if (r == 0)
+		r = checkpoint_begin(l, NULL, false);
 	if (r < 0)
 		return r;
 	d->desc.layer = *ref;
@@ -364,6 +389,23 @@ open_at(struct disk *d, enum desc_type type, const char *name,
 	atomic_store(&l->frozen, false);
 	d->top = l;
 	return layer_load_roots(l, d->bg);
+}
+
+static int
+load_keys(struct disk *d, enum desc_type type, const char *name)
+{
+	CLEANUP(free_memp) char *text = NULL;
+	size_t len;
+	int r;
+
+	r = catalog_load(d->e->cat, type, name, &d->desc, &text, &len);
+	if (r == 0)
+		r = unwrap_dks(d);
+	if (r == 0 && !disk_top_dk(d))
+		r = -EUCLEAN;
+	return r < 0 ? r
+		     : descriptor_verify(text, len, &d->desc.uuid,
+					 disk_top_dk(d));
 }
 
 int
@@ -376,7 +418,30 @@ disk_open_layer(struct engine *e, enum desc_type type, const char *name,
 	if (!d)
 		return -ENOMEM;
 	list(e, d);
-	r = open_at(d, type, name, ref);
+	r = load_keys(d, type, name);
+	if (r == 0)
+		r = open_at(d, ref);
+	if (r < 0)
+		disk_free(d);
+	else
+		*ret = d;
+	return r;
+}
+
+int
+disk_open_layer_of(struct disk *from, const struct layer_ref *ref,
+		   struct disk **ret)
+{
+	struct disk *d = disk_new(from->e);
+	int r;
+
+	if (!d)
+		return -ENOMEM;
+	list(from->e, d);
+	disk_descriptor(from, &d->desc);
+	r = disk_copy_dks(d, from);
+	if (r == 0)
+		r = open_at(d, ref);
 	if (r < 0)
 		disk_free(d);
 	else
@@ -387,10 +452,14 @@ disk_open_layer(struct engine *e, enum desc_type type, const char *name,
 /* ---- detach ---- */
 
 static int
-mark_clean(struct disk *d)
+mark_clean(struct disk *d, bool checkpoint)
 {
 	int64_t blocks = atomic_load(&d->allocated);
+	int r;
 
+	if (checkpoint && (r = checkpoint_take(d, &d->desc)) < 0)
+		log_warn("disk %s: no checkpoint: %s", d->desc.name,
+			 err_text(r));
 	d->desc.clean = true;
 	d->desc.allocated = blocks > 0 ? (uint64_t)blocks * BLOCK_SIZE : 0;
 	return catalog_save(d->e->cat, &d->desc, disk_top_dk(d));
@@ -427,10 +496,17 @@ sync_mirrors(struct disk *d)
 static int
 detach(struct disk *d)
 {
+	bool checkpoint;
 	int r;
 
 	r = commit_wait(d);
 	if (r == 0)
+		r = bury_all(d);
+	/* It changes the map. */
+	checkpoint = r == 0 && checkpoint_refresh(d) == 0;
+	if (checkpoint)
+		r = commit_wait(d);
+	if (checkpoint && r == 0)
 		r = bury_all(d);
 	if (r == 0)
 		r = sync_mirrors(d);
@@ -442,7 +518,7 @@ detach(struct disk *d)
 			r = l->todo->st->ops->truncate(l->todo, 0);
 	}
 	if (r == 0)
-		r = mark_clean(d);
+		r = mark_clean(d, checkpoint);
 	return r;
 }
 
@@ -451,6 +527,7 @@ disk_detach(struct disk *d)
 {
 	int r;
 
+	reencrypt_stop(d);
 	hide(d->e, d);
 	quiet_stop(d);
 	r = d->desc.type == DESC_DISK ? detach(d) : 0;
@@ -464,6 +541,7 @@ disk_detach(struct disk *d)
 void
 disk_abandon(struct disk *d)
 {
+	reencrypt_stop(d);
 	hide(d->e, d);
 	if (!d->nameless)
 		(void)disk_fail(d, -EIO, "given up");

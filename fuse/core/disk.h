@@ -61,17 +61,30 @@ struct catalog *engine_catalog(struct engine *e) NONNULL;
 struct kms *engine_kms(struct engine *e) NONNULL;
 struct store *engine_store(struct engine *e) NONNULL;
 
-/* Remove what deleted disks and snapshots left, and merge layers that nothing
- * names, until there is nothing more to do now, or *${stop}. */
+/* Remove what deleted disks and snapshots left, merge layers that nothing
+ * names, and seal what is frozen, until there is nothing more to do now, or
+ * *${stop}. */
 void engine_sweep(struct engine *e, const volatile bool *stop) NONNULL;
+
+/* A piece of that alone: some of a frozen layer's chunks get their digests, or
+ * it says what they come to.  1: there is more. */
+int engine_seal(struct engine *e) NONNULL CHECKED;
 
 /* How far the layer that is being merged is: chunks, by their place in it.
  * False: none is. */
 bool engine_merging(struct engine *e, uint64_t *ret_done, uint64_t *ret_total)
     NONNULL;
 
-/* DISK_BRIEF: for a moment; others of this host wait for it. */
-enum { DISK_READ_ONLY = 1, DISK_BRIEF = 2 };
+/* DISK_BRIEF: for a moment; others of this host wait for it.
+ * DISK_ACCEPT_ROLLBACK: what is there is right from now on, whatever was there
+ * at the last checkpoint.  DISK_READ_OLDER: read-only where the disk was put
+ * back to an older state. */
+enum {
+	DISK_READ_ONLY = 1,
+	DISK_BRIEF = 2,
+	DISK_ACCEPT_ROLLBACK = 4,
+	DISK_READ_OLDER = 8
+};
 
 /**
  * disk_attach(e, type, name, flags, ret):
@@ -81,8 +94,9 @@ enum { DISK_READ_ONLY = 1, DISK_BRIEF = 2 };
  * written.
  *
  * -ENOENT; -EBUSY attached by somebody else (catalog_disk_owner tells); the
- * errors of kms.h; -EUCLEAN, -EBADMSG; -EPROTONOSUPPORT a newer format; -EROFS
- * never
+ * errors of kms.h; -EUCLEAN, -EBADMSG; -EPROTONOSUPPORT a newer format; -ESTALE
+ * the disk was put back to an older state: it can be attached read-only, or
+ * with DISK_ACCEPT_ROLLBACK; -EROFS never
  */
 int disk_attach(struct engine *e, enum desc_type type, const char *name,
 		int flags, struct disk **ret) NONNULL CHECKED;
@@ -145,6 +159,28 @@ int disk_update(struct disk *d, int (*fn)(struct descriptor *desc, void *arg),
 int disk_rewrap(struct disk *d, const char *key, unsigned *ret_n)
     __attribute__((__nonnull__(1, 3))) CHECKED;
 
+/**
+ * disk_reencrypt(d, s, key, rate):
+ * Give the disk a new DK under CMK ${key} (NULL: the one that it has), at a
+ * flush barrier, and copy all its blocks in the background, at most ${rate}
+ * bytes a second (0: as it goes).  It goes on at every attach until it is done.
+ *
+ * -EALREADY  it does already; the rate is ${rate} now
+ * -E2BIG     it has as many DKs as a descriptor can name
+ * -EROFS; the errors of kms.h
+ */
+int disk_reencrypt(struct disk *d, struct scratch *s, const char *key,
+		   uint64_t rate) __attribute__((__nonnull__(1, 2))) CHECKED;
+
+struct reencrypt_state {
+	uint64_t done, total; /* bytes of the disk, by their place in it */
+	int error;            /* why it does not get on; it is tried again */
+};
+/* False: it is not going on. */
+bool disk_reencrypting(struct disk *d, struct reencrypt_state *ret) NONNULL;
+/* With opt.manual: a piece.  1: there is more. */
+int disk_reencrypt_step(struct disk *d) NONNULL CHECKED;
+
 /* catalog_rename() of an attached disk. */
 int disk_rename(struct disk *d, const char *to) NONNULL CHECKED;
 
@@ -158,6 +194,7 @@ struct disk_stats {
 	uint64_t chunks_open;
 	bool failed;  /* a sync has failed: read-only until attached again */
 	bool unclean; /* this attach followed an unclean stop */
+	bool older;   /* it was put back to an older state, and is read-only */
 };
 void disk_stats(struct disk *d, struct disk_stats *ret) NONNULL;
 

@@ -188,6 +188,7 @@ disk_stats(struct disk *d, struct disk_stats *ret)
 	ret->allocated = blocks > 0 ? (uint64_t)blocks * BLOCK_SIZE : 0;
 	ret->failed = atomic_load(&d->failed);
 	ret->unclean = d->drop_cache;
+	ret->older = d->rolled_back;
 	ret->chunks_open = atomic_load(&d->e->cache.open_files);
 	pthread_mutex_lock(&d->mutex);
 	ret->dirty_groups = d->n_dirty;

@@ -180,13 +180,16 @@ static int
 sweep_step(struct engine *e)
 {
 	bool more;
-	int r;
+	int r, e2;
 
 	r = catalog_sweep(e->cat, SWEEP_FILES, &more);
 	if (r == 0 && !more)
 		r = engine_merge(e);
 	else if (r == 0)
 		r = 1;
+	/* What stays. */
+	if (r <= 0 && (e2 = engine_seal(e)) != 0)
+		r = r < 0 && e2 < 0 ? r : e2;
 	if (r < 0)
 		log_debug("sweeping the store: %s", err_text(r));
 	return r;

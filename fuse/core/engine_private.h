@@ -25,6 +25,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "digest.h"
 #include "disk.h"
 #include "layer.h"
 #include "page.h"
@@ -150,6 +151,8 @@ struct page {
 	uint64_t generation, session;
 	uint8_t cipher;
 	uint32_t seals;
+	uint8_t mac[DIGEST_LEN];      /* of that copy: its beginning */
+	uint8_t next_mac[DIGEST_LEN]; /* of the image under way */
 	atomic_bool dirty;    /* differs from what the last image says */
 	atomic_bool inflight; /* an image of it is being committed */
 	bool fresh;           /* a map page that is in no file yet */
@@ -235,6 +238,17 @@ cache_crowded(const struct cache *c, unsigned part)
 }
 
 /*
+ * Chunks whose digest in the map may be an older one, of a layer that is
+ * written to.  Atomic, so that a write costs no lock for it.
+ */
+struct changed {
+	_Atomic uint64_t *bits; /* of all that there can be; NULL: not kept */
+	_Atomic uint64_t end;   /* no word from here on has any */
+	atomic_uint n;
+	uint64_t at; /* the next word to look at */
+};
+
+/*
  * A layer of one disk's chain.  All but the top one are opened when they are
  * first asked: an attach costs the same however many snapshots there are.
  */
@@ -255,6 +269,16 @@ struct layer {
 	    *_Atomic parent; /* meta.has_parent: whether there is one */
 	pthread_mutex_t creating[64];
 	uint64_t parent_limit;
+
+	/* checkpoint.c */
+	struct digests *digests; /* of its pages; NULL: not kept */
+	atomic_bool held;        /* what is read is held against them... */
+	uint64_t digest_session; /* ...unless it was written after this one */
+	atomic_bool older;       /* a root page was of before */
+	struct changed changed;
+	bool tracked;     /* what is not in `changed` has its digest */
+	uint64_t walk_at; /* else: the next chunk to look at */
+	bool lost;        /* nobody can know: no checkpoint in this session */
 };
 
 struct scratch {
@@ -265,12 +289,34 @@ struct scratch {
 	uint8_t *temp;  /* a third: of which a part is wanted; settling */
 };
 
+#define DISK_DKS (DESC_KEYS_MAX + 1)
+struct disk_dk {
+	struct uuid uuid;
+	struct key *key; /* secret memory; NULL: none */
+};
+
+/* A copy of what lies below into layers under the disk's newest DK
+ * (reencrypt.c). */
+struct reencrypt {
+	pthread_t thread;
+	bool has_thread;
+	volatile bool stop;
+	atomic_bool running;
+	bool unsaved; /* a parent was dropped, perhaps not durably */
+	/* under engine->merging: the next group of which layer */
+	struct uuid layer;
+	uint64_t at;
+	int64_t next_ms;              /* when the rate lets it go on */
+	_Atomic uint64_t done, total; /* bytes of that layer */
+	atomic_int error;             /* of the last piece */
+};
+
 struct disk {
 	struct engine *e;
 	struct descriptor desc; /* under size_lock */
 	pthread_mutex_t size_lock;
-	struct key *dks; /* secret memory: n_keys, as desc.keys */
-	size_t n_dks;
+	struct disk_dk dks[DISK_DKS]; /* under layers_lock */
+	struct reencrypt re;
 	struct store_lock *lock;
 	struct layer *_Atomic top;
 	/* Shared by whoever changes the top layer; exclusive to freeze it. */
@@ -281,7 +327,8 @@ struct disk {
 	pthread_mutex_t layers_lock;
 	uint64_t session;
 	bool read_only;
-	bool drop_cache; /* after an unclean stop: see format.md, "Attach" */
+	bool rolled_back; /* it is read all the same: no checkpoint is made */
+	bool drop_cache;  /* after an unclean stop: see format.md, "Attach" */
 	_Atomic uint64_t size;
 	atomic_bool size_dirty; /* grown by a write, descriptor not replaced */
 	atomic_bool failed;     /* a sync has failed */
@@ -343,15 +390,45 @@ struct engine {
 	struct uuid merge_x,
 	    merge_y; /* under `merging`: where it has come to */
 	uint64_t merge_at;
-	/* The same, in chunks, for who looks on; 0 of 0: nothing is merged. */
+	struct uuid seal_layer; /* the same of seal.c */
+	bool seal_known;
+	uint64_t seal_at;
+	/* Of merging, in chunks, for who looks on; 0 of 0: nothing is merged.
+	 */
 	_Atomic uint64_t merged, merge_total;
 	struct link disks;
 };
 
 int64_t now_ms(void);
 
-/* disk.c: the DK of the top layer; NULL: the descriptor does not hold it. */
-const struct key *disk_top_dk(const struct disk *d) NONNULL;
+/* ---- disk_keys.c ---- */
+
+/* A DK that the disk has; NULL: it has it not. */
+struct key *disk_dk(struct disk *d, const struct uuid *uuid) NONNULL;
+/* That of the top layer. */
+const struct key *disk_top_dk(struct disk *d) NONNULL;
+/* Copied. */
+int disk_add_dk(struct disk *d, const struct uuid *uuid, const struct key *dk)
+    NONNULL CHECKED;
+/* Those of d->desc, from a disk that has them. */
+int disk_copy_dks(struct disk *d, struct disk *from) NONNULL CHECKED;
+/* Those that the descriptor does not name, and no open layer needs. */
+void disk_forget_dks(struct disk *d) NONNULL;
+void disk_free_dks(struct disk *d) NONNULL;
+/* Only the top one and those of ${used}. */
+void descriptor_keep_keys(struct descriptor *d, const struct uuid *used,
+			  size_t n) NONNULL;
+/* The descriptor names only DKs that some layer of the chain is under;
+ * ${done}: it is not being reencrypted any more.  Under engine->merging. */
+int disk_drop_keys(struct disk *d, bool done) NONNULL CHECKED;
+
+/* ---- reencrypt.c ---- */
+
+/* Go on with what the descriptor asks for, if it does; and no longer. */
+int reencrypt_start(struct disk *d) NONNULL CHECKED;
+void reencrypt_stop(struct disk *d) NONNULL;
+
+/* ---- disk.c ---- */
 
 /* A disk without a name that has layer ${ref}, frozen, on top, by the keys of
  * a descriptor; what it writes there is durable as that of any disk.  Ends with
@@ -359,10 +436,23 @@ const struct key *disk_top_dk(const struct disk *d) NONNULL;
 int disk_open_layer(struct engine *e, enum desc_type type, const char *name,
 		    const struct layer_ref *ref, struct disk **ret)
     NONNULL CHECKED;
+/* The same by the keys of an attached one: no KMS is asked. */
+int disk_open_layer_of(struct disk *d, const struct layer_ref *ref,
+		       struct disk **ret) NONNULL CHECKED;
 
-/* snapshot.c: a new layer above the top one, durable and open, that nothing
- * names yet.  The caller shares the lineage's lock. */
-int snapshot_new_top(struct disk *d, struct layer **ret) NONNULL CHECKED;
+/* ---- snapshot.c ---- */
+
+struct own_key;
+/* A new layer above the top one, durable and open, that nothing names yet; its
+ * lineage is ${own}'s, which the disk has, or where that is NULL the disk's.
+ * The caller shares the lineages' locks. */
+int snapshot_new_top(struct disk *d, const struct own_key *own,
+		     struct layer **ret) __attribute__((__nonnull__(1, 3)))
+CHECKED;
+/* At a flush barrier: the disk goes on in a layer under ${own}, and asks to be
+ * reencrypted at ${rate}.  -EALREADY: it does already. */
+int snapshot_rekey(struct disk *d, struct scratch *s, const struct own_key *own,
+		   uint64_t rate) NONNULL CHECKED;
 
 static inline struct cache *
 cache_of(const struct layer *l)
@@ -471,9 +561,13 @@ slot_offset(uint64_t group, unsigned slot)
 
 /* ---- layer.c: the map ---- */
 
-int layer_open(struct disk *d, const struct layer_ref *ref, struct layer **ret)
-    NONNULL CHECKED;
+/* ${digest}: what it must be if it is sealed, or NULL or zeros: not known. */
+int layer_open(struct disk *d, const struct layer_ref *ref,
+	       const uint8_t *digest, struct layer **ret)
+    __attribute__((__nonnull__(1, 2, 4))) CHECKED;
 void layer_close(struct layer *l);
+/* What its layer.ini says by now. */
+int layer_load_meta(struct layer *l) NONNULL CHECKED;
 /* Replace layer.ini, durably. */
 int layer_save_meta(struct layer *l, const struct layer_meta *m)
     NONNULL CHECKED;
@@ -497,6 +591,9 @@ int layer_lookup(struct layer *l, struct scratch *s, uint64_t index,
 int layer_entry(struct layer *l, struct scratch *s, uint64_t index,
 		enum entry_state *ret_state, uint8_t ret_salt[static 12])
     NONNULL CHECKED;
+/* What the map says is the chunk's digest, if it still names ${c}. */
+int layer_set_digest(struct layer *l, struct scratch *s, const struct chunk *c,
+		     const uint8_t digest[static DIGEST_LEN]) NONNULL CHECKED;
 /* The first chunk at or after ${index} that the map may have; UINT64_MAX. */
 int layer_next(struct layer *l, struct scratch *s, uint64_t index,
 	       uint64_t *ret) NONNULL CHECKED;
@@ -537,6 +634,11 @@ int chain_get(struct layer *l, uint64_t group, struct scratch *s,
  */
 struct layer *chain_merged(struct disk *d, struct layer *y,
 			   const struct uuid *gone) NONNULL;
+/* The same where it has got all that lies below, and has no parent any more.
+ * The first of those that have left, or NULL; chain_close_all(). */
+struct layer *chain_cut(struct disk *d, struct layer *y) NONNULL;
+/* Layer ${l} and all that are open below it; NULL: none. */
+void chain_close_all(struct layer *l);
 /* Where somebody holds a page or chunk of it just now, it stays open until the
  * disk is detached. */
 void chain_close(struct layer *l) NONNULL;
@@ -548,8 +650,12 @@ int parent_read(struct layer *l, struct scratch *s, void *buf, size_t len,
 
 /* Derive keys from c->salt and c->cipher and the layer's DK. */
 int chunk_derive(struct chunk *c) NONNULL CHECKED;
-/* Find a chunk's file and learn its cipher, then derive. */
+/* Find a chunk's file and learn its cipher, then derive.  Its pages are in
+ * s->run. */
 int chunk_begin(struct chunk *c, struct scratch *s) NONNULL CHECKED;
+/* Its 16 pages into s->run, zeros for what cannot be read.  With chunk->lock
+ * held.  -ENODATA: the file is too short. */
+int chunk_pages(struct chunk *c, struct scratch *s) NONNULL CHECKED;
 /* Make the chunk in the top layer, if it still is not there.  A reference. */
 int chunk_make(struct layer *l, struct scratch *s, uint64_t index,
 	       struct chunk **ret) NONNULL CHECKED;
@@ -631,6 +737,80 @@ int page_retire(struct page *p) NONNULL CHECKED;
 /* A piece of merging layers that one child alone needs.  1: there is more. */
 int engine_merge(struct engine *e) NONNULL CHECKED;
 
+/* ---- checkpoint.c: what the newest version of everything is ---- */
+
+/**
+ * checkpoint_verify(d):
+ * Before anything is written: whether the files of the top layer are those of
+ * the last checkpoint, or were written after it.  ${d} keeps what they should
+ * be, for checkpoint_begin().
+ *
+ * -ESTALE  they are older; logged
+ */
+int checkpoint_verify(struct disk *d, int flags, struct digests **ret)
+    NONNULL CHECKED;
+/* The map of ${l}, the top layer, was put back alone: the same. */
+int checkpoint_older(struct layer *l, int flags) NONNULL CHECKED;
+/* ${l} has just been put on top, with nothing read of it yet.  ${known} is what
+ * checkpoint_verify() gave, or NULL; it is the layer's from now on. */
+int checkpoint_begin(struct layer *l, struct digests *known, bool tracked)
+    __attribute__((__nonnull__(1))) CHECKED;
+/* Of a layer that is sealed. */
+int checkpoint_hold(struct layer *l) NONNULL CHECKED;
+void checkpoint_end(struct layer *l) NONNULL;
+/* What a descriptor says where there is no checkpoint of the top layer. */
+void checkpoint_clear(struct descriptor *d) NONNULL;
+/* A group of the chunk has become dirty, or its entry in the map. */
+void checkpoint_changed(struct layer *l, uint64_t index) NONNULL;
+/* A page was loaded: -EBADMSG, it is an older one.  Locked exclusively. */
+int checkpoint_page(struct page *p) NONNULL CHECKED;
+/* A page was committed. */
+void checkpoint_committed(struct page *p) NONNULL;
+/* The 16 pages of ${c} are in s->run, ${e} is its entry: -EBADMSG the same. */
+int checkpoint_chunk(struct chunk *c, struct scratch *s, const struct entry *e)
+    NONNULL CHECKED;
+/* A round in the background; whether there may be more to do. */
+void checkpoint_round(struct disk *d) NONNULL;
+bool checkpoint_due(struct disk *d) NONNULL;
+/* At detach, when all is committed and mirrored, and again when what this has
+ * changed is: the first brings the digests up to date, 1 where it cannot or
+ * need not; the second puts the checkpoint into ${desc}. */
+int checkpoint_refresh(struct disk *d) NONNULL CHECKED;
+int checkpoint_take(struct disk *d, struct descriptor *desc) NONNULL CHECKED;
+/* Replace the list of ${l}, all of whose pages are durable. */
+int checkpoint_save(struct layer *l, struct scratch *s, uint64_t session,
+		    uint8_t ret[static SHA256_LEN]) NONNULL CHECKED;
+
+/* What ${d} has of a layer, if it knows what of that has changed; or NULL. */
+struct layer *checkpoint_known(struct disk *d, const struct uuid *layer)
+    NONNULL;
+/* The chunk from *${at} on that may lack its digest, by ${known}, from which it
+ * is taken, or where that is NULL the next one of ${l}; UINT64_MAX. */
+int checkpoint_next(struct layer *l, struct layer *known, struct scratch *s,
+		    uint64_t *at) __attribute__((__nonnull__(1, 3, 4))) CHECKED;
+/* Put its digest right, whatever that takes; nobody else writes to it. */
+int checkpoint_chunk_digest(struct layer *l, struct scratch *s, uint64_t index)
+    NONNULL CHECKED;
+
+/* ---- seal.c: a frozen layer gets its digest ---- */
+
+struct verdict; /* catalog_private.h */
+struct sealing {
+	struct engine *e;
+	const struct verdict *v;
+	const struct layer_meta *l;
+	struct disk *d;      /* has it on top, and is not its disk */
+	struct disk *held;   /* attached, and ... */
+	struct layer *known; /* ... its layer knows which chunks to look at */
+	bool locked;         /* the caller has locked all disks that reach it */
+	uint8_t digest[SHA256_LEN]; /* what is written; zeros: none */
+};
+
+/* ${s} has e, v, l, d and `locked`: nobody relies any more on the digest of the
+ * layer that s->d has on top, not even the ${n} attached disks ${held}. */
+int unseal(struct sealing *s, struct disk *const *held, size_t n)
+    NONNULL CHECKED;
+
 /* ---- quiet.c: what is done when nobody is waiting ---- */
 
 int quiet_start(struct disk *d) NONNULL CHECKED;
@@ -670,15 +850,22 @@ int group_write(struct disk *d, struct scratch *s, const void *buf, size_t len,
 int group_zero(struct disk *d, struct scratch *s, uint64_t off, size_t len)
     NONNULL CHECKED;
 
+/* What a layer takes from below. */
+struct fill {
+	struct layer *parent;
+	uint64_t limit;  /* bytes of the disk, from where on nothing is */
+	bool deep;       /* also from below the parent */
+	uint8_t *buf;    /* room for a group */
+	unsigned blocks; /* counted: that were copied */
+};
 /**
- * group_fill(c, s, group, parent, limit, buf):
+ * group_fill(c, s, group, f):
  * What ${c}, whose lock is held, does not have of a group and the parent itself
- * has, below ${limit}, it has from now on.  ${buf} is room for a group.
+ * has, it has from now on; with f->deep, what is data in any layer below.
  * -EKEYEXPIRED: sealed too often under its key.
  */
 int group_fill(struct chunk *c, struct scratch *s, uint64_t group,
-	       struct layer *parent, uint64_t limit, uint8_t *buf)
-    NONNULL CHECKED;
+	       struct fill *f) NONNULL CHECKED;
 
 /* An integrity fault: counted and logged where it is found, so that many of one
  * kind do not keep those of another out of the log. */

@@ -15,6 +15,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "planted.h"
+
 /* From this length on writeback is begun as data comes in, and what it replaces
  * leaves the cache of the store's file system. */
 #define WRITEBACK_MIN (64 * 1024)
@@ -31,6 +33,8 @@ taken_slots(const struct page *p)
 {
 	struct slots t = p->used;
 
+	if (PLANTED(SLOTS_FREED_EARLY))
+		return t;
 	slots_or(&t, &p->infl);
 	slots_or(&t, &p->prot);
 	return t;
@@ -363,59 +367,63 @@ group_write(struct disk *d, struct scratch *s, const void *buf, size_t len,
 
 /* Blocks ${b} to ${b} + ${n}, which the parent has and the page does not. */
 static int
-fill_run(struct scratch *s, struct chunk *c, struct page *p,
-	 struct layer *parent, unsigned b, unsigned n, uint8_t *buf)
+fill_run(struct scratch *s, struct chunk *c, struct page *p, struct fill *f,
+	 unsigned b, unsigned n)
 {
 	struct plan pl = { .first = b, .n = n };
 	size_t len = (size_t)n * BLOCK_SIZE;
 	int r;
 
-	r = group_read(parent, s, buf, len,
+	r = group_read(f->parent, s, f->buf, len,
 		       p->index * GROUP_LEN + (uint64_t)b * BLOCK_SIZE);
 	for (unsigned i = 0; i < n; i++)
-		pl.src[i] = buf + (size_t)i * BLOCK_SIZE;
+		pl.src[i] = f->buf + (size_t)i * BLOCK_SIZE;
 	if (r == 0)
 		r = block_key(s, c);
-	return r < 0 ? r : write_plan(&pl, s, c, p, len);
+	if (r == 0)
+		r = write_plan(&pl, s, c, p, len);
+	if (r == 0)
+		f->blocks += n;
+	return r;
 }
 
-/* Blocks of ${p} that are absent, below ${limit}: from the parent, whose states
- * are ${state}. */
+/* Blocks of ${p} that are absent: from the parent, whose states are ${state}.
+ * Where there will be no parent, what is absent is zeros. */
 static int
-fill_page(struct scratch *s, struct chunk *c, struct page *p,
-	  struct layer *parent, const uint8_t state[static GROUP_BLOCKS],
-	  uint64_t limit, uint8_t *buf)
+fill_page(struct scratch *s, struct chunk *c, struct page *p, struct fill *f,
+	  const uint8_t state[static GROUP_BLOCKS])
 {
 	const struct entry *e = p->body.entry;
 	uint64_t at = p->index * GROUP_LEN;
 	unsigned end = GROUP_BLOCKS, n;
 	int r = 0;
 
-	if (at + GROUP_LEN > limit)
-		end = at >= limit ? 0
-				  : (unsigned)((limit - at + BLOCK_SIZE - 1) /
-					       BLOCK_SIZE);
+	if (at + GROUP_LEN > f->limit)
+		end = at >= f->limit
+			  ? 0
+			  : (unsigned)((f->limit - at + BLOCK_SIZE - 1) /
+				       BLOCK_SIZE);
 	for (unsigned b = 0; r == 0 && b < end; b += n) {
 		for (n = 0; b + n < end && e[b + n].state == ENTRY_ABSENT &&
 			    state[b + n] == ENTRY_DATA;)
 			n++;
 		if (n > 0) {
-			r = fill_run(s, c, p, parent, b, n, buf);
+			r = fill_run(s, c, p, f, b, n);
 			continue;
 		}
 		n = 1;
-		if (e[b].state == ENTRY_ABSENT && state[b] == ENTRY_ZERO)
+		if (e[b].state == ENTRY_ABSENT && state[b] == ENTRY_ZERO &&
+		    !f->deep)
 			group_zero_entries(p, b, 1, ENTRY_ZERO);
 	}
 	return r;
 }
 
 int
-group_fill(struct chunk *c, struct scratch *s, uint64_t group,
-	   struct layer *parent, uint64_t limit, uint8_t *buf)
+group_fill(struct chunk *c, struct scratch *s, uint64_t group, struct fill *f)
 {
 	uint8_t state[GROUP_BLOCKS];
-	struct store_file *f;
+	struct store_file *file;
 	struct page *p;
 	int r;
 
@@ -425,13 +433,14 @@ group_fill(struct chunk *c, struct scratch *s, uint64_t group,
 	if (r < 0)
 		return r;
 	/* As for zeros: the commit needs the file, also where no block does. */
-	r = chunk_file(c, &f);
+	r = chunk_file(c, &file);
 	if (r == 0)
-		r = own_states(parent, s, group, state);
+		r = f->deep ? group_states(f->parent, s, group, state)
+			    : own_states(f->parent, s, group, state);
 	if (r == 0 && p->seals >= p->disk->e->seal_limit)
 		r = -EKEYEXPIRED;
 	if (r == 0)
-		r = fill_page(s, c, p, parent, state, limit, buf);
+		r = fill_page(s, c, p, f, state);
 	if (atomic_load(&p->dirty))
 		chunk_touch(c);
 	page_release(p);

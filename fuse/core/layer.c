@@ -120,18 +120,9 @@ layer_save_meta(struct layer *l, const struct layer_meta *m)
 
 /* ---- opening ---- */
 
-static struct key *
-disk_dk(struct disk *d, const struct uuid *uuid)
-{
-	for (size_t i = 0; i < d->n_dks; i++)
-		if (uuid_equal(&d->desc.keys[i].uuid, uuid))
-			return &d->dks[i];
-	return NULL;
-}
-
 /* layer.ini names its DK, and is authenticated by it. */
-static int
-load_meta(struct layer *l)
+int
+layer_load_meta(struct layer *l)
 {
 	struct store *st = l->disk->e->st;
 	CLEANUP(free_memp) char *text = NULL;
@@ -143,15 +134,15 @@ load_meta(struct layer *l)
 	r = st->ops->load(st, path, META_MAX, &text, &len);
 	if (r < 0)
 		goto out;
-	r = -EBADMSG;
-	for (size_t i = 0; r == -EBADMSG && i < l->disk->n_dks; i++)
-		r = layer_meta_parse(text, len, &l->disk->dks[i], &l->meta);
-	if (r == 0 && (!uuid_equal(&l->meta.uuid, &l->ref.layer) ||
-		       !uuid_equal(&l->meta.lineage, &l->ref.lineage)))
-		r = -EUCLEAN;
+	r = layer_meta_peek(text, len, &l->meta);
 	if (r == 0)
 		l->dk = disk_dk(l->disk, &l->meta.key);
 	if (r == 0 && !l->dk)
+		r = -EBADMSG;
+	if (r == 0)
+		r = layer_meta_parse(text, len, l->dk, &l->meta);
+	if (r == 0 && (!uuid_equal(&l->meta.uuid, &l->ref.layer) ||
+		       !uuid_equal(&l->meta.lineage, &l->ref.lineage)))
 		r = -EUCLEAN;
 out:
 	if (r == -EBADMSG || r == -EUCLEAN || r == -ENOENT)
@@ -229,7 +220,7 @@ open_layer(struct layer *l)
 {
 	int r;
 
-	r = load_meta(l);
+	r = layer_load_meta(l);
 	if (r < 0)
 		return r;
 	l->parent_limit = l->meta.has_parent ? l->meta.parent_limit : 0;
@@ -238,7 +229,27 @@ open_layer(struct layer *l)
 	if (!l->map_key)
 		return -ENOMEM;
 	r = layer_map_key(l->dk, &l->ref.layer, l->map_key);
-	return r == 0 ? open_map(l) : r;
+	if (r == 0)
+		r = open_map(l);
+	if (r == 0 && l->meta.state == LAYER_SEALED)
+		r = checkpoint_hold(l);
+	return r;
+}
+
+/* Whether it is what whoever names it knew, or has been on its way since. */
+static int
+check_expected(const struct layer *l, const uint8_t *digest)
+{
+	char path[STORE_PATH_LEN];
+
+	if (!digest || digest_is_none(digest) ||
+	    ((l->meta.state == LAYER_SEALED ||
+	      l->meta.state == LAYER_MERGING) &&
+	     memcmp(l->meta.digest, digest, SHA256_LEN) == 0))
+		return 0;
+	path_layer(&l->ref, "layer.ini", path);
+	fault_log(l->disk, "%s: the layer is an older version of itself", path);
+	return -EBADMSG;
 }
 
 /* Its number, by which chain pages name it. */
@@ -270,7 +281,8 @@ number_layer(struct layer *l)
 }
 
 int
-layer_open(struct disk *d, const struct layer_ref *ref, struct layer **ret)
+layer_open(struct disk *d, const struct layer_ref *ref, const uint8_t *digest,
+	   struct layer **ret)
 {
 	struct layer *l = calloc(1, sizeof(*l));
 	int r;
@@ -283,6 +295,8 @@ layer_open(struct disk *d, const struct layer_ref *ref, struct layer **ret)
 	for (unsigned i = 0; i < 64; i++)
 		pthread_mutex_init(&l->creating[i], NULL);
 	r = open_layer(l);
+	if (r == 0)
+		r = check_expected(l, digest);
 	if (r == 0)
 		r = number_layer(l);
 	if (r < 0)
@@ -316,6 +330,7 @@ layer_close(struct layer *l)
 	store_close(l->todo);
 	secret_free(l->map_key, sizeof(*l->map_key));
 	free_roots(l);
+	checkpoint_end(l);
 	pthread_mutex_destroy(&l->open_lock);
 	free(l);
 }
@@ -353,6 +368,8 @@ chunk_of_entry(struct layer *l, struct scratch *s, uint64_t index,
 	c->creator = l->ref.layer;
 	pthread_rwlock_rdlock(&c->lock);
 	r = chunk_begin(c, s);
+	if (r == 0)
+		r = checkpoint_chunk(c, s, e);
 	pthread_rwlock_unlock(&c->lock);
 	if (r < 0)
 		chunk_put(c);
@@ -434,6 +451,7 @@ layer_set(struct layer *l, struct scratch *s, uint64_t index,
 	memset(e, 0, sizeof(*e));
 	e->state = (uint8_t)state;
 	if (state == ENTRY_DATA) {
+		checkpoint_changed(l, index);
 		memcpy(e->unique, salt, sizeof(e->unique));
 		/* Its maker holds a reference and the making lock, so nobody
 		 * can have put another there. */
@@ -445,6 +463,28 @@ layer_set(struct layer *l, struct scratch *s, uint64_t index,
 	page_dirty(p, 0);
 	if (p->fresh)
 		root_set(l, p->index);
+	page_release(p);
+	return 0;
+}
+
+int
+layer_set_digest(struct layer *l, struct scratch *s, const struct chunk *c,
+		 const uint8_t digest[static DIGEST_LEN])
+{
+	struct page *p;
+	struct entry *e;
+	int r;
+
+	r = map_get(l, c->index / MAP_CHUNKS, s, true, false, &p);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	e = &p->body.entry[c->index % MAP_CHUNKS];
+	if (e->state == ENTRY_DATA &&
+	    memcmp(e->unique, c->salt, sizeof(e->unique)) == 0 &&
+	    memcmp(e->digest, digest, DIGEST_LEN) != 0) {
+		memcpy(e->digest, digest, DIGEST_LEN);
+		page_dirty(p, 0);
+	}
 	page_release(p);
 	return 0;
 }

@@ -27,6 +27,8 @@
 
 #include <sealdisk/log.h>
 
+#include "planted.h"
+
 struct copies {
 	uint8_t raw[2][PAGE_LEN];
 	struct page_head head[2];
@@ -141,8 +143,10 @@ read_copies(struct page *p, struct copies *c)
 }
 
 static void
-take_head(struct page *p, const struct page_head *h)
+take_head(struct page *p, const struct page_head *h,
+	  const uint8_t raw[static PAGE_LEN])
 {
+	memcpy(p->mac, raw + PAGE_MAC, sizeof(p->mac));
 	p->generation = h->generation;
 	p->session = h->session;
 	p->cipher = h->cipher;
@@ -165,7 +169,7 @@ take_single(struct page *p, const struct copies *c, unsigned which)
 	char name[STORE_PATH_LEN + 64];
 	int r;
 
-	take_head(p, &c->head[which]);
+	take_head(p, &c->head[which], c->raw[which]);
 	p->body = c->body[which];
 	p->same = false;
 	atomic_fetch_add(&p->layer->disk->repairs, 1);
@@ -247,6 +251,8 @@ write_settled(struct page *p)
 	if (r == 0)
 		r = page_encode(&h, &p->body, key, raw);
 	if (r == 0)
+		memcpy(p->mac, raw + PAGE_MAC, sizeof(p->mac));
+	if (r == 0)
 		r = page_write_copy(p, page_home(p->generation), raw, true);
 	return r;
 }
@@ -258,7 +264,7 @@ settle(struct page *p, struct scratch *s, const struct copies *c)
 	unsigned older = 0;
 	int r;
 
-	take_head(p, &c->head[nw]);
+	take_head(p, &c->head[nw], c->raw[nw]);
 	p->same = false;
 	r = settle_entries(p, s, &c->body[nw], &c->body[!nw], &older);
 	if (r < 0)
@@ -278,7 +284,7 @@ settle(struct page *p, struct scratch *s, const struct copies *c)
 		r = page_write_copy(p, !nw, c->raw[nw], true);
 		p->same = r == 0;
 	}
-	if (older == 0)
+	if (older == 0 || PLANTED(SETTLED_IN_MEMORY))
 		return r;
 	log_note("settled %u blocks of group %" PRIu64
 		 " to the state before an interrupted commit",
@@ -307,13 +313,13 @@ load(struct page *p, struct scratch *s, struct copies *c)
 		r = take_single(p, c, c->error[0] ? 1 : 0);
 	} else if (c->head[0].generation == c->head[1].generation &&
 		   memcmp(c->raw[0], c->raw[1], PAGE_LEN) == 0) {
-		take_head(p, &c->head[0]);
+		take_head(p, &c->head[0], c->raw[0]);
 		p->body = c->body[0];
 		p->same = true;
 	} else {
 		r = settle(p, s, c);
 	}
-	return r;
+	return r == 0 ? checkpoint_page(p) : r;
 }
 
 int

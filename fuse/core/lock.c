@@ -122,6 +122,88 @@ catalog_share_lineage(struct catalog *c, const struct uuid *lineage,
 	return c->st->ops->lock(c->st, path, STORE_LOCK_SH, true, NULL, ret);
 }
 
+/* ---- several lineages ---- */
+
+static int
+by_bytes(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct uuid));
+}
+
+static int
+lock_lineage(struct catalog *c, const struct uuid *lineage, bool receive,
+	     struct store_lock **ret)
+{
+	char path[STORE_PATH_LEN];
+
+	if (!receive)
+		return catalog_share_lineage(c, lineage, ret);
+	lock_path("receive", lineage, path);
+	return c->st->ops->lock(c->st, path, STORE_LOCK_EX, false, NULL, ret);
+}
+
+int
+lineages_lock(struct catalog *c, const struct uuid *v, size_t n, bool receive,
+	      struct lineage_locks *ret)
+{
+	CLEANUP(free_memp) struct uuid *all = calloc(n, sizeof(*all));
+	struct lineage_locks l = { .own = receive };
+	int r = 0;
+
+	l.v = calloc(n, sizeof(*l.v));
+	if (!l.v || !all) {
+		free(l.v);
+		return -ENOMEM;
+	}
+	memcpy(all, v, n * sizeof(*all));
+	qsort(all, n, sizeof(*all), by_bytes);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		if (i > 0 && uuid_equal(&all[i], &all[i - 1]))
+			continue;
+		r = lock_lineage(c, &all[i], receive, &l.v[l.n]);
+		if (r == 0)
+			l.n++;
+	}
+	if (r < 0)
+		lineages_unlock(&l);
+	else
+		*ret = l;
+	return r;
+}
+
+size_t
+descriptor_lineages(const struct descriptor *d,
+		    struct uuid ret[static LINEAGES_MAX])
+{
+	size_t n = 0;
+
+	ret[n++] = d->lineage;
+	for (size_t i = 0; i < d->n_keys; i++)
+		ret[n++] = d->keys[i].dk.lineage;
+	return n;
+}
+
+void
+lineages_unlock(struct lineage_locks *l)
+{
+	while (l->n > 0)
+		if (l->v[--l->n])
+			l->v[l->n]->st->ops->unlock(l->v[l->n], l->own);
+	free(l->v);
+	*l = (struct lineage_locks){ 0 };
+}
+
+int
+lineages_share(struct catalog *c, const struct descriptor *d,
+	       struct lineage_locks *ret)
+{
+	struct uuid v[LINEAGES_MAX];
+
+	return lineages_lock(c, v, descriptor_lineages(d, v), false, ret);
+}
+
+/* ---- who has it ---- */
+
 /* What does not decode is left empty: words do not make an owner. */
 static void
 take_line(const char *key, const char *value, struct lock_owner *o)

@@ -23,7 +23,7 @@
  * wants to take a snapshot waits as long.  Where it stopped, or was killed, it
  * begins again with what is not done.
  */
-#include "engine_private.h"
+#include "merge_private.h"
 
 #include <errno.h>
 #include <string.h>
@@ -32,30 +32,15 @@
 
 #include <sealdisk/log.h>
 
-#include "catalog_private.h"
+#include "planted.h"
 
 /* How long a piece takes, about. */
 #define PIECE_MS 20
 
-struct merge {
-	struct engine *e;
-	const struct verdict *v;
-	const struct layer_meta *x, *y;
-	struct disk *d;       /* has Y on top */
-	struct disk *own;     /* the same, if it is ours to let go of */
-	struct layer *parent; /* X, as ${d} has it */
-	struct store_lock **locks;
-	size_t n_locks;
-	struct disk **held; /* attached, and Y is in their chain */
-	size_t n_held;
-	uint8_t *buf; /* a group in the clear */
-};
-
 /* ---- who has what ---- */
 
-/* An attached disk stays until engine_release(). */
-static struct disk *
-hold(struct engine *e, const struct uuid *uuid)
+struct disk *
+engine_hold(struct engine *e, const struct uuid *uuid)
 {
 	struct disk *found = NULL;
 
@@ -72,8 +57,8 @@ hold(struct engine *e, const struct uuid *uuid)
 	return found;
 }
 
-static void
-release(struct engine *e, struct disk *d)
+void
+engine_release(struct engine *e, struct disk *d)
 {
 	pthread_mutex_lock(&e->mutex);
 	d->holds--;
@@ -85,7 +70,7 @@ release(struct engine *e, struct disk *d)
 static int
 take_one(struct merge *m, const struct seen *s)
 {
-	struct disk *d = hold(m->e, &s->uuid);
+	struct disk *d = engine_hold(m->e, &s->uuid);
 	int r;
 
 	if (d) {
@@ -103,8 +88,8 @@ take_one(struct merge *m, const struct seen *s)
 	return r;
 }
 
-static int
-take_all(struct merge *m)
+int
+merge_take(struct merge *m)
 {
 	const struct census *c = &m->v->census;
 	int r = 0;
@@ -119,7 +104,7 @@ take_all(struct merge *m)
 	return r;
 }
 
-static void
+void
 merge_done(struct merge *m)
 {
 	if (m->own && !m->own->nameless) {
@@ -129,15 +114,34 @@ merge_done(struct merge *m)
 		disk_abandon(m->own);
 	}
 	for (size_t i = 0; i < m->n_held; i++)
-		release(m->e, m->held[i]);
+		engine_release(m->e, m->held[i]);
 	for (size_t i = 0; i < m->n_locks; i++)
 		store_unlock(m->locks[i]);
 	free(m->held);
 	free(m->locks);
-	if (m->buf) {
-		secret_wipe(m->buf, GROUP_LEN);
-		munmap(m->buf, GROUP_LEN);
-	}
+	merge_buf_free(m->buf);
+}
+
+int
+merge_buf_new(uint8_t **ret)
+{
+	void *p = mmap(NULL, GROUP_LEN, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		return -ENOMEM;
+	(void)madvise(p, GROUP_LEN, MADV_DONTDUMP);
+	*ret = p;
+	return 0;
+}
+
+void
+merge_buf_free(uint8_t *buf)
+{
+	if (!buf)
+		return;
+	secret_wipe(buf, GROUP_LEN);
+	munmap(buf, GROUP_LEN);
 }
 
 /* A descriptor that reaches Y; its keys open both. */
@@ -152,8 +156,8 @@ some_descriptor(const struct merge *m)
 	return NULL;
 }
 
-static int
-open_worker(struct merge *m)
+int
+merge_open_worker(struct merge *m)
 {
 	const struct seen *s = some_descriptor(m);
 	const struct layer_ref y = { m->y->lineage, m->y->uuid };
@@ -163,6 +167,8 @@ open_worker(struct merge *m)
 		return -ENOENT;
 	if (!m->d && m->y->state == LAYER_OPEN)
 		r = disk_attach(m->e, DESC_DISK, s->name, DISK_BRIEF, &m->own);
+	else if (!m->d && m->n_held > 0)
+		r = disk_open_layer_of(m->held[0], &y, &m->own);
 	else if (!m->d)
 		r = disk_open_layer(m->e, s->type, s->name, &y, &m->own);
 	if (r < 0)
@@ -173,18 +179,22 @@ open_worker(struct merge *m)
 	return uuid_equal(&m->d->top->ref.layer, &m->y->uuid) ? 0 : -EAGAIN;
 }
 
-/* So that the sweep spares what has passed.  Readers look at it, too. */
+/* So that the sweep spares what has passed.  Readers look at it, too.  It may
+ * have been sealed since it was opened here. */
 static int
 mark_merging(struct merge *m)
 {
-	struct layer_meta meta = m->parent->meta;
+	struct layer_meta meta;
 	int r;
 
-	if (meta.state == LAYER_MERGING)
-		return 0;
-	meta.state = LAYER_MERGING;
 	pthread_rwlock_wrlock(&m->d->barrier);
-	r = layer_save_meta(m->parent, &meta);
+	atomic_store(&m->parent->held, false); /* its chunks get changed */
+	r = layer_load_meta(m->parent);
+	meta = m->parent->meta;
+	if (r == 0 && meta.state != LAYER_MERGING) {
+		meta.state = LAYER_MERGING;
+		r = layer_save_meta(m->parent, &meta);
+	}
 	pthread_rwlock_unlock(&m->d->barrier);
 	return r;
 }
@@ -198,29 +208,37 @@ has_left(const struct merge *m)
 	return !y->has_parent || !uuid_equal(&y->parent.layer, &m->x->uuid);
 }
 
+/* Its pages and chunks are going to be others. */
+static int
+unseal_child(struct merge *m)
+{
+	struct sealing s = {
+		.e = m->e, .v = m->v, .l = m->y, .d = m->d, .locked = true
+	};
+
+	return unseal(&s, m->held, m->n_held);
+}
+
 /* 1: it was done before. */
 static int
 begin(struct merge *m)
 {
 	int r;
 
-	r = take_all(m);
+	r = merge_take(m);
 	if (r == 0)
-		r = open_worker(m);
+		r = merge_open_worker(m);
 	if (r == 0 && (m->d->read_only || atomic_load(&m->d->failed)))
 		r = -EROFS;
 	if (r < 0)
 		return r;
 	if (has_left(m))
 		return layer_save_meta(m->d->top, &m->d->top->meta) ?: 1;
-	m->buf = mmap(NULL, GROUP_LEN, PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (m->buf == MAP_FAILED) {
-		m->buf = NULL;
-		return -ENOMEM;
-	}
-	(void)madvise(m->buf, GROUP_LEN, MADV_DONTDUMP);
-	r = layer_parent(m->d->top, m->d->mover, &m->parent);
+	r = merge_buf_new(&m->buf);
+	if (r == 0)
+		r = layer_parent(m->d->top, m->d->mover, &m->parent);
+	if (r == 0)
+		r = unseal_child(m);
 	return r == 0 ? mark_merging(m) : r;
 }
 
@@ -268,13 +286,14 @@ pass_chunk(struct merge *m, uint64_t index, const uint8_t salt[static 12])
 static int
 fill_group(struct merge *m, struct chunk *c, uint64_t group)
 {
-	struct layer *y = m->d->top;
+	struct fill f = { .parent = m->parent,
+			  .limit = m->d->top->parent_limit,
+			  .buf = m->buf };
 	int r;
 
 	pthread_rwlock_rdlock(&m->d->barrier);
 	pthread_rwlock_rdlock(&c->lock);
-	r = group_fill(c, m->d->mover, group, m->parent, y->parent_limit,
-		       m->buf);
+	r = group_fill(c, m->d->mover, group, &f);
 	pthread_rwlock_unlock(&c->lock);
 	pthread_rwlock_unlock(&m->d->barrier);
 	return r;
@@ -284,6 +303,7 @@ fill_group(struct merge *m, struct chunk *c, uint64_t group)
 static int
 fill_chunk(struct merge *m, uint64_t index)
 {
+	static const uint8_t none[DIGEST_LEN];
 	struct layer *y = m->d->top;
 	struct chunk *c;
 	int r;
@@ -291,6 +311,10 @@ fill_chunk(struct merge *m, uint64_t index)
 	r = chunk_make(y, m->d->mover, index, &c);
 	if (r < 0)
 		return r;
+	/* Durable before Y can be sealed again, so that nobody then takes the
+	 * one that it had. */
+	if (m->d->nameless)
+		r = layer_set_digest(y, m->d->mover, c, none);
 	for (unsigned g = 0; r == 0 && g < CHUNK_GROUPS; g++)
 		r = fill_group(m, c, index * CHUNK_GROUPS + g);
 	chunk_put(c);
@@ -371,6 +395,8 @@ change_parent(struct merge *m)
 
 	meta.has_parent = x->has_parent;
 	meta.parent = x->parent;
+	memcpy(meta.parent_digest, x->parent_digest,
+	       sizeof(meta.parent_digest));
 	meta.parent_limit = 0;
 	if (x->has_parent)
 		meta.parent_limit = y->parent_limit < m->parent->parent_limit
@@ -386,14 +412,17 @@ change_parent(struct merge *m)
 static int
 finish(struct merge *m)
 {
-	bool done;
+	bool early = PLANTED(MERGED_EARLY), done;
 	int r;
 
-	r = commit_wait(m->d);
+	r = early ? 0 : commit_wait(m->d);
 	for (size_t i = 0; i < m->n_held; i++)
 		pthread_rwlock_wrlock(&m->held[i]->barrier);
-	if (r == 0)
+	if (r == 0 && !early)
 		r = commit_wait(m->d);
+	/* Its new parent may be sealed. */
+	if (r == 0)
+		r = lineage_mark(m->e->st, &m->y->lineage, UNSEALED);
 	done = r == 0;
 	if (done)
 		r = change_parent(m);
@@ -419,14 +448,12 @@ load_authentic(struct merge *m, const struct seen *s, struct descriptor *d)
 	r = catalog_load(m->e->cat, s->type, s->name, d, &text, &len);
 	if (r == 0 && !uuid_equal(&d->uuid, &s->uuid))
 		r = -EAGAIN;
-	return r < 0
-		   ? r
-		   : descriptor_verify(text, len, &d->uuid, disk_top_dk(m->d));
+	return r < 0 ? r
+		     : descriptor_verify(text, len, &d->uuid, m->d->top->dk);
 }
 
-/* What descriptors say that their layer, Y, has: so much more. */
-static int
-count(struct merge *m)
+int
+merge_count(struct merge *m)
 {
 	CLEANUP(store_unlockp) struct store_lock *names = NULL;
 	CLEANUP(free_memp) struct descriptor *d = malloc(sizeof(*d));
@@ -454,7 +481,7 @@ count(struct merge *m)
 		if (r < 0)
 			break;
 		d->allocated += (uint64_t)blocks * BLOCK_SIZE;
-		r = catalog_save(m->e->cat, d, disk_top_dk(m->d));
+		r = catalog_save(m->e->cat, d, m->d->top->dk);
 	}
 	return r;
 }
@@ -472,7 +499,7 @@ work(struct merge *m, uint64_t *at)
 		return r;
 	e = r == 0 ? finish(m) : commit_wait(m->d);
 	if (e == 0 && m->d->nameless)
-		e = count(m);
+		e = merge_count(m);
 	return e < 0 ? e : r;
 }
 
@@ -489,23 +516,26 @@ same_pair(const struct engine *e, const struct layer_meta *x,
 /* Somebody may have been killed at it, or failed: what he wrote is seen, and is
  * not durable perhaps.  A disk with a name has had that done at its attach. */
 static int
-begin_pair(struct engine *e, const struct layer_meta *x,
-	   const struct layer_meta *y)
+settle_pair(struct engine *e, const struct layer_meta *y)
 {
 	int r = 0;
 
-	if (same_pair(e, x, y))
-		return 0;
 	if (y->state != LAYER_OPEN)
 		r = e->st->ops->sync_all(e->st);
-	if (r < 0) {
+	if (r < 0)
 		engine_fail(e, r);
-		return r;
-	}
+	return r;
+}
+
+/* Where it has come to; one that could not be begun does not make another one
+ * begin again. */
+static void
+note_pair(struct engine *e, const struct layer_meta *x,
+	  const struct layer_meta *y, uint64_t at)
+{
 	e->merge_x = x->uuid;
 	e->merge_y = y->uuid;
-	e->merge_at = 0;
-	return 0;
+	e->merge_at = at;
 }
 
 static int
@@ -513,18 +543,21 @@ merge_pair(struct engine *e, const struct verdict *v,
 	   const struct layer_meta *x, const struct layer_meta *y)
 {
 	CLEANUP(merge_done) struct merge m = { .e = e, .v = v, .x = x, .y = y };
-	int r;
+	bool same = same_pair(e, x, y);
+	uint64_t at = same ? e->merge_at : 0;
+	int r = same ? 0 : settle_pair(e, y);
 
-	r = begin_pair(e, x, y);
 	if (r == 0) {
-		atomic_store(&e->merged, e->merge_at);
+		atomic_store(&e->merged, at);
 		atomic_store(&e->merge_total,
 			     (x->size + CHUNK_LEN - 1) / CHUNK_LEN);
-		r = work(&m, &e->merge_at);
+		r = work(&m, &at);
 	}
 	if (r <= 0)
 		atomic_store(&e->merge_total, 0);
-	if (r < 0)
+	if (r > 0)
+		note_pair(e, x, y, at);
+	else if (same)
 		memset(&e->merge_x, 0, sizeof(e->merge_x));
 	if (r == 0)
 		log_debug("a layer was merged into its child");

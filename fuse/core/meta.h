@@ -23,6 +23,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <sealdisk/cleanup.h>
 #include <sealdisk/codec.h>
@@ -38,6 +39,15 @@
 /* 0, or -EINVAL: 1 to 200 bytes of UTF-8 without / @ : and control characters
  * (also U+0080 to U+009F), not beginning with . or -. */
 int name_check(const char *name) NONNULL CHECKED;
+
+/* Of what has none: all zeros. */
+static inline bool
+digest_is_none(const uint8_t digest[static SHA256_LEN])
+{
+	static const uint8_t zeros[SHA256_LEN];
+
+	return memcmp(digest, zeros, SHA256_LEN) == 0;
+}
 
 struct store_meta {
 	struct uuid uuid;
@@ -79,10 +89,15 @@ struct descriptor {
 	bool clean;
 	uint8_t digest[SHA256_LEN]; /* of the last checkpoint */
 	uint64_t digest_session;
+	int64_t checkpointed;    /* when that was; 0: never */
 	char anchor[8];          /* none | kms */
 	char on_key_revoked[8];  /* keep | stop */
 	uint64_t allocated;      /* bytes, as of the last clean detach */
 	uint32_t uid, gid, mode; /* mode: the nine permission bits */
+	/* A disk of which what lies below its newest DK is being copied; bytes
+	 * a second, 0: as fast as it goes. */
+	bool reencrypting;
+	uint64_t reencrypt_rate;
 	/* [key UUID] sections, in the order of `keys` */
 	size_t n_keys;
 	struct desc_key keys[DESC_KEYS_MAX];
@@ -102,6 +117,9 @@ struct layer_meta {
 	uint64_t size;
 	int64_t created;
 	uint8_t digest[SHA256_LEN]; /* zeros until sealed */
+	/* Of a parent that is sealed, as far as it was when that was written;
+	 * else zeros. */
+	uint8_t parent_digest[SHA256_LEN];
 	/* set by parse: an unknown ro_compat bit is there */
 	bool read_only;
 };

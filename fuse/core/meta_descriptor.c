@@ -53,6 +53,7 @@ static const struct field tail[] = {
 	{ "clean", FIELD_BOOL, AT(clean), 0, words_no_yes },
 	{ "digest", FIELD_DIGEST, AT(digest), 0, NULL },
 	{ "digest_session", FIELD_U64, AT(digest_session), COUNT_MAX, NULL },
+	{ "checkpointed", FIELD_LATER_TIME, AT(checkpointed), 0, NULL },
 	{ "anchor", FIELD_WORD, AT(anchor), sizeof("none"), anchors },
 	{ "on_key_revoked", FIELD_WORD, AT(on_key_revoked), sizeof("keep"),
 	  revocations },
@@ -126,7 +127,8 @@ agrees(const struct descriptor *d)
 	       (d->sector_size == 512 || d->sector_size == 4096) &&
 	       uuid_equal(&d->layer.lineage, &d->lineage) &&
 	       uuid_is_nil(&d->set) == (d->members == 0) &&
-	       d->digest_session <= d->session && keys_agree(d);
+	       d->digest_session <= d->session &&
+	       (!d->reencrypting || d->type == DESC_DISK) && keys_agree(d);
 }
 
 /* Writing. */
@@ -149,6 +151,14 @@ put_key_list(struct canon_text *t, const struct descriptor *d)
 	return 0;
 }
 
+/* Only while it goes on is it there. */
+static void
+put_reencrypt(struct canon_text *t, const struct descriptor *d)
+{
+	if (d->reencrypting)
+		canon_put(t, "reencrypt", "%" PRIu64, d->reencrypt_rate);
+}
+
 static int
 put_sealed(struct canon_text *t, const struct descriptor *d)
 {
@@ -160,6 +170,8 @@ put_sealed(struct canon_text *t, const struct descriptor *d)
 		r = put_key_list(t, d);
 	if (r == 0)
 		r = fields_put(t, tail, N(tail), d);
+	if (r == 0)
+		put_reencrypt(t, d);
 	if (r == 0 && !agrees(d))
 		r = -EINVAL;
 	canon_blank(t);
@@ -263,6 +275,17 @@ get_keys(const struct canon *c, struct descriptor *d)
 	return d->n_keys ? 0 : -EUCLEAN;
 }
 
+static int
+get_reencrypt(const struct canon *c, struct descriptor *d)
+{
+	const char *rate = canon_get(c, "disk", "reencrypt");
+
+	d->reencrypting = rate != NULL;
+	if (!rate)
+		return 0;
+	return parse_u64(rate, &d->reencrypt_rate) < 0 ? -EUCLEAN : 0;
+}
+
 /* [disk] and [seal] of ${d}, the sections of ${keys}. */
 static int
 put_all(struct canon_text *t, const struct descriptor *d,
@@ -291,6 +314,8 @@ parse(const char *text, size_t len, struct descriptor *d,
 		r = get_keys(c, d);
 	if (r == 0)
 		r = fields_get(c, "disk", tail, N(tail), d);
+	if (r == 0)
+		r = get_reencrypt(c, d);
 	if (r == 0)
 		r = meta_get_mac(c, mac);
 	if (r < 0)

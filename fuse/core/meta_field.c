@@ -132,6 +132,10 @@ field_put(struct canon_text *t, const struct field *f, const void *p)
 	case FIELD_U32:
 	case FIELD_OCTAL:
 		return write_number(t, f, *(const uint32_t *)p);
+	case FIELD_LATER_TIME:
+		if (*(const int64_t *)p == 0)
+			return 0;
+		return write_time(t, f, *(const int64_t *)p);
 	case FIELD_TIME:
 		return write_time(t, f, *(const int64_t *)p);
 	case FIELD_UUID:
@@ -150,6 +154,8 @@ field_put(struct canon_text *t, const struct field *f, const void *p)
 		return write_index(t, f, *(const unsigned *)p);
 	case FIELD_BOOL:
 		return write_index(t, f, *(const bool *)p);
+	case FIELD_LATER_DIGEST:
+		return digest_is_none(p) ? 0 : write_digest(t, f, p);
 	case FIELD_DIGEST:
 		return write_digest(t, f, p);
 	}
@@ -293,6 +299,7 @@ field_get(const struct field *f, const char *s, void *p)
 	case FIELD_OCTAL:
 		return read_octal(f, s, p);
 	case FIELD_TIME:
+	case FIELD_LATER_TIME:
 		return parse_time(s, p);
 	case FIELD_UUID:
 	case FIELD_UUID_OPT:
@@ -309,9 +316,17 @@ field_get(const struct field *f, const char *s, void *p)
 	case FIELD_BOOL:
 		return read_bool(f, s, p);
 	case FIELD_DIGEST:
+	case FIELD_LATER_DIGEST:
 		return hex_decode(s, p, SHA256_LEN);
 	}
 	return -EINVAL;
+}
+
+/* The object was all zeros before. */
+static bool
+may_lack(const struct field *f)
+{
+	return f->type == FIELD_LATER_TIME || f->type == FIELD_LATER_DIGEST;
 }
 
 int
@@ -323,6 +338,8 @@ fields_get(const struct canon *c, const char *section,
 
 	for (i = 0; i < n; i++) {
 		value = canon_get(c, section, table[i].key);
+		if (!value && may_lack(&table[i]))
+			continue;
 		if (!value || field_get(&table[i], value,
 					(char *)obj + table[i].offset) < 0)
 			return -EUCLEAN;

@@ -26,6 +26,7 @@ static const struct field layer_fields[] = {
 	{ "size", FIELD_U64, AT(size), DISK_SIZE_MAX, NULL },
 	{ "created", FIELD_TIME, AT(created), 0, NULL },
 	{ "digest", FIELD_DIGEST, AT(digest), 0, NULL },
+	{ "parent_digest", FIELD_LATER_DIGEST, AT(parent_digest), 0, NULL },
 };
 
 #define N_FIELDS (sizeof(layer_fields) / sizeof(layer_fields[0]))
@@ -36,8 +37,11 @@ agrees(const struct layer_meta *m)
 {
 	if (!meta_size_ok(m->size))
 		return false;
+	/* What is sealed has a digest. */
+	if (m->state == LAYER_SEALED && digest_is_none(m->digest))
+		return false;
 	if (!m->has_parent)
-		return m->parent_limit == 0;
+		return m->parent_limit == 0 && digest_is_none(m->parent_digest);
 	return meta_size_ok(m->parent_limit) &&
 	       !uuid_equal(&m->parent.layer, &m->uuid);
 }

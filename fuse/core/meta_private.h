@@ -25,6 +25,9 @@ enum field_type {
 	FIELD_ENUM,     /* the index of one of ${words} */
 	FIELD_BOOL,     /* the same, of two */
 	FIELD_DIGEST,   /* SHA256_LEN bytes */
+	/* Came later than format 1: left out where it is zero. */
+	FIELD_LATER_TIME,
+	FIELD_LATER_DIGEST,
 };
 
 struct field {

@@ -16,7 +16,6 @@
 #define PAGE_VERSION 1
 #define CRC_OFFSET 40
 #define RESERVED_LEN 180
-#define MAC_OFFSET 224
 
 _Static_assert(sizeof(struct entry) == 30, "an entry has 30 bytes");
 _Static_assert(sizeof(union page_body) == PAGE_LEN - PAGE_HEADER,
@@ -74,7 +73,7 @@ page_encode(const struct page_head *h, const union page_body *b,
 	r = page_mac(out, mac_key, mac);
 	if (r < 0)
 		return r;
-	memcpy(out + MAC_OFFSET, mac, MAC_LEN);
+	memcpy(out + PAGE_MAC, mac, MAC_LEN);
 	crc = crc32c(out, PAGE_LEN);
 	w = writer_over(out + CRC_OFFSET, 4);
 	put_u32(&w, crc);
@@ -169,7 +168,7 @@ page_decode(const uint8_t in[static PAGE_LEN],
 	r = page_mac(in, mac_key, mac);
 	if (r < 0)
 		return r;
-	if (!crypto_equal(mac, in + MAC_OFFSET, MAC_LEN))
+	if (!crypto_equal(mac, in + PAGE_MAC, MAC_LEN))
 		return -EBADMSG;
 	return page_decode_open(in, kind, index, ret_head, ret_body);
 }

@@ -16,6 +16,7 @@
 #define PAGE_LEN 4096
 #define PAGE_ENTRIES 128
 #define PAGE_HEADER 256
+#define PAGE_MAC 224    /* where its MAC lies */
 #define ROOT_BITS 30720 /* map pages that one root page covers */
 
 /* PAGE_CHAIN is in memory alone: where a layer's parents have a group

@@ -397,6 +397,8 @@ quiet_round(struct disk *d, bool all)
 			       (over = over_slack(d)) ? 0 : age * PUNCH_AFTER)))
 		punch_one(d, p, over && !all ? SLACK_RUN : QUIET_RUN);
 	bury_dead(d, all);
+	if (!all)
+		checkpoint_round(d);
 }
 
 /* ---- the thread ---- */
@@ -406,7 +408,7 @@ idle(struct disk *d)
 {
 	return d->dirty_since == 0 && !d->commit_wanted &&
 	       link_empty(&d->quiet) && link_empty(&d->keep) &&
-	       link_empty(&d->dead);
+	       link_empty(&d->dead) && !checkpoint_due(d);
 }
 
 /* Sleep until there may be something to do; whether a commit is due. */

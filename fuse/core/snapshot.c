@@ -20,13 +20,19 @@
 #include <string.h>
 #include <time.h>
 
+#include "catalog_private.h"
 #include "engine_private.h"
+#include "planted.h"
 
 struct frozen {
 	struct disk *d;
 	const struct snapshot_request *req;
 	struct layer *old, *new;
-	struct store_lock *lineage;
+	struct lineage_locks lineages;
+	struct store_lock *own_lineage;
+	const struct own_key *own; /* the new layer's, or NULL: the disk's */
+	struct descriptor *next;   /* with that on top */
+	uint64_t rate;
 	uint64_t allocated; /* of the old layer, bytes */
 	bool done;          /* the new layer is on top */
 	bool unsure;        /* or perhaps, but for what the descriptor says */
@@ -35,27 +41,31 @@ struct frozen {
 /* ---- layers ---- */
 
 int
-snapshot_new_top(struct disk *d, struct layer **ret)
+snapshot_new_top(struct disk *d, const struct own_key *own, struct layer **ret)
 {
+	const struct uuid *key = own ? &own->k.uuid : &d->desc.key;
 	struct layer *top = d->top, *l;
-	struct layer_meta m = { .lineage = d->desc.lineage,
-				.key = d->desc.key,
+	struct layer_meta m = { .lineage = own ? own->k.dk.lineage
+					       : d->desc.lineage,
+				.key = *key,
 				.has_parent = true,
 				.parent = top->ref,
 				.parent_limit = atomic_load(&d->size),
 				.state = LAYER_OPEN,
 				.size = atomic_load(&d->size),
 				.created = time(NULL) };
-	struct layer_ref ref = { .lineage = d->desc.lineage };
+	struct layer_ref ref = { .lineage = m.lineage };
 	int r;
 
 	r = uuid_new(&m.uuid);
 	if (r == 0)
-		r = layer_create(d->e->st, &m, disk_top_dk(d));
+		r = layer_create(d->e->st, &m, disk_dk(d, key));
 	if (r < 0)
 		return r;
 	ref.layer = m.uuid;
-	r = layer_open(d, &ref, &l);
+	r = layer_open(d, &ref, NULL, &l);
+	if (r == 0)
+		r = checkpoint_begin(l, NULL, true);
 	if (r < 0)
 		return r;
 	atomic_store(&l->parent, top);
@@ -77,6 +87,20 @@ give_up(struct frozen *f)
 
 /* ---- before the barrier ---- */
 
+/* A lineage that is to begin with the new layer: as when a disk is made. */
+static int
+begin_lineage(struct frozen *f)
+{
+	const struct uuid *lineage = &f->own->k.dk.lineage;
+	struct catalog *c = f->d->e->cat;
+	int r;
+
+	r = catalog_share_lineage(c, lineage, &f->own_lineage);
+	if (r == 0)
+		r = pending_mark(c->st, lineage);
+	return r < 0 ? r : disk_add_dk(f->d, &f->own->k.uuid, &f->own->dk);
+}
+
 static int
 prepare(struct frozen *f, struct scratch *s)
 {
@@ -85,12 +109,16 @@ prepare(struct frozen *f, struct scratch *s)
 
 	if (d->read_only || atomic_load(&d->failed))
 		return -EROFS;
-	r = commit_wait(d);
+	f->next = malloc(sizeof(*f->next));
+	r = f->next ? commit_wait(d) : -ENOMEM;
 	if (r == 0)
-		r = catalog_share_lineage(d->e->cat, &d->desc.lineage,
-					  &f->lineage);
+		r = lineages_share(d->e->cat, &d->desc, &f->lineages);
+	if (r == 0 && f->own)
+		r = begin_lineage(f);
 	if (r == 0)
-		r = snapshot_new_top(d, &f->new);
+		r = lineage_mark(d->e->st, &d->desc.lineage, UNSEALED);
+	if (r == 0)
+		r = snapshot_new_top(d, f->own, &f->new);
 	if (r == 0)
 		r = layer_load_roots(f->new, s);
 	if (r == 0)
@@ -123,33 +151,53 @@ freeze(struct frozen *f)
 	m = f->old->meta;
 	m.state = LAYER_FROZEN;
 	m.size = size;
-	if (r == 0)
+	if (PLANTED(FROZEN_LATE))
+		f->old->meta = m;
+	else if (r == 0)
 		r = layer_save_meta(f->old, &m);
-	if (r == 0)
+	/* From here on its pages are changed by who seals it. */
+	if (r == 0) {
+		atomic_store(&f->old->held, false);
 		atomic_store(&f->old->frozen, true);
+	}
 	return r;
+}
+
+/* What the disk is from now on.  With size_lock held. */
+static void
+describe_next(const struct frozen *f)
+{
+	struct descriptor *n = f->next;
+
+	*n = f->d->desc;
+	n->layer = f->new->ref;
+	checkpoint_clear(n);
+	if (!f->own)
+		return;
+	own_key_put(f->own, n);
+	n->reencrypting = true;
+	n->reencrypt_rate = f->rate;
 }
 
 static int
 put_on_top(struct frozen *f)
 {
 	struct disk *d = f->d;
-	struct layer_ref was = d->desc.layer;
 	int r;
 
 	pthread_mutex_lock(&d->size_lock);
-	d->desc.layer = f->new->ref;
-	r = catalog_save(d->e->cat, &d->desc, disk_top_dk(d));
+	describe_next(f);
+	r = catalog_save(d->e->cat, f->next, f->new->dk);
 	if (r == 0) {
 		int64_t blocks = atomic_exchange(&d->allocated, 0);
 
 		f->allocated = blocks > 0 ? (uint64_t)blocks * BLOCK_SIZE : 0;
+		d->desc = *f->next;
 		atomic_store(&d->top, f->new);
 		f->done = true;
 	} else {
 		/* Either may stand there now: let it be the old one, or else
 		 * the next commit does. */
-		d->desc.layer = was;
 		f->unsure = catalog_save(d->e->cat, &d->desc, disk_top_dk(d)) <
 			    0;
 		if (f->unsure)
@@ -245,6 +293,9 @@ describe(const struct frozen *f, const struct uuid *set, uint32_t members,
 	n->allocated = f->allocated;
 	memset(n->digest, 0, sizeof(n->digest));
 	n->digest_session = 0;
+	n->checkpointed = 0;
+	n->reencrypting = false;
+	n->reencrypt_rate = 0;
 	return 0;
 }
 
@@ -276,6 +327,15 @@ name_all(struct engine *e, struct frozen *f, size_t n)
 }
 
 /* ---- the whole ---- */
+
+static void
+end(struct frozen *f)
+{
+	give_up(f);
+	lineages_unlock(&f->lineages);
+	store_unlock(f->own_lineage);
+	free(f->next);
+}
 
 static int
 by_disk(const void *a, const void *b)
@@ -328,10 +388,31 @@ disks_snapshot(struct engine *e, struct scratch *s,
 		r = pass_barrier(f, n);
 	if (r == 0)
 		r = name_all(e, f, n);
-	for (size_t i = 0; i < n; i++) {
-		give_up(&f[i]);
-		store_unlock(f[i].lineage);
-	}
+	for (size_t i = 0; PLANTED(FROZEN_LATE) && i < n; i++)
+		(void)!layer_save_meta(f[i].old, &f[i].old->meta);
+	for (size_t i = 0; i < n; i++)
+		end(&f[i]);
+	pthread_mutex_unlock(&e->snapshots);
+	return r;
+}
+
+int
+snapshot_rekey(struct disk *d, struct scratch *s, const struct own_key *own,
+	       uint64_t rate)
+{
+	struct frozen f = { .d = d, .own = own, .rate = rate };
+	struct engine *e = d->e;
+	int r;
+
+	pthread_mutex_lock(&e->snapshots);
+	f.old = d->top;
+	r = d->desc.reencrypting ? -EALREADY : prepare(&f, s);
+	if (r == 0)
+		r = pass_barrier(&f, 1);
+	if (f.done)
+		lineage_unmark(e->st, &own->k.dk.lineage, PENDING);
+	end(&f);
+	disk_forget_dks(d);
 	pthread_mutex_unlock(&e->snapshots);
 	return r;
 }

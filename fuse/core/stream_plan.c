@@ -48,9 +48,6 @@ load_here(struct receiver *r, const struct layer_ref *ref,
 static bool
 is_same(const struct layer_meta *a, const struct layer_meta *b)
 {
-	if (a->state == LAYER_SEALED && b->state == LAYER_SEALED &&
-	    memcmp(a->digest, b->digest, sizeof(a->digest)) != 0)
-		return false;
 	return a->state != LAYER_OPEN && uuid_equal(&a->key, &b->key) &&
 	       a->has_parent == b->has_parent &&
 	       (!a->has_parent || ref_equal(&a->parent, &b->parent)) &&

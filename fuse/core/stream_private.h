@@ -115,22 +115,6 @@ ref_equal(const struct layer_ref *a, const struct layer_ref *b)
 	       uuid_equal(&a->lineage, &b->lineage);
 }
 
-/* Locks of the lineages of a plan, in an order that is always the same. */
-struct lineage_locks {
-	struct store_lock **v;
-	size_t n;
-	bool own; /* their files go with them */
-};
-/* ${receive}: locks/receive-UUID, for ourselves, else -EBUSY; otherwise the
- * lineage's, shared. */
-int lineages_lock(struct catalog *c, const struct uuid *v, size_t n,
-		  bool receive, struct lineage_locks *ret) NONNULL CHECKED;
-/* Those of a descriptor, one or the other more than once. */
-#define LINEAGES_MAX (DESC_KEYS_MAX + 1)
-size_t descriptor_lineages(const struct descriptor *d,
-			   struct uuid ret[static LINEAGES_MAX]) NONNULL;
-void lineages_unlock(struct lineage_locks *l);
-
 /* ---- stream_send.c, stream_send_layer.c ---- */
 
 #define CHUNK_PAGES_LEN (2 * CHUNK_GROUPS * PAGE_LEN)

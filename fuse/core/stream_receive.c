@@ -240,11 +240,12 @@ read_layer(struct receiver *r)
 		return receive_why(r, -EPROTO, "its layers are out of order");
 	if (m.state != LAYER_FROZEN && m.state != LAYER_SEALED)
 		return receive_why(r, -EPROTO, "a layer of it is not frozen");
-	copy = malloc(r->len);
-	if (!copy)
-		return -ENOMEM;
-	memcpy(copy, text, r->len);
-	return plan_add(&r->plan, &m, copy, r->len);
+	/* Its list of digests is not sent: it is sealed anew. */
+	m.state = LAYER_FROZEN;
+	memset(m.digest, 0, sizeof(m.digest));
+	memset(m.parent_digest, 0, sizeof(m.parent_digest));
+	e = layer_meta_format(&m, dk, &copy);
+	return e < 0 ? e : plan_add(&r->plan, &m, copy, strlen(copy));
 }
 
 static int
@@ -311,6 +312,13 @@ put_descriptor(struct receiver *r, const struct stream_owner *owner)
 	d->mode = owner->mode;
 	d->clean = true;
 	strcpy(d->anchor, "none");
+	memset(d->digest, 0, sizeof(d->digest));
+	d->digest_session = 0;
+	d->checkpointed = 0;
+	for (size_t i = 0; e == 0 && i < r->plan.n; i++)
+		e = lineage_mark(r->st, &r->plan.v[i].ref.lineage, UNSEALED);
+	if (e < 0)
+		return e;
 	e = catalog_add(r->c, d, dks, 1);
 	if (e == 0)
 		r->ret->uuid = d->uuid;

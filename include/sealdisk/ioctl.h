@@ -54,6 +54,13 @@ struct sd_ioc_stats {
 #define SD_IOC_DETACH _IO(SD_IOC_TYPE, 3)
 
 /*
+ * What the disk is now is right, whatever it was at its last checkpoint, and
+ * whatever of it is older than its digest: until there is a new checkpoint
+ * nothing of it is known for an older version.  -EBUSY: it is open.
+ */
+#define SD_IOC_ACCEPT _IO(SD_IOC_TYPE, 7)
+
+/*
  * Wrap the disk's data keys under the newest version of their master key, or of
  * ${key}: an id, ARN or alias, which ends with a NUL; "" for their own. Another
  * key is the choice of root and of the daemon's user alone: -EPERM.
@@ -102,6 +109,26 @@ struct sd_ioc_scrub {
 	uint64_t reserved[4];
 };
 #define SD_IOC_SCRUB _IOW(SD_IOC_TYPE, 10, struct sd_ioc_scrub)
+
+/*
+ * With ${start}: give the disk, which is open, a new data key under master key
+ * ${key} (an id, ARN or alias that ends with a NUL; "": the one that it has),
+ * and copy all its blocks in the background, at most ${rate} bytes a second (0:
+ * as it goes); where that is going on, it has another rate from now on.
+ * Answered are how far it is, or that it is not going on.  To start is for root
+ * and the daemon's user alone: -EPERM.  -ENODEV: the disk is not attached by
+ * this mount.
+ */
+struct sd_ioc_reencrypt {
+	char key[256];
+	uint64_t rate;
+	uint32_t start;       /* 0: only tell */
+	uint32_t running;     /* answered */
+	uint64_t done, total; /* answered: bytes of the disk */
+	uint64_t error; /* answered: the errno with which the last try ended */
+	uint64_t reserved[4];
+};
+#define SD_IOC_REENCRYPT _IOWR(SD_IOC_TYPE, 9, struct sd_ioc_reencrypt)
 
 /* On the mount's own folder: who serves it. */
 struct sd_ioc_daemon {

@@ -54,8 +54,11 @@ struct settings {
 	char keystore_path[SETTING_MAX];
 	char keystore_root[16]; /* keyfile|passphrase|credential|pkcs11 */
 	char keystore_root_file[SETTING_MAX];
-	char keystore_credential[64];     /* its name */
-	char keystore_passphrase_fd[16];  /* a number; "": the terminal */
+	char keystore_credential[64];    /* its name */
+	char keystore_passphrase_fd[16]; /* a number; "": the terminal */
+	char keystore_pkcs11_module[SETTING_MAX];
+	char keystore_pkcs11_token[64];   /* label or serial number */
+	char keystore_pkcs11_key[64];     /* label of new keys */
 	char keystore_audit[SETTING_MAX]; /* auto | none | a folder */
 	uint64_t keystore_max_keys;       /* these three: 0: any number */
 	uint64_t keystore_max_aliases;
@@ -64,6 +67,11 @@ struct settings {
 	uint64_t keystore_max_calls;
 	uint64_t keystore_max_reencrypts;
 	uint64_t keystore_max_other_calls;
+	/* [instance]: an HSM that keeps keys of its own */
+	char instance_id[64]; /* "": there is none */
+	char instance_module[SETTING_MAX];
+	char instance_token[64];
+	char instance_credential[64]; /* its PIN's */
 	/* [kms NAME] */
 	struct settings_kms kms_further[KMS_SERVICES_MAX];
 	size_t n_kms_further;

@@ -12,14 +12,14 @@ default_jobs+=' randread randread-qd1 randwrite mixed fsync1 fsync32'
 default_jobs+=' loop-randread loop-randwrite'
 default_jobs+=' loopbuf-randread loopbuf-randwrite buf-write buf-randwrite'
 default_jobs+=' loopbuf-write seqread-aged smallfiles attach'
-extra_jobs='huge'
+extra_jobs='huge kms'
 
 # Those that a job has a meaning for.
 job_peers() {
 	local p want=$peers out=''
 
 	case $1 in
-	attach | huge) want='sealdisk' ;;
+	attach | huge | kms) want='sealdisk' ;;
 	buf-* | loopbuf-write) ;;
 	smallfiles) want='plain pll sealdisk gocryptfs qsd ocb' ;;
 	*) want='plain pll sealdisk gocryptfs qsd ocb' ;;
@@ -257,5 +257,6 @@ run_job() {
 	smallfiles) small_files "$p" ;;
 	attach) attach_times "$p" ;;
 	huge) huge "$p" ;;
+	kms) kms_bench ;;
 	esac
 }

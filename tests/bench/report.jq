@@ -21,7 +21,16 @@ def targets: {
 	"attach-1G": { most: 20 },
 	"attach-1T": { most: 20 },
 	"attach-16T": { most: 20 },
-	"resident-over": { most: 65536 }
+	"resident-over": { most: 65536 },
+	"kms-generate": { least: 10000 },
+	"kms-generate-p99": { most: 10 },
+	"kms-generate-full": { least: 10000 },
+	"kms-generate-full-p99": { most: 10 },
+	"kms-decrypt": { least: 10000 },
+	"kms-decrypt-p99": { most: 10 },
+	"kms-decrypt-full": { least: 10000 },
+	"kms-decrypt-full-p99": { most: 10 },
+	"kms-embedded": { most: 200 }
 };
 
 def titles: {
@@ -54,7 +63,17 @@ def titles: {
 	"attach-memory-1T": "memory for a disk of 1 TiB",
 	"attach-memory-16T": "memory for a disk of 16 TiB",
 	"resident": "resident memory after all of this",
-	"resident-over": "of that, over cache_size"
+	"resident-over": "of that, over cache_size",
+	"kms-generate": "kmsd: GenerateDataKey, 16 clients",
+	"kms-generate-p99": "99 of 100 take at most",
+	"kms-generate-full": "with 10,000 keys, 1,000,000 lines",
+	"kms-generate-full-p99": "99 of 100 take at most",
+	"kms-decrypt": "kmsd: Decrypt, 16 clients",
+	"kms-decrypt-p99": "99 of 100 take at most",
+	"kms-decrypt-full": "with 10,000 keys, 1,000,000 lines",
+	"kms-decrypt-full-p99": "99 of 100 take at most",
+	"kms-embedded": "Decrypt by the embedded service",
+	"kms-embedded-audit": "the same, its line of audit synced"
 };
 
 def median:
@@ -103,7 +122,8 @@ def result:
 		(if $t.pll and .ratios.pll then .ratios.pll >= $t.pll else empty end),
 		(if $t.peer and .ratios.peer then .ratios.peer >= $t.peer else empty end),
 		(if $t.plain and .ratios.plain then .ratios.plain <= $t.plain else empty end),
-		(if $t.most then .values.sealdisk <= $t.most else empty end)
+		(if $t.most then .values.sealdisk <= $t.most else empty end),
+		(if $t.least then .values.sealdisk >= $t.least else empty end)
 	  ] | if length == 0 then null else all end);
 
 # ---- for people ----
@@ -160,7 +180,9 @@ def table:
 		  .values["sealdisk-wb"] | figure), pll \(
 		  .values["pll-wb"] | figure) \(.unit)"),
 	  ($alone[] | "\(.title | left(38)) \(.values.sealdisk | figure) \(.unit)\(
-		if .targets.most then " (<= \(.targets.most | figure))" else "" end)  \(verdict)"),
+		if .targets.most then " (<= \(.targets.most | figure))"
+		elif .targets.least then " (>= \(.targets.least | figure))"
+		else "" end)  \(verdict)"),
 	  ([ $all[] | select(.met != null) | .met ]
 		| if length > 0 then "\(map(select(.)) | length) of \(length) targets met"
 		  else empty end);

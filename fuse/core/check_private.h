@@ -1,0 +1,39 @@
+/*
+ * check_private.h - what check.c and repair.c share: the chunks that maps name,
+ * read without a key.
+ */
+#ifndef SEALDISK_CHECK_PRIVATE_H
+#define SEALDISK_CHECK_PRIVATE_H
+
+#include "catalog_private.h"
+#include "engine_private.h"
+
+struct chunk_set {
+	uint64_t *v; /* index << 32 | first bytes of the salt */
+	size_t n, cap;
+};
+
+/* Also as a CLEANUP handler. */
+void chunk_set_done(struct chunk_set *s) NONNULL;
+/* All that either copy of a layer's map names.  -EUCLEAN: it cannot be read. */
+int chunk_set_add_layer(struct chunk_set *s, struct store *st,
+			const struct layer_ref *ref) NONNULL CHECKED;
+/* Before it is asked. */
+void chunk_set_sort(struct chunk_set *s) NONNULL;
+bool chunk_set_has(const struct chunk_set *s, uint64_t index,
+		   const uint8_t salt[static 4]) NONNULL;
+
+/* Calls ${fn} for each chunk file of a lineage: a path, and what its name says;
+ * or for those that lie where chunk ${index} does. */
+int each_chunk_file_near(struct store *st, const struct uuid *lineage,
+			 uint64_t index,
+			 int (*fn)(const char *path, uint64_t index,
+				   const uint8_t salt[static 4], void *arg),
+			 void *arg) __attribute__((__nonnull__(1, 2, 4)))
+CHECKED;
+int each_chunk_file(struct store *st, const struct uuid *lineage,
+		    int (*fn)(const char *path, uint64_t index,
+			      const uint8_t salt[static 4], void *arg),
+		    void *arg) __attribute__((__nonnull__(1, 2, 3))) CHECKED;
+
+#endif

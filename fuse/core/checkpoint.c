@@ -1,0 +1,618 @@
+/*
+ * checkpoint.c - older versions are known for what they are (format.md,
+ * "Digests").
+ *
+ * A page's MAC says that it is authentic, not that it is the newest.  So at a
+ * clean detach the descriptor gets the digest of all: of the list of the MACs
+ * of the map's pages (digest.c); the map's entries have the digests of the
+ * chunks.  That is the checkpoint, of the session that ends.  At the next
+ * attach the list is held against the descriptor, a page of the map against
+ * the list when it is loaded, a chunk against the map when it is opened.  What
+ * a later session wrote is newer, and says so.
+ *
+ * While a disk is written to, its chunks change and their digests do not.  One
+ * bit a chunk says so, and what has been quiet for a while is put right in the
+ * background: the rest at detach, if that is not too much.  After an unclean
+ * stop nobody knows which they are, so all chunks are looked at, in the
+ * background, before there is a checkpoint again.  Until then that of before
+ * stays: what changed since is of a later session, all else is as it was.
+ *
+ * What does not fit is never made to fit: a chunk that is older than its digest
+ * keeps that one.
+ */
+#include "engine_private.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include <sealdisk/log.h>
+
+#define CHUNKS_MAX (DISK_SIZE_MAX / CHUNK_LEN)
+#define WORDS_MAX (CHUNKS_MAX / 64)
+/* A chunk that is written to is not looked at before it has been left alone for
+ * so many times quiet_ms. */
+#define QUIET_PART 10
+/* Of each tick of the background thread, and of a detach. */
+#define ROUND_MS 10
+#define DETACH_MS 2000
+#define TRIES 3
+#define BUSY_MAX 64 /* chunks in use that a round comes across */
+
+/* ---- which chunks ---- */
+
+void
+checkpoint_changed(struct layer *l, uint64_t index)
+{
+	struct changed *c = &l->changed;
+	uint64_t word = index / 64, bit = 1ULL << (index % 64);
+	uint64_t end = atomic_load(&c->end);
+
+	if (!c->bits || word >= WORDS_MAX)
+		return;
+	if (!(atomic_fetch_or(&c->bits[word], bit) & bit))
+		atomic_fetch_add(&c->n, 1);
+	while (end <= word &&
+	       !atomic_compare_exchange_weak(&c->end, &end, word + 1))
+		;
+}
+
+/* The next one from ${index} on, no longer in the set; UINT64_MAX: none. */
+static uint64_t
+take_changed(struct layer *l, uint64_t index)
+{
+	struct changed *c = &l->changed;
+	uint64_t word = index / 64, end = atomic_load(&c->end);
+
+	for (; word < end; index = ++word * 64) {
+		uint64_t w = atomic_load(&c->bits[word]) >> (index % 64);
+		uint64_t bit;
+
+		if (!w)
+			continue;
+		index += (unsigned)__builtin_ctzll(w);
+		bit = 1ULL << (index % 64);
+		if (atomic_fetch_and(&c->bits[word], ~bit) & bit)
+			atomic_fetch_sub(&c->n, 1);
+		return index;
+	}
+	return UINT64_MAX;
+}
+
+/* ---- what is read ---- */
+
+static void
+say_older(const struct layer *l, const char *what, uint64_t index)
+{
+	char path[STORE_PATH_LEN];
+
+	path_layer(&l->ref, "map", path);
+	fault_log(l->disk,
+		  "%s: %s page %" PRIu64 " is an older version of itself", path,
+		  what, index);
+}
+
+int
+checkpoint_page(struct page *p)
+{
+	struct layer *l = p->layer;
+	uint8_t mac[DIGEST_LEN];
+
+	if (p->kind == PAGE_GROUP || !l->digests)
+		return 0;
+	if (atomic_load(&l->held) && p->session <= l->digest_session &&
+	    (!digests_get(l->digests, p->kind, p->index, mac) ||
+	     memcmp(mac, p->mac, DIGEST_LEN) != 0)) {
+		say_older(l, p->kind == PAGE_ROOT ? "root" : "map", p->index);
+		if (p->kind == PAGE_ROOT)
+			atomic_store(&l->older, true);
+		return -EBADMSG;
+	}
+	digests_set(l->digests, p->kind, p->index, p->mac);
+	return 0;
+}
+
+void
+checkpoint_committed(struct page *p)
+{
+	if (p->kind != PAGE_GROUP && p->layer->digests)
+		digests_set(p->layer->digests, p->kind, p->index, p->mac);
+}
+
+int
+checkpoint_chunk(struct chunk *c, struct scratch *s, const struct entry *e)
+{
+	static const uint8_t none[DIGEST_LEN];
+	struct layer *l = c->layer;
+	struct chunk_look look;
+	char name[STORE_PATH_LEN];
+	int r;
+
+	if (!atomic_load(&l->held) ||
+	    memcmp(e->digest, none, DIGEST_LEN) == 0 ||
+	    chunk_is(s->run, e->digest))
+		return 0;
+	r = chunk_look(s->run, c->keys + KEY_LEN, c->index, &look);
+	if (r < 0 || look.session > l->digest_session)
+		return r;
+	chunk_name(c, name);
+	if (look.bad) {
+		fault_log(l->disk,
+			  "%s: whether it is an older version cannot be told",
+			  name);
+		return 0;
+	}
+	if (memcmp(look.digest, e->digest, DIGEST_LEN) == 0)
+		return 0;
+	fault_log(l->disk, "%s: it is an older version of itself", name);
+	return -EBADMSG;
+}
+
+/* ---- the digest of a chunk ---- */
+
+enum {
+	NOT_NOW = 1, /* it is being changed */
+	GO_ON = 2
+};
+
+/* Whether a group of the chunk is being changed, or was less than ${age_ms}
+ * ago. */
+static bool
+is_busy(const struct chunk *c, int64_t age_ms)
+{
+	bool busy = false;
+
+	for (unsigned g = 0; !busy && g < CHUNK_GROUPS; g++) {
+		uint64_t group = c->index * CHUNK_GROUPS + g;
+		struct page *p = page_peek(c->layer, PAGE_GROUP, group);
+
+		if (!p)
+			continue;
+		busy = atomic_load(&p->dirty) || atomic_load(&p->inflight) ||
+		       !atomic_load(&p->same) ||
+		       (age_ms > 0 &&
+			now_ms() - atomic_load(&p->touched) < age_ms);
+		page_put(p);
+	}
+	return busy;
+}
+
+/* A group whose copies differ is loaded, and so settled; it is mirrored as any
+ * other.  One that is in memory has been: a copy has changed since then, and
+ * whoever loads it again will see to that. */
+static int
+bring_to_rest(struct chunk *c, struct scratch *s, unsigned groups)
+{
+	int r = 0;
+
+	for (unsigned g = 0; r >= 0 && g < CHUNK_GROUPS; g++) {
+		uint64_t group = c->index * CHUNK_GROUPS + g;
+		struct page *p;
+
+		if (!(groups >> g & 1))
+			continue;
+		p = page_peek(c->layer, PAGE_GROUP, group);
+		if (p) {
+			page_put(p);
+			continue;
+		}
+		r = group_get(c, group, s, false, &p);
+		if (r < 0)
+			break;
+		page_release(p);
+		r = NOT_NOW;
+	}
+	return r;
+}
+
+static int
+refresh_locked(struct layer *l, struct scratch *s, struct chunk *c, int64_t age)
+{
+	struct chunk_look look;
+	int r;
+
+	if (c->dead)
+		return 0;
+	if (is_busy(c, age))
+		return NOT_NOW;
+	r = chunk_pages(c, s);
+	if (r == 0)
+		r = chunk_look(s->run, c->keys + KEY_LEN, c->index, &look);
+	if (r < 0)
+		return r;
+	/* What is left of a damaged one is served without. */
+	if (look.bad)
+		memset(look.digest, 0, sizeof(look.digest));
+	else if (!look.at_rest)
+		r = bring_to_rest(c, s, look.differ);
+	return r != 0 ? r : layer_set_digest(l, s, c, look.digest);
+}
+
+/* Put the digest of a chunk right.  NOT_NOW: later.  -EAGAIN: commit first. */
+static int
+refresh(struct layer *l, struct scratch *s, uint64_t index, int64_t age)
+{
+	enum entry_state state;
+	struct chunk *c;
+	int r;
+
+	r = layer_lookup(l, s, index, &state, &c);
+	/* It is not as it was: so it stays known. */
+	if (r == -EBADMSG || r == -EUCLEAN)
+		return 0;
+	if (r < 0 || state != ENTRY_DATA)
+		return r;
+	pthread_rwlock_rdlock(&c->lock);
+	r = refresh_locked(l, s, c, age);
+	pthread_rwlock_unlock(&c->lock);
+	chunk_put(c);
+	return r;
+}
+
+/* ---- what is frozen ---- */
+
+struct layer *
+checkpoint_known(struct disk *d, const struct uuid *layer)
+{
+	struct layer *found = NULL;
+
+	pthread_mutex_lock(&d->layers_lock);
+	for (unsigned i = 1; d->layers && i <= d->n_layers; i++) {
+		struct layer *l = d->layers[i];
+
+		if (l && uuid_equal(&l->ref.layer, layer) && l->tracked &&
+		    !l->lost && l->changed.bits)
+			found = l;
+	}
+	pthread_mutex_unlock(&d->layers_lock);
+	return found;
+}
+
+int
+checkpoint_next(struct layer *l, struct layer *known, struct scratch *s,
+		uint64_t *at)
+{
+	if (!known)
+		return layer_next(l, s, *at, at);
+	*at = take_changed(known, *at);
+	return 0;
+}
+
+int
+checkpoint_chunk_digest(struct layer *l, struct scratch *s, uint64_t index)
+{
+	int r = NOT_NOW;
+
+	for (unsigned i = 0; r == NOT_NOW && i < TRIES; i++) {
+		r = refresh(l, s, index, 0);
+		if (r == -EAGAIN)
+			r = commit_for_room(l->disk) ?: NOT_NOW;
+		else if (r == NOT_NOW)
+			quiet_round(l->disk, true);
+	}
+	return r == NOT_NOW ? -EIO : r;
+}
+
+/* ---- in the background ---- */
+
+/* The next one of the set, once around. */
+static int
+refresh_next(struct layer *l, struct scratch *s, int64_t age)
+{
+	uint64_t index = take_changed(l, l->changed.at);
+	int r;
+
+	if (index == UINT64_MAX && l->changed.at > 0) {
+		l->changed.at = 0;
+		index = take_changed(l, 0);
+	}
+	if (index == UINT64_MAX)
+		return 0;
+	l->changed.at = index + 1;
+	r = refresh(l, s, index, age);
+	if (r != 0)
+		checkpoint_changed(l, index);
+	return r;
+}
+
+/* After an unclean stop: all of them, one after another. */
+static int
+walk_next(struct layer *l, struct scratch *s, int64_t age)
+{
+	uint64_t at;
+	int r;
+
+	r = layer_next(l, s, l->walk_at, &at);
+	if (r < 0)
+		return r;
+	if (at == UINT64_MAX) {
+		l->tracked = true;
+		return 0;
+	}
+	r = refresh(l, s, at, age);
+	if (r == NOT_NOW)
+		checkpoint_changed(l, at);
+	if (r >= 0)
+		l->walk_at = at + 1;
+	return r;
+}
+
+/* Whether there is to be a checkpoint of ${d} at its end. */
+static bool
+is_wanted(const struct disk *d, const struct layer *l)
+{
+	return !d->nameless && !d->rolled_back && !d->desc.read_only &&
+	       !l->meta.read_only && l->digests && !l->lost &&
+	       !atomic_load(&d->failed);
+}
+
+bool
+checkpoint_due(struct disk *d)
+{
+	const struct layer *l = atomic_load(&d->top);
+
+	return l && is_wanted(d, l) &&
+	       (!l->tracked || atomic_load(&l->changed.n) > 0);
+}
+
+/* One chunk.  0: there is none, NOT_NOW: it is in use; 2: go on. */
+static int
+step(struct disk *d, bool walk)
+{
+	int64_t age = (int64_t)d->e->quiet_ms * QUIET_PART;
+	struct layer *l;
+	int r = 0;
+
+	pthread_rwlock_rdlock(&d->barrier);
+	l = atomic_load(&d->top);
+	if (!walk && atomic_load(&l->changed.n) > 0)
+		r = refresh_next(l, d->bg, age) ?: GO_ON;
+	else if (walk && !l->tracked)
+		r = walk_next(l, d->bg, age) ?: GO_ON;
+	/* A medium that fails here and there. */
+	if (r < 0 && r != -EAGAIN)
+		l->lost = true;
+	pthread_rwlock_unlock(&d->barrier);
+	return r;
+}
+
+void
+checkpoint_round(struct disk *d)
+{
+	int64_t until = now_ms() + ROUND_MS;
+	unsigned busy = 0;
+	bool walk = false;
+	int r = GO_ON;
+
+	while (r >= 0 && !d->stop && checkpoint_due(d) && now_ms() < until) {
+		r = step(d, walk);
+		if (r == NOT_NOW)
+			busy++;
+		if (r == 0 || busy == BUSY_MAX) {
+			if (walk)
+				break;
+			walk = true;
+			busy = 0;
+		}
+	}
+	if (r == -EAGAIN)
+		(void)!commit_for_room(d);
+}
+
+/* ---- at detach ---- */
+
+/* All of the set, while there is time. */
+static int
+refresh_all(struct disk *d, struct layer *l, int64_t until)
+{
+	uint64_t index = 0;
+	int r = 0;
+
+	while (r >= 0 && (index = take_changed(l, index)) != UINT64_MAX) {
+		r = refresh(l, d->bg, index, 0);
+		if (r != 0)
+			checkpoint_changed(l, index);
+		if (r == -EAGAIN)
+			r = commit_for_room(d);
+		else
+			index++;
+		if (now_ms() > until)
+			return NOT_NOW;
+	}
+	return r < 0 ? r : 0;
+}
+
+int
+checkpoint_refresh(struct disk *d)
+{
+	int64_t until = now_ms() + DETACH_MS;
+	struct layer *l = d->top;
+	int r = 0;
+
+	if (!is_wanted(d, l) || !l->tracked)
+		return NOT_NOW;
+	for (unsigned i = 0; r == 0 && i < TRIES; i++) {
+		r = refresh_all(d, l, until);
+		if (atomic_load(&l->changed.n) == 0)
+			break;
+		quiet_round(d, true);
+	}
+	return r != 0 || atomic_load(&l->changed.n) > 0 ? NOT_NOW : 0;
+}
+
+/* The list knows all map pages that there are. */
+static int
+complete_list(struct layer *l, struct scratch *s)
+{
+	uint8_t mac[DIGEST_LEN];
+	struct page *p;
+	uint64_t n = 0;
+	int r;
+
+	for (;; n++) {
+		r = layer_next_map(l, s, n, &n);
+		if (r < 0 || n == UINT64_MAX)
+			return r;
+		if (digests_get(l->digests, PAGE_MAP, n, mac))
+			continue;
+		r = map_get(l, n, s, false, false, &p);
+		if (r < 0)
+			return r;
+		page_release(p);
+	}
+}
+
+int
+checkpoint_save(struct layer *l, struct scratch *s, uint64_t session,
+		uint8_t ret[static SHA256_LEN])
+{
+	struct store *st = l->disk->e->st;
+	int r = complete_list(l, s);
+
+	if (r == 0)
+		r = digests_save(l->digests, st, &l->ref, l->map_key, session);
+	if (r == 0)
+		digests_sum(l->digests, ret);
+	return r;
+}
+
+int
+checkpoint_take(struct disk *d, struct descriptor *desc)
+{
+	int r = checkpoint_save(d->top, d->bg, d->session, desc->digest);
+
+	if (r < 0)
+		return r;
+	desc->digest_session = d->session;
+	desc->checkpointed = time(NULL);
+	return 0;
+}
+
+/* ---- at attach ---- */
+
+void
+checkpoint_clear(struct descriptor *d)
+{
+	memset(d->digest, 0, sizeof(d->digest));
+	d->digest_session = d->session > 0 ? d->session - 1 : 0;
+	d->checkpointed = 0;
+}
+
+static void
+say_rolled_back(const struct disk *d, const struct digests *known)
+{
+	const struct descriptor *desc = &d->desc;
+	char since[TIME_STR_LEN], found[64] = "which what is there is not";
+
+	format_time(desc->checkpointed, since);
+	if (known)
+		(void)snprintf(found, sizeof(found),
+			       "what is there is of session %" PRIu64,
+			       digests_session(known));
+	log_error("disk %s: integrity: it was put back to an older state: the "
+		  "checkpoint of %s is of session %" PRIu64 ", %s; attach it "
+		  "with --ro to look, with --accept-rollback to go on by it",
+		  desc->name, since, desc->digest_session, found);
+}
+
+/* What the descriptor says does not hold. */
+static int
+rolled_back(struct disk *d, const struct digests *known, int flags)
+{
+	atomic_fetch_add(&d->faults, 1);
+	say_rolled_back(d, known);
+	if (!(flags & (DISK_READ_ONLY | DISK_READ_OLDER)))
+		return -ESTALE;
+	d->rolled_back = true;
+	return 0;
+}
+
+int
+checkpoint_verify(struct disk *d, int flags, struct digests **ret)
+{
+	CLEANUP(digests_freep) struct digests *known = NULL;
+	CLEANUP(key_wipe) struct key key = { { 0 } };
+	uint8_t sum[SHA256_LEN];
+	int r;
+
+	*ret = NULL;
+	if (flags & DISK_ACCEPT_ROLLBACK) {
+		log_note("disk %s: taken as it is, whatever it was at the last "
+			 "checkpoint",
+			 d->desc.name);
+		checkpoint_clear(&d->desc);
+	}
+	if (digest_is_none(d->desc.digest))
+		return 0;
+	r = layer_map_key(disk_top_dk(d), &d->desc.layer.layer, &key);
+	if (r == 0)
+		r = digests_load(d->e->st, &d->desc.layer, &key, &known);
+	if (r == -ENOENT || r == -EBADMSG || r == -EUCLEAN)
+		return rolled_back(d, NULL, flags);
+	if (r < 0)
+		return r;
+	digests_sum(known, sum);
+	/* A later one is of a checkpoint that was cut short. */
+	if (memcmp(sum, d->desc.digest, sizeof(sum)) != 0 &&
+	    digests_session(known) <= d->desc.digest_session)
+		return rolled_back(d, known, flags);
+	*ret = TAKE(known);
+	return 0;
+}
+
+int
+checkpoint_older(struct layer *l, int flags)
+{
+	int r = rolled_back(l->disk, NULL, flags);
+
+	if (r == 0)
+		atomic_store(&l->held, false);
+	return r;
+}
+
+int
+checkpoint_begin(struct layer *l, struct digests *known, bool tracked)
+{
+	digests_free(l->digests);
+	l->digests = known;
+	l->digest_session = l->disk->desc.digest_session;
+	atomic_store(&l->held, known != NULL);
+	l->tracked = tracked;
+	l->changed.bits = calloc(WORDS_MAX, sizeof(*l->changed.bits));
+	if (!l->changed.bits)
+		return -ENOMEM;
+	return known ? 0 : digests_new(&l->digests);
+}
+
+int
+checkpoint_hold(struct layer *l)
+{
+	uint8_t sum[SHA256_LEN];
+	char path[STORE_PATH_LEN];
+	int r;
+
+	r = digests_load(l->disk->e->st, &l->ref, l->map_key, &l->digests);
+	if (r == 0)
+		digests_sum(l->digests, sum);
+	if (r == 0 && memcmp(sum, l->meta.digest, sizeof(sum)) != 0)
+		r = -EBADMSG;
+	if (r == 0) {
+		l->digest_session = UINT64_MAX;
+		atomic_store(&l->held, true);
+	}
+	if (r != -ENOENT && r != -EBADMSG && r != -EUCLEAN)
+		return r;
+	path_layer(&l->ref, "digests", path);
+	fault_log(l->disk, "%s: %s", path,
+		  r == -ENOENT ? "is not there" : "is not that of the layer");
+	return -EBADMSG;
+}
+
+void
+checkpoint_end(struct layer *l)
+{
+	digests_free(l->digests);
+	free(l->changed.bits);
+}

@@ -1,0 +1,617 @@
+/*
+ * reencrypt.c - a disk in use gets a new DK, and all its blocks are copied.
+ *
+ * It goes on in a new layer under the new DK (snapshot.c), and its descriptor
+ * says `reencrypt` from then on.  What lies below is copied into the lowest
+ * layer that is under the new DK, the bottom: at first that is the top one, and
+ * when a snapshot is taken meanwhile, it is the snapshot's, which so loses the
+ * old DK, too.  What has been copied is in the layer; nothing else says how far
+ * it is.  When the bottom has all that is there below it, durably, it has no
+ * parent any more, durably; then no descriptor that reaches it needs the old
+ * DKs, and at last `reencrypt` goes.  After a crash it begins again with what
+ * is not done.
+ *
+ * The top layer is its disk's alone: to copy into it takes no more than to
+ * write to it.  Copying into a frozen one is a piece of work as merge.c does
+ * it: nobody else may read it meanwhile.
+ */
+#include "merge_private.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <sealdisk/log.h>
+
+/* How long a piece takes, about, and the pause after it. */
+#define PIECE_MS 20
+/* Until it is tried again what could not be done. */
+#define RETRY_MS 1000
+
+/* ---- where it is ---- */
+
+/* What this one reads through is under other DKs, or there is nothing. */
+static int
+find_bottom(struct disk *d, struct layer **ret)
+{
+	struct layer *l = d->top;
+	int r = 0;
+
+	while (r == 0 && l->meta.has_parent &&
+	       uuid_equal(&l->meta.parent.lineage, &d->desc.lineage))
+		r = layer_parent(l, d->mover, &l);
+	*ret = l;
+	return r;
+}
+
+/* Begins with a layer, or goes on with it. */
+static int
+come_to(struct disk *d, const struct layer *y)
+{
+	struct reencrypt *re = &d->re;
+	struct store *st = d->e->st;
+	int r = 0;
+
+	atomic_store(&re->total, y->parent_limit);
+	if (uuid_equal(&re->layer, &y->ref.layer))
+		return 0;
+	/* Somebody may have been killed at it: what he wrote is seen, and is
+	 * not durable perhaps.  For the disk's own that was done at attach. */
+	if (layer_is_frozen(y))
+		r = st->ops->sync_all(st);
+	if (r < 0) {
+		engine_fail(d->e, r);
+		return r;
+	}
+	re->layer = y->ref.layer;
+	re->at = 0;
+	return 0;
+}
+
+/* From group *${at} on, the next one that any layer below ${y} may have. */
+static int
+next_group(struct layer *y, struct scratch *s, uint64_t *at)
+{
+	uint64_t index = *at / CHUNK_GROUPS, best = UINT64_MAX, next;
+	struct layer *l = y;
+	int r = 0;
+
+	if (*at % CHUNK_GROUPS != 0)
+		return 0;
+	while (r == 0 && best > index && l->meta.has_parent) {
+		r = layer_parent(l, s, &l);
+		if (r == 0)
+			r = layer_next(l, s, index, &next);
+		if (r == 0 && next < best)
+			best = next;
+	}
+	if (best != index)
+		*at = best == UINT64_MAX ? best : best * CHUNK_GROUPS;
+	return r;
+}
+
+/* ---- copying ---- */
+
+struct work {
+	struct disk *w; /* has the bottom on top */
+	struct layer *y;
+	struct fill f;
+	uint64_t *at;    /* group */
+	uint64_t budget; /* bytes */
+};
+
+/* Whether anything of the group comes from below. */
+static int
+has_below(struct work *k, uint64_t group, bool *ret)
+{
+	uint8_t state[GROUP_BLOCKS], own[12];
+	enum entry_state ours;
+	int r;
+
+	*ret = false;
+	r = layer_entry(k->y, k->w->mover, group / CHUNK_GROUPS, &ours, own);
+	if (r < 0 || ours == ENTRY_ZERO)
+		return r;
+	r = group_states(k->f.parent, k->w->mover, group, state);
+	for (unsigned i = 0; r == 0 && i < GROUP_BLOCKS; i++)
+		*ret |= state[i] == ENTRY_DATA &&
+			group * GROUP_LEN + i * BLOCK_SIZE < k->f.limit;
+	return r;
+}
+
+static int
+copy_locked(struct work *k, uint64_t group)
+{
+	uint64_t index = group / CHUNK_GROUPS;
+	struct scratch *s = k->w->mover;
+	struct chunk *c;
+	bool below;
+	int r;
+
+	k->f.limit = k->y->parent_limit;
+	r = has_below(k, group, &below);
+	if (r < 0 || !below)
+		return r;
+	r = chunk_make(k->y, s, index, &c);
+	if (r < 0)
+		return r;
+	pthread_rwlock_rdlock(&c->lock);
+	r = group_fill(c, s, group, &k->f);
+	pthread_rwlock_unlock(&c->lock);
+	chunk_put(c);
+	if (r == -EKEYEXPIRED)
+		r = chunk_rewrite(k->y, s, index) ?: -ESTALE;
+	return r;
+}
+
+/* 1: a snapshot has come in between. */
+static int
+copy_group(struct work *k, uint64_t group)
+{
+	int r = 1;
+
+	if (cache_crowded(&k->w->e->cache, 2))
+		return -EAGAIN;
+	pthread_rwlock_rdlock(&k->w->barrier);
+	if (k->w->top == k->y)
+		r = copy_locked(k, group);
+	pthread_rwlock_unlock(&k->w->barrier);
+	return r;
+}
+
+static bool
+goes_on(const struct work *k, int64_t since, unsigned n)
+{
+	if (k->w->e->merge_chunks > 0)
+		return n < k->w->e->merge_chunks;
+	return now_ms() < since + PIECE_MS &&
+	       (uint64_t)k->f.blocks * BLOCK_SIZE < k->budget;
+}
+
+/* 0: it has all; 1: there is more. */
+static int
+copy_piece(struct work *k)
+{
+	int64_t since = now_ms();
+	unsigned n = 0;
+	int r;
+
+	r = layer_parent(k->y, k->w->mover, &k->f.parent);
+	while (r == 0 && goes_on(k, since, n)) {
+		r = next_group(k->y, k->w->mover, k->at);
+		if (r < 0)
+			break;
+		if (*k->at == UINT64_MAX ||
+		    *k->at * GROUP_LEN >= k->y->parent_limit)
+			return 0;
+		r = copy_group(k, *k->at);
+		if (r == 0)
+			(*k->at)++, n++;
+		else if (r == -EAGAIN)
+			r = commit_for_room(k->w);
+		else if (r == -ESTALE)
+			r = 0;
+	}
+	return r == 0 ? 1 : r;
+}
+
+static int
+copy(struct disk *d, struct disk *w, struct layer *y)
+{
+	uint64_t rate = d->desc.reencrypt_rate, bytes;
+	struct work k = { .w = w, .y = y, .at = &d->re.at };
+	int r;
+
+	k.f.deep = true;
+	k.budget = rate ? rate / 10 : UINT64_MAX;
+	if (k.budget < GROUP_LEN)
+		k.budget = GROUP_LEN;
+	r = merge_buf_new(&k.f.buf);
+	if (r == 0)
+		r = copy_piece(&k);
+	merge_buf_free(k.f.buf);
+	bytes = (uint64_t)k.f.blocks * BLOCK_SIZE;
+	if (rate)
+		d->re.next_ms = now_ms() + (int64_t)(bytes * 1000 / rate);
+	atomic_store(&d->re.done, d->re.at == UINT64_MAX
+				      ? y->parent_limit
+				      : d->re.at * GROUP_LEN);
+	return r;
+}
+
+/* ---- the old ones go ---- */
+
+/*
+ * The bottom, on top of ${w}, needs nothing that lies below.  Nobody reads or
+ * writes what goes through it meanwhile.  Where the change of its layer.ini
+ * fails it may be there all the same, and so it holds in memory: the end says
+ * it again.
+ */
+static int
+cut(struct disk *d, struct disk *w, struct disk **held, size_t n)
+{
+	struct layer *y = w->top;
+	struct layer_meta meta = y->meta;
+	bool done;
+	int r;
+
+	r = commit_wait(w);
+	for (size_t i = 0; i < n; i++)
+		pthread_rwlock_wrlock(&held[i]->barrier);
+	if (r == 0)
+		r = commit_wait(w);
+	done = r == 0;
+	if (done) {
+		meta.has_parent = false;
+		meta.parent = (struct layer_ref){ { { 0 } }, { { 0 } } };
+		meta.parent_limit = 0;
+		r = layer_save_meta(y, &meta);
+		d->re.unsaved = r < 0;
+		y->meta = meta;
+		y->parent_limit = 0;
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct layer *x = done ? chain_cut(held[i], y) : NULL;
+
+		pthread_rwlock_unlock(&held[i]->barrier);
+		chain_close_all(x);
+	}
+	return r;
+}
+
+/* With the lineages' locks nothing below goes before it is durable that it is
+ * not needed. */
+static int
+cut_top(struct disk *d, struct layer *y)
+{
+	CLEANUP(lineages_unlock) struct lineage_locks lineages = { .n = 0 };
+	int r = 0;
+
+	pthread_mutex_lock(&d->e->snapshots);
+	if (d->top == y)
+		r = lineages_share(d->e->cat, &d->desc, &lineages);
+	if (r == 0 && d->top == y)
+		r = cut(d, d, &d, 1);
+	pthread_mutex_unlock(&d->e->snapshots);
+	return r;
+}
+
+/* The bottom's own lineage is locked. */
+static int
+cut_frozen(struct disk *d, struct merge *m)
+{
+	CLEANUP(lineages_unlock) struct lineage_locks lineages = { .n = 0 };
+	struct uuid all[LINEAGES_MAX], v[LINEAGES_MAX];
+	size_t n_all = descriptor_lineages(&d->desc, all), n = 0;
+	int r;
+
+	for (size_t i = 0; i < n_all; i++)
+		if (!uuid_equal(&all[i], &m->y->lineage))
+			v[n++] = all[i];
+	r = lineages_lock(d->e->cat, v, n, false, &lineages);
+	return r < 0 ? r : cut(d, m->d, m->held, m->n_held);
+}
+
+static int
+piece_frozen(struct disk *d, struct layer *y)
+{
+	CLEANUP(store_unlockp) struct store_lock *lock = NULL;
+	CLEANUP(verdict_done) struct verdict v = { 0 };
+	CLEANUP(merge_done) struct merge m = { .e = d->e, .v = &v };
+	int r, e;
+
+	r = catalog_judge(d->e->cat, &y->ref.lineage, &lock, &v);
+	if (r < 0)
+		return r;
+	m.y = layers_find(&v.live, &y->ref.layer);
+	r = m.y ? merge_take(&m) : -EAGAIN;
+	if (r == 0)
+		r = merge_open_worker(&m);
+	if (r == 0)
+		r = copy(d, m.d, m.d->top);
+	if (r < 0)
+		return r;
+	e = r == 0 ? cut_frozen(d, &m) : commit_wait(m.d);
+	if (e == 0)
+		e = merge_count(&m);
+	return e < 0 ? e : 1;
+}
+
+static int
+piece_top(struct disk *d, struct layer *y)
+{
+	int r = copy(d, d, y);
+
+	if (r == 0)
+		r = cut_top(d, y);
+	return r < 0 ? r : 1;
+}
+
+/* ---- the end ---- */
+
+/* The DKs that layers from ${from} down are under.  Who could forge a layer.ini
+ * to have a DK dropped can remove that himself. */
+static size_t
+keys_of(const struct layer_set *live, const struct layer_ref *from,
+	struct uuid used[static DISK_DKS])
+{
+	const struct layer_meta *m = layers_find(live, &from->layer);
+	size_t n = 0, i;
+
+	for (; m;
+	     m = m->has_parent ? layers_find(live, &m->parent.layer) : NULL) {
+		for (i = 0; i < n && !uuid_equal(&used[i], &m->key);)
+			i++;
+		if (i == n && n < DISK_DKS)
+			used[n++] = m->key;
+	}
+	return n;
+}
+
+/* What reaches the bottom, too, and is not attached here. */
+static int
+drop_stored(struct disk *d, const struct layer_set *live, const struct seen *s)
+{
+	CLEANUP(store_unlockp) struct store_lock *names = NULL, *lock = NULL;
+	CLEANUP(free_memp) struct descriptor *o = malloc(sizeof(*o));
+	CLEANUP(key_wipe) struct key dk = { { 0 } };
+	struct catalog *c = d->e->cat;
+	struct uuid used[DISK_DKS];
+	size_t n;
+	int r;
+
+	if (!o)
+		return -ENOMEM;
+	/* Somebody may be wrapping its data keys anew. */
+	r = catalog_lock_names(c, &names);
+	if (r == 0 && s->type == DESC_DISK)
+		r = catalog_lock_disk(c, &s->uuid, "", &lock);
+	if (r == 0)
+		r = catalog_load_verified(c, d->e->kms, s->type, s->name, o,
+					  &dk);
+	if (r < 0)
+		return r;
+	n = keys_of(live, &o->layer, used);
+	if (!uuid_equal(&o->uuid, &s->uuid) || n == 0)
+		return 0;
+	descriptor_keep_keys(o, used, n);
+	return catalog_save(c, o, &dk);
+}
+
+static int
+drop_one(struct disk *d, const struct layer_set *live, const struct seen *s)
+{
+	struct disk *h = engine_hold(d->e, &s->uuid);
+	int r = -ENOENT;
+
+	if (h && h->desc.type == DESC_DISK)
+		r = disk_drop_keys(h, false);
+	if (h)
+		engine_release(d->e, h);
+	return r == -ENOENT ? drop_stored(d, live, s) : r;
+}
+
+static int
+look_at_store(struct catalog *c, struct verdict *v)
+{
+	CLEANUP(store_unlockp) struct store_lock *names = NULL;
+	int r;
+
+	r = catalog_lock_names(c, &names);
+	if (r == 0)
+		r = census_take(c, &v->census);
+	if (r == 0)
+		r = layers_reached(c->st, &v->census, &v->live);
+	return r;
+}
+
+/* One that somebody else has keeps them: to wait for him would keep them here.
+ */
+static void
+drop_others(struct disk *d, const struct layer *bottom)
+{
+	CLEANUP(verdict_done) struct verdict v = { 0 };
+	int r = look_at_store(d->e->cat, &v);
+
+	for (size_t i = 0; r == 0 && i < v.census.n; i++) {
+		const struct seen *s = &v.census.seen[i];
+		int e;
+
+		if (uuid_equal(&s->uuid, &d->desc.uuid) ||
+		    !layers_reach(&v.live, &s->layer, &bottom->ref.layer))
+			continue;
+		e = drop_one(d, &v.live, s);
+		if (e < 0)
+			log_warn("\"%s\" keeps the data key that \"%s\" had: "
+				 "%s",
+				 s->name, d->desc.name, err_text(e));
+	}
+	if (r < 0)
+		log_warn("who else has the data key that \"%s\" had is not "
+			 "known: %s",
+			 d->desc.name, err_text(r));
+}
+
+static int
+finish(struct disk *d, struct layer *bottom)
+{
+	int r = 0;
+
+	if (d->re.unsaved)
+		r = layer_save_meta(bottom, &bottom->meta);
+	if (r < 0)
+		return r;
+	d->re.unsaved = false;
+	pthread_mutex_lock(&d->e->snapshots);
+	r = pending_mark_all(d->e->st, &d->desc);
+	if (r == 0) {
+		drop_others(d, bottom);
+		r = disk_drop_keys(d, true);
+	}
+	pthread_mutex_unlock(&d->e->snapshots);
+	if (r == 0)
+		log_note("disk %s: all of it is under its new data key",
+			 d->desc.name);
+	return r;
+}
+
+static int
+step(struct disk *d)
+{
+	struct layer *y;
+	int r;
+
+	if (d->read_only || atomic_load(&d->failed))
+		return -EROFS;
+	r = find_bottom(d, &y);
+	if (r == 0 && !y->meta.has_parent)
+		return finish(d, y);
+	if (r == 0)
+		r = come_to(d, y);
+	if (r < 0)
+		return r;
+	return layer_is_frozen(y) ? piece_frozen(d, y) : piece_top(d, y);
+}
+
+static bool
+is_wanted(struct disk *d)
+{
+	bool wanted;
+
+	pthread_mutex_lock(&d->size_lock);
+	wanted = d->desc.reencrypting;
+	pthread_mutex_unlock(&d->size_lock);
+	return wanted;
+}
+
+int
+disk_reencrypt_step(struct disk *d)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&d->e->merging);
+	if (is_wanted(d))
+		r = step(d);
+	scratch_wipe(d->mover);
+	pthread_mutex_unlock(&d->e->merging);
+	atomic_store(&d->re.error, r < 0 ? r : 0);
+	return r;
+}
+
+/* ---- in the background ---- */
+
+static void
+wait_until(const struct disk *d, int64_t until)
+{
+	int64_t left;
+
+	while (!d->re.stop && (left = until - now_ms()) > 0)
+		usleep((useconds_t)(left < PIECE_MS ? left : PIECE_MS) * 1000);
+}
+
+static void *
+reencrypt_main(void *arg)
+{
+	struct disk *d = arg;
+	int r = 1;
+
+	while (!d->re.stop && r != 0 && r != -EROFS) {
+		int64_t now, next;
+
+		r = disk_reencrypt_step(d);
+		now = now_ms();
+		if (r < 0) {
+			log_debug("reencrypt %s: %s", d->desc.name,
+				  err_text(r));
+			wait_until(d, now + RETRY_MS);
+			continue;
+		}
+		next = d->re.next_ms;
+		wait_until(d, next > now + PIECE_MS ? next : now + PIECE_MS);
+	}
+	if (r == 0)
+		engine_sweep(d->e, &d->re.stop);
+	atomic_store(&d->re.running, false);
+	return NULL;
+}
+
+void
+reencrypt_stop(struct disk *d)
+{
+	d->re.stop = true;
+	if (d->re.has_thread)
+		pthread_join(d->re.thread, NULL);
+	d->re.has_thread = d->re.stop = false;
+}
+
+int
+reencrypt_start(struct disk *d)
+{
+	pthread_attr_t a;
+	int r;
+
+	if (d->e->manual || d->brief || d->read_only || !is_wanted(d) ||
+	    atomic_load(&d->re.running))
+		return 0;
+	reencrypt_stop(d); /* one that has come to its end */
+	pthread_attr_init(&a);
+	pthread_attr_setstacksize(&a, 256 * 1024);
+	atomic_store(&d->re.running, true);
+	r = pthread_create(&d->re.thread, &a, reencrypt_main, d);
+	pthread_attr_destroy(&a);
+	d->re.has_thread = r == 0;
+	if (r)
+		atomic_store(&d->re.running, false);
+	return -r;
+}
+
+/* ---- asked for ---- */
+
+static int
+set_rate(struct descriptor *desc, void *arg)
+{
+	const uint64_t *rate = arg;
+
+	if (!desc->reencrypting)
+		return -ENOENT;
+	desc->reencrypt_rate = *rate;
+	return 0;
+}
+
+int
+disk_reencrypt(struct disk *d, struct scratch *s, const char *key,
+	       uint64_t rate)
+{
+	CLEANUP(free_memp) struct descriptor *desc = malloc(sizeof(*desc));
+	CLEANUP(own_key_wipe) struct own_key own = { .dk = { { 0 } } };
+	int r;
+
+	if (!desc)
+		return -ENOMEM;
+	if (d->read_only || d->desc.type != DESC_DISK)
+		return -EROFS;
+	r = disk_update(d, set_rate, &rate);
+	if (r != -ENOENT)
+		return r < 0 ? r : -EALREADY;
+	disk_descriptor(d, desc);
+	if (!key)
+		key = descriptor_key(desc, &desc->key)->dk.key_id;
+	r = own_key_new(d->e->kms, key, desc, &own);
+	if (r == 0)
+		r = snapshot_rekey(d, s, &own, rate);
+	return r < 0 ? r : reencrypt_start(d);
+}
+
+bool
+disk_reencrypting(struct disk *d, struct reencrypt_state *ret)
+{
+	uint64_t done = atomic_load(&d->re.done);
+	uint64_t total = atomic_load(&d->re.total);
+
+	*ret = (struct reencrypt_state){
+		.done = done < total ? done : total,
+		.total = total,
+		.error = atomic_load(&d->re.error),
+	};
+	return is_wanted(d);
+}

@@ -1,0 +1,107 @@
+#!/bin/bash
+# root_check.sh - a store and its disks looked at, repaired where something else
+# says what was there, and what can be read of a damaged disk saved.
+# shellcheck source=tests/lib.sh
+# shellcheck disable=SC2119 # start_daemon takes arguments, or none
+. "${0%/*}/lib.sh"
+require_root
+require_fuse
+require jq
+
+# look STATUS ARGS...: `check` with its JSON in $T/check.
+look() {
+	local want=$1 status=0
+
+	shift
+	sd check "$@" --json >"$T/check" 2>"$T/check.err" || status=$?
+	check "check $*: exit status $want" test "$status" -eq "$want"
+	check 'its JSON is that of the manual' valid check <"$T/check"
+}
+
+said() {
+	jq -e "$1" "$T/check" >/dev/null
+}
+
+map_of() {
+	echo "$STORE/$(sed -n \
+		's|^layer = \(.*\)/\(.*\)|lineages/\1/layers/\2/map|p' \
+		"$STORE/disks/$1.ini")"
+}
+
+chunk_of() {
+	find "$STORE/lineages/$(sed -n 's/^lineage = //p' \
+		"$STORE/disks/$1.ini" | head -n 1)" -name "$2-*.chunk"
+}
+
+make_store
+head -c 20M /dev/urandom >"$T/raw"
+sd import "$T/raw" a
+sd create b --size 8M
+sd snapshot b@s
+
+note 'a whole store'
+look 0
+check 'each disk and snapshot' said '[.disks[].name] == ["a","b","b@s"]'
+check 'and nothing else' said '.findings == []'
+expect 0 'a: complete: 5 chunks, 49 pages, 0 blocks' sd check
+
+note 'what nobody needs'
+orphan=$(chunk_of a 0000001)
+cp "$orphan" "${orphan%-*}-00112233.chunk"
+look 0
+check 'a chunk that no map names' said '.findings[0].what == "chunk" and
+	(.findings[0].removed | not)'
+look 0 --repair
+check 'goes' said '.findings[0].removed'
+look 0
+check 'and is gone' said '.findings == []'
+
+note 'a map'
+dd if=/dev/zero of="$(map_of a)" bs=1M count=1 conv=notrunc status=none
+look 6 a
+refuse 6 '' sd export a "$T/out"
+look 0 a --repair
+check 'it was made anew' grep -q '9 map pages were made anew, of 5 chunks' \
+	"$T/check.err"
+expect 0 '^$' sd export a "$T/out"
+check 'and all is there' cmp "$T/raw" "$T/out"
+rm "$(map_of a)" "$T/out"
+look 0 a --repair
+expect 0 '^$' sd export a "$T/out"
+check 'also where it had gone' cmp "$T/raw" "$T/out"
+
+note 'what is lost'
+chunk=$(chunk_of a 0000003)
+rm "$chunk"
+look 6 a
+check 'a chunk' said '.disks[0].lost == 4194304'
+look 6 a --repair
+status=0
+sd check a --salvage c --json >"$T/out.json" 2>"$T/err" || status=$?
+check 'not all could be saved' test "$status" -eq 6
+check 'which is said' grep -q 'not all of it could be read' "$T/err"
+check 'and what' jq -e '.lost == 4194304 and .ranges ==
+	[{"offset":12582912,"length":4194304}]' "$T/out.json"
+check 'its JSON is that of the manual' valid 'check salvage' <"$T/out.json"
+expect 0 '^$' sd export c "$T/c"
+dd if=/dev/zero of="$T/raw" bs=4M seek=3 count=1 conv=notrunc status=none
+check 'the rest is there' cmp "$T/raw" "$T/c"
+refuse 1 'File exists' sd check a --salvage c
+refuse 2 'for one disk' sd check --salvage d
+
+note 'a descriptor'
+cp "$STORE/disks/b.ini" "$T/b.ini"
+echo nonsense >"$STORE/disks/b.ini"
+look 6
+check 'that cannot be read' said '.findings[0].what == "descriptor"'
+check 'the others are looked at' said '[.disks[].name] == ["a","c","b@s"]'
+cp "$T/b.ini" "$STORE/disks/b.ini"
+
+note 'in use'
+start_daemon
+exec 5<>"$MNT/disks/c"
+look 0 c
+look 0 c --repair
+check 'its maps are left alone' grep -q 'in use' "$T/check.err"
+exec 5>&-
+stop_daemon

@@ -1,0 +1,285 @@
+/*
+ * test_check.c - what nobody needs any more is found in a store and removed,
+ * nothing else is; and a map is made anew of its chunk files.
+ */
+#include "damage_env.h"
+
+#include "check.h"
+#include "repair.h"
+#include "snapshot.h"
+
+static char path[STORE_PATH_LEN];
+
+struct found {
+	unsigned n[CHECK_NWHAT], removed;
+	char last[STORE_PATH_LEN];
+};
+
+static void
+on_found(const struct check_finding *f, void *arg)
+{
+	struct found *fd = arg;
+
+	fd->n[f->what]++;
+	fd->removed += f->removed;
+	strcpy(fd->last, f->path);
+}
+
+static struct found
+check(bool repair)
+{
+	struct found fd = { .removed = 0 };
+	struct check_options o = { repair, on_found, &fd };
+
+	assert_ok(catalog_check(engine_catalog(env.e), &o));
+	return fd;
+}
+
+static unsigned
+all(const struct found *fd)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < CHECK_NWHAT; i++)
+		n += fd->n[i];
+	return n;
+}
+
+static void
+in_a_whole_store_there_is_nothing(void **state)
+{
+	struct found fd = check(true);
+
+	(void)state;
+	assert_int_equal(all(&fd), 0);
+	check_whole("a");
+}
+
+/* As after a crash before the old file of a chunk was removed. */
+static void
+a_chunk_that_no_map_names_goes(void **state)
+{
+	char copy[STORE_PATH_LEN];
+	struct found fd;
+	struct disk *d;
+
+	(void)state;
+	chunk_path("a", 1, path);
+	(void)snprintf(copy, sizeof(copy), "%s", path);
+	memcpy(strrchr(copy, '-') + 1, "01234567", 8);
+	raw_copy(path, copy);
+	fd = check(false);
+	assert_int_equal(all(&fd), 1);
+	assert_int_equal(fd.n[CHECK_CHUNK], 1);
+	assert_string_equal(fd.last, copy);
+
+	/* Of what is in use nothing is said. */
+	d = attach("a");
+	fd = check(true);
+	assert_int_equal(fd.n[CHECK_BUSY], 1);
+	assert_int_equal(all(&fd), 1);
+	assert_ok(disk_detach(d));
+
+	fd = check(true);
+	assert_int_equal(fd.removed, 1);
+	fd = check(true);
+	assert_int_equal(all(&fd), 0);
+	check_whole("a");
+}
+
+static void
+a_descriptor_that_cannot_be_read_stops_all(void **state)
+{
+	struct found fd;
+
+	(void)state;
+	chunk_path("a", 1, path);
+	memcpy(strrchr(path, '-') + 1, "01234567", 8);
+	raw_save(path, "", 0);
+	raw_save("disks/c.ini", "[disk]\n", 7);
+	fd = check(true);
+	assert_int_equal(all(&fd), 1);
+	assert_int_equal(fd.n[CHECK_DESCRIPTOR], 1);
+	assert_string_equal(fd.last, "disks/c.ini");
+}
+
+/* Somebody has lost a descriptor: what it named stays. */
+static void
+data_without_a_descriptor_is_told_and_kept(void **state)
+{
+	struct found fd;
+	size_t len;
+	char *text;
+
+	(void)state;
+	text = raw_load("disks/a.ini", &len);
+	raw_remove("disks/a.ini");
+	fd = check(true);
+	assert_int_equal(all(&fd), 1);
+	assert_int_equal(fd.n[CHECK_LINEAGE], 1);
+	assert_int_equal(fd.removed, 0);
+	raw_save("disks/a.ini", text, len);
+	free(text);
+	check_whole("a");
+}
+
+static void
+without_its_map_no_chunk_goes(void **state)
+{
+	struct found fd;
+
+	(void)state;
+	layer_path("a", "map", path);
+	raw_destroy(path, MAP_PAGES_AT + page_offset(0, 0), PAGE_LEN);
+	raw_destroy(path, MAP_PAGES_AT + page_offset(0, 1), PAGE_LEN);
+	fd = check(true);
+	assert_int_equal(all(&fd), 1);
+	assert_int_equal(fd.n[CHECK_MAP], 1);
+}
+
+/* ---- maps ---- */
+
+static struct repair_report
+repair(const char *name)
+{
+	struct repair_report r;
+
+	assert_ok(engine_repair_maps(env.e, DESC_DISK, name, &r));
+	return r;
+}
+
+static void
+a_whole_map_is_left_alone(void **state)
+{
+	struct repair_report r;
+	size_t len;
+	char *text;
+
+	(void)state;
+	layer_path("a", "map", path);
+	text = raw_load(path, &len);
+	r = repair("a");
+	assert_int_equal(r.layers, 1);
+	assert_int_equal(r.pages, 0);
+	assert_true(raw_same(path, text, len));
+	free(text);
+}
+
+static void
+a_map_page_is_made_of_its_chunks(void **state)
+{
+	struct repair_report r;
+
+	(void)state;
+	layer_path("a", "map", path);
+	raw_destroy(path, MAP_PAGES_AT + page_offset(0, 0), PAGE_LEN);
+	raw_flip(path, MAP_PAGES_AT + page_offset(0, 1) + 999, 0);
+	r = repair("a");
+	assert_int_equal(r.pages, 1);
+	assert_int_equal(r.chunks, 3);
+	assert_int_equal(r.doubtful, 0);
+	check_whole("a");
+	check_whole("b");
+}
+
+static void
+so_is_a_map_that_is_gone(void **state)
+{
+	struct repair_report r;
+	struct disk *d;
+
+	(void)state;
+	layer_path("a", "map", path);
+	raw_remove(path);
+	r = repair("a");
+	assert_int_equal(r.pages, 9);
+	check_whole("a");
+	/* It can be written to. */
+	d = attach("a");
+	assert_ok(put_block(d, 'a', 2 * CHUNK_BLOCKS));
+	assert_ok(disk_detach(d));
+	check_whole("a");
+}
+
+static void
+so_are_root_pages(void **state)
+{
+	struct repair_report r;
+
+	(void)state;
+	layer_path("a", "map", path);
+	raw_destroy(path, 0, 16 * PAGE_LEN);
+	r = repair("a");
+	assert_int_equal(r.pages, 8);
+	check_whole("a");
+}
+
+/* What belongs to the snapshot is not taken for the disk's. */
+static void
+each_layer_gets_its_own_chunks(void **state)
+{
+	struct snapshot_request q = { NULL, DESC_SNAPSHOT, "s" };
+	uint8_t buf[BLOCK_SIZE] = { 7 }, got[BLOCK_SIZE];
+	char lower[STORE_PATH_LEN];
+	struct repair_report r;
+	struct disk *d;
+
+	(void)state;
+	layer_path("a", "map", lower);
+	d = attach("a");
+	q.disk = d;
+	assert_ok(disks_snapshot(env.e, env.s, &q, 1));
+	assert_ok(disk_write(d, env.s, buf, sizeof(buf), 0));
+	assert_ok(disk_detach(d));
+	layer_path("a", "map", path);
+	for (unsigned i = 0; i < 2; i++) {
+		raw_remove(i ? lower : path);
+		r = repair("a");
+		assert_int_equal(r.layers, 2);
+		assert_int_equal(r.pages, 9);
+		assert_int_equal(r.chunks, i ? 3 : 1);
+		d = attach("a");
+		assert_ok(disk_read(d, env.s, got, sizeof(got), 0));
+		assert_memory_equal(got, buf, sizeof(buf));
+		assert_ok(disk_read(d, env.s, got, sizeof(got), BLOCK_SIZE));
+		content_of('a', 1, buf);
+		assert_memory_equal(got, buf, sizeof(buf));
+		memset(buf, 0, sizeof(buf));
+		buf[0] = 7;
+		assert_ok(disk_detach(d));
+		assert_ok(disk_attach(env.e, DESC_SNAPSHOT, "a@s", 0, &d));
+		check_blocks(d, 'a', none, 0);
+		assert_ok(disk_detach(d));
+	}
+}
+
+static void
+a_disk_in_use_is_not_repaired(void **state)
+{
+	struct repair_report r;
+	struct disk *d = attach("a");
+
+	(void)state;
+	assert_err(engine_repair_maps(env.e, DESC_DISK, "a", &r), EBUSY);
+	assert_ok(disk_detach(d));
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(in_a_whole_store_there_is_nothing),
+		T(a_chunk_that_no_map_names_goes),
+		T(a_descriptor_that_cannot_be_read_stops_all),
+		T(data_without_a_descriptor_is_told_and_kept),
+		T(without_its_map_no_chunk_goes),
+		T(a_whole_map_is_left_alone),
+		T(a_map_page_is_made_of_its_chunks),
+		T(so_is_a_map_that_is_gone),
+		T(so_are_root_pages),
+		T(each_layer_gets_its_own_chunks),
+		T(a_disk_in_use_is_not_repaired),
+	};
+
+	return run_group(tests, sizeof(tests) / sizeof(tests[0]));
+}

@@ -1,0 +1,513 @@
+/*
+ * test_reencrypt.c - a disk in use gets a new data key, and is killed at it.
+ */
+#include "engine_env.h"
+#include "catalog_private.h"
+#include "engine_private.h"
+#include "snapshot.h"
+
+#include <time.h>
+
+#include <sealdisk/log.h>
+
+#define KiB 1024u
+#define MiB (1024u * KiB)
+#define SIZE (17 * MiB) /* the last chunk is not whole */
+
+struct content {
+	uint8_t b[SIZE];
+};
+
+static struct engine_env env;
+static struct disk *disk;
+static struct content now, kept[3];
+static uint8_t io[SIZE];
+static struct descriptor before; /* of the disk, as it was made */
+
+static struct catalog *
+cat(void)
+{
+	return engine_catalog(env.e);
+}
+
+static void
+write_at(uint64_t off, uint64_t len)
+{
+	static uint64_t seed;
+
+	fill_pattern(now.b + off, len, ++seed);
+	assert_ok(disk_write(disk, env.s, now.b + off, len, off));
+}
+
+static void
+zero_at(uint64_t off, uint64_t len)
+{
+	memset(now.b + off, 0, len);
+	assert_ok(disk_zero(disk, env.s, off, len));
+}
+
+static void
+snap(const char *name)
+{
+	struct snapshot_request req = { disk, DESC_SNAPSHOT, name };
+
+	assert_ok(disks_snapshot(env.e, env.s, &req, 1));
+}
+
+static void
+drop(enum desc_type type, const char *name)
+{
+	assert_ok(catalog_remove(cat(), type, name));
+}
+
+static void
+sweep(void)
+{
+	bool stop = false;
+
+	engine_sweep(env.e, &stop);
+}
+
+static void
+attach(void)
+{
+	assert_ok(disk_attach(env.e, DESC_DISK, "d", 0, &disk));
+}
+
+static void
+detach(void)
+{
+	assert_ok(disk_detach(disk));
+	disk = NULL;
+}
+
+static void
+holds(struct disk *d, const struct content *c)
+{
+	struct disk_stats st;
+
+	assert_ok(disk_read(d, env.s, io, SIZE, 0));
+	assert_memory_equal(io, c->b, SIZE);
+	disk_stats(d, &st);
+	assert_int_equal(st.faults, 0);
+}
+
+static void
+has(enum desc_type type, const char *name, const struct content *c)
+{
+	struct disk *d;
+
+	assert_ok(disk_attach(env.e, type, name, 0, &d));
+	holds(d, c);
+	assert_ok(disk_detach(d));
+}
+
+static struct descriptor
+load(enum desc_type type, const char *name)
+{
+	struct descriptor d;
+
+	assert_ok(catalog_load(cat(), type, name, &d, NULL, NULL));
+	return d;
+}
+
+static bool
+has_old_key(enum desc_type type, const char *name)
+{
+	struct descriptor d = load(type, name);
+
+	return descriptor_key(&d, &before.key) != NULL;
+}
+
+static int
+count_one(const char *name, bool is_dir, void *arg)
+{
+	(void)name;
+	(void)is_dir;
+	++*(unsigned *)arg;
+	return 0;
+}
+
+static unsigned
+entries(const struct uuid *lineage, const char *folder)
+{
+	char path[STORE_PATH_LEN];
+	unsigned n = 0;
+	int r;
+
+	path_lineage(lineage, folder, path);
+	r = env.st->ops->list(env.st, path, count_one, &n);
+	assert_true(r == 0 || r == -ENOENT);
+	return n;
+}
+
+static void
+make_disk(void)
+{
+	eenv_create(&env, "d", SIZE);
+	attach();
+	memset(&now, 0, sizeof(now));
+	write_at(0, 64 * KiB);
+	write_at(4 * MiB, 600 * KiB);
+	write_at(16 * MiB + 512, 100 * KiB);
+	disk_descriptor(disk, &before);
+}
+
+static void
+begin(void)
+{
+	assert_ok(disk_reencrypt(disk, env.s, NULL, 0));
+}
+
+static void
+go_on(void)
+{
+	int r;
+
+	while ((r = disk_reencrypt_step(disk)) > 0)
+		;
+	assert_ok(r);
+}
+
+/* Nothing of the disk is under the old key. */
+static void
+is_done(void)
+{
+	struct descriptor d = load(DESC_DISK, "d");
+	struct reencrypt_state st;
+
+	assert_int_equal(d.n_keys, 1);
+	assert_false(uuid_equal(&d.key, &before.key));
+	assert_false(uuid_equal(&d.lineage, &before.lineage));
+	assert_false(d.reencrypting);
+	if (disk)
+		assert_false(disk_reencrypting(disk, &st));
+}
+
+static void
+all_is_copied_and_the_old_key_goes(void **state)
+{
+	struct descriptor d;
+
+	(void)state;
+	make_disk();
+	begin();
+	d = load(DESC_DISK, "d");
+	assert_true(d.reencrypting);
+	assert_int_equal(d.n_keys, 2);
+	holds(disk, &now);
+	go_on();
+	is_done();
+	holds(disk, &now);
+	write_at(8 * MiB, 4 * KiB);
+	sweep();
+	assert_int_equal(entries(&before.lineage, "layers"), 0);
+	assert_int_equal(entries(&before.lineage, "chunks/0000"), 0);
+	assert_null(disk_dk(disk, &before.key));
+	holds(disk, &now);
+	detach();
+	has(DESC_DISK, "d", &now);
+	/* Blocks of zeros were not made. */
+	assert_int_equal(entries(&d.lineage, "chunks/0000"), 4);
+}
+
+static void
+it_is_written_to_and_discarded_meanwhile(void **state)
+{
+	(void)state;
+	make_disk();
+	begin();
+	write_at(2 * KiB, 3 * KiB);
+	assert_int_equal(disk_reencrypt_step(disk), 1);
+	write_at(4 * MiB + 100 * KiB, 50 * KiB);
+	zero_at(4 * MiB + 8 * KiB, 8 * KiB);
+	zero_at(0, 4 * KiB);
+	assert_int_equal(disk_reencrypt_step(disk), 1);
+	zero_at(16 * MiB, 1 * MiB);
+	write_at(16 * MiB + 40 * KiB, 4 * KiB);
+	holds(disk, &now);
+	go_on();
+	is_done();
+	holds(disk, &now);
+	detach();
+	has(DESC_DISK, "d", &now);
+}
+
+static void
+the_disk_is_shrunk_and_grown_meanwhile(void **state)
+{
+	(void)state;
+	make_disk();
+	begin();
+	assert_int_equal(disk_reencrypt_step(disk), 1);
+	assert_ok(disk_resize(disk, env.s, 4 * MiB + 300 * KiB));
+	assert_ok(disk_resize(disk, env.s, SIZE));
+	memset(now.b + 4 * MiB + 300 * KiB, 0, SIZE - 4 * MiB - 300 * KiB);
+	holds(disk, &now);
+	go_on();
+	is_done();
+	holds(disk, &now);
+	detach();
+	has(DESC_DISK, "d", &now);
+}
+
+static void
+snapshots_of_before_keep_the_old_key(void **state)
+{
+	(void)state;
+	make_disk();
+	snap("old");
+	kept[0] = now;
+	write_at(1 * MiB, 64 * KiB);
+	begin();
+	go_on();
+	is_done();
+	assert_true(has_old_key(DESC_SNAPSHOT, "d@old"));
+	sweep();
+	holds(disk, &now);
+	detach();
+	has(DESC_SNAPSHOT, "d@old", &kept[0]);
+	/* And lead back to it. */
+	assert_ok(catalog_rollback(cat(), env.kms, "d@old"));
+	has(DESC_DISK, "d", &kept[0]);
+	drop(DESC_SNAPSHOT, "d@old");
+	drop(DESC_DISK, "d");
+	sweep();
+	assert_int_equal(entries(&before.lineage, "layers"), 0);
+}
+
+static void
+snapshots_of_meanwhile_lose_it_in_the_end(void **state)
+{
+	struct disk *s;
+
+	(void)state;
+	make_disk();
+	begin();
+	assert_int_equal(disk_reencrypt_step(disk), 1);
+	write_at(0, 8 * KiB);
+	snap("a");
+	kept[0] = now;
+	write_at(4 * KiB, 8 * KiB);
+	write_at(4 * MiB, 16 * KiB);
+	assert_int_equal(disk_reencrypt_step(disk), 1);
+	snap("b");
+	kept[1] = now;
+	write_at(9 * MiB, 16 * KiB);
+	/* One of them is open. */
+	assert_ok(disk_attach(env.e, DESC_SNAPSHOT, "d@a", 0, &s));
+	holds(s, &kept[0]);
+	assert_true(has_old_key(DESC_SNAPSHOT, "d@a"));
+	go_on();
+	is_done();
+	holds(s, &kept[0]);
+	holds(disk, &now);
+	assert_false(has_old_key(DESC_SNAPSHOT, "d@a"));
+	assert_false(has_old_key(DESC_SNAPSHOT, "d@b"));
+	sweep();
+	assert_int_equal(entries(&before.lineage, "layers"), 0);
+	holds(s, &kept[0]);
+	assert_ok(disk_detach(s));
+	detach();
+	has(DESC_DISK, "d", &now);
+	has(DESC_SNAPSHOT, "d@a", &kept[0]);
+	has(DESC_SNAPSHOT, "d@b", &kept[1]);
+}
+
+static void
+a_snapshot_of_meanwhile_is_removed_and_merged(void **state)
+{
+	(void)state;
+	make_disk();
+	begin();
+	assert_int_equal(disk_reencrypt_step(disk), 1);
+	snap("a");
+	write_at(0, 8 * KiB);
+	assert_int_equal(disk_reencrypt_step(disk), 1);
+	drop(DESC_SNAPSHOT, "d@a");
+	sweep();
+	holds(disk, &now);
+	go_on();
+	is_done();
+	holds(disk, &now);
+	sweep();
+	assert_int_equal(entries(&before.lineage, "layers"), 0);
+	detach();
+	has(DESC_DISK, "d", &now);
+}
+
+static void
+clones_of_what_was_made_meanwhile_lose_it_too(void **state)
+{
+	struct clone_params p = { .name = "same", .mode = 0600 };
+	struct descriptor d;
+	struct disk *o;
+
+	(void)state;
+	make_disk();
+	begin();
+	snap("a");
+	kept[0] = now;
+	assert_ok(catalog_clone(cat(), env.kms, DESC_SNAPSHOT, "d@a", &p, &d));
+	p.name = "own";
+	p.own_key = KMS_SERVICE_ALIAS;
+	assert_ok(catalog_clone(cat(), env.kms, DESC_SNAPSHOT, "d@a", &p, &d));
+	assert_int_equal(d.n_keys, 3);
+	assert_ok(disk_attach(env.e, DESC_DISK, "same", 0, &o));
+	go_on();
+	is_done();
+	holds(o, &kept[0]);
+	assert_ok(disk_detach(o));
+	assert_false(has_old_key(DESC_SNAPSHOT, "d@a"));
+	assert_int_equal(load(DESC_DISK, "same").n_keys, 1);
+	assert_int_equal(load(DESC_DISK, "own").n_keys, 2);
+	sweep();
+	assert_int_equal(entries(&before.lineage, "layers"), 0);
+	detach();
+	has(DESC_DISK, "same", &kept[0]);
+	has(DESC_DISK, "own", &kept[0]);
+	has(DESC_DISK, "d", &now);
+}
+
+static void
+it_leaves_a_clone_one_key(void **state)
+{
+	struct clone_params p = { .name = "own",
+				  .mode = 0600,
+				  .own_key = KMS_SERVICE_ALIAS };
+	struct descriptor d;
+
+	(void)state;
+	make_disk();
+	snap("s");
+	detach();
+	assert_ok(catalog_clone(cat(), env.kms, DESC_SNAPSHOT, "d@s", &p, &d));
+	assert_ok(disk_attach(env.e, DESC_DISK, "own", 0, &disk));
+	begin();
+	assert_int_equal(load(DESC_DISK, "own").n_keys, 3);
+	go_on();
+	holds(disk, &now);
+	detach();
+	assert_int_equal(load(DESC_DISK, "own").n_keys, 1);
+	drop(DESC_DISK, "d");
+	drop(DESC_SNAPSHOT, "d@s");
+	sweep();
+	has(DESC_DISK, "own", &now);
+	assert_int_equal(entries(&before.lineage, "layers"), 0);
+	assert_int_equal(entries(&d.lineage, "layers"), 0);
+}
+
+static void
+it_goes_on_when_the_disk_is_attached_again(void **state)
+{
+	unsigned n = 0;
+
+	(void)state;
+	make_disk();
+	begin();
+	do {
+		write_at((uint64_t)n * 16 * KiB, 8 * KiB);
+		detach();
+		eenv_reopen(&env);
+		attach();
+		holds(disk, &now);
+		n++;
+	} while (disk_reencrypt_step(disk) > 0 && n < 5);
+	go_on();
+	is_done();
+	holds(disk, &now);
+	detach();
+	has(DESC_DISK, "d", &now);
+}
+
+static void
+there_is_one_at_a_time(void **state)
+{
+	(void)state;
+	make_disk();
+	begin();
+	assert_int_equal(disk_reencrypt(disk, env.s, NULL, 4096), -EALREADY);
+	assert_int_equal(load(DESC_DISK, "d").reencrypt_rate, 4096);
+	assert_int_equal(load(DESC_DISK, "d").n_keys, 2);
+	go_on();
+	before = load(DESC_DISK, "d");
+	begin();
+	go_on();
+	is_done();
+	holds(disk, &now);
+	detach();
+	attach();
+	assert_ok(disk_detach(disk));
+	assert_ok(disk_attach(env.e, DESC_DISK, "d", DISK_READ_ONLY, &disk));
+	assert_int_equal(disk_reencrypt(disk, env.s, NULL, 0), -EROFS);
+	detach();
+}
+
+static void
+in_the_background_it_keeps_to_its_rate(void **state)
+{
+	struct reencrypt_state st;
+	struct timespec t[2];
+	double s;
+
+	(void)state;
+	env.opt.manual = false;
+	eenv_reopen(&env);
+	make_disk();
+	(void)clock_gettime(CLOCK_MONOTONIC, &t[0]);
+	assert_ok(disk_reencrypt(disk, env.s, NULL, 4 * MiB));
+	for (unsigned i = 0; i < 1000 && disk_reencrypting(disk, &st); i++)
+		(void)nanosleep(&(struct timespec){ 0, 10000000 }, NULL);
+	(void)clock_gettime(CLOCK_MONOTONIC, &t[1]);
+	s = (double)(t[1].tv_sec - t[0].tv_sec) +
+	    (double)(t[1].tv_nsec - t[0].tv_nsec) / 1e9;
+	assert_false(disk_reencrypting(disk, &st));
+	/* 764 KiB. */
+	assert_true(s > 0.1 && s < 5);
+	is_done();
+	holds(disk, &now);
+	detach();
+	has(DESC_DISK, "d", &now);
+}
+
+static int
+setup(void **state)
+{
+	(void)state;
+	eenv_begin(&env, NULL, CIPHER_AES256_GCM);
+	env.opt.merge_chunks = env.e->merge_chunks = 2;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	eenv_end(&env);
+	return 0;
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(all_is_copied_and_the_old_key_goes),
+		TEST(it_is_written_to_and_discarded_meanwhile),
+		TEST(the_disk_is_shrunk_and_grown_meanwhile),
+		TEST(snapshots_of_before_keep_the_old_key),
+		TEST(snapshots_of_meanwhile_lose_it_in_the_end),
+		TEST(a_snapshot_of_meanwhile_is_removed_and_merged),
+		TEST(clones_of_what_was_made_meanwhile_lose_it_too),
+		TEST(it_leaves_a_clone_one_key),
+		TEST(it_goes_on_when_the_disk_is_attached_again),
+		TEST(there_is_one_at_a_time),
+		TEST(in_the_background_it_keeps_to_its_rate),
+	};
+
+	if (crypto_init() < 0)
+		return 1;
+	log_set_level(LOG_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,603 @@
+/*
+ * test_tamper.c - whatever is done to the files of a store, nobody reads what
+ * is wrong: it is found, or nothing that can be read has changed.
+ *
+ * A store with a disk, snapshots and clones of it is copied as it is at several
+ * moments.  Then, each time on a copy of the last one, bytes of its files are
+ * changed, files are removed, cut, exchanged with each other of their kind, and
+ * put back as they once were; and all disks and snapshots are read.  What they
+ * hold must be what they held at the end, or an error.  An older version may be
+ * read only where format.md says that it cannot be told: what is then read is
+ * what was there, all of it.
+ *
+ * SEALDISK_TEST_SLOW=1 changes more of the bytes.  SEALDISK_TAMPER=FILE writes
+ * the table of sealdisk-format(5).
+ */
+#include "engine_env.h"
+
+#include <inttypes.h>
+
+#include <sealdisk/log.h>
+
+#include "mem_store.h"
+#include "page.h"
+#include "snapshot.h"
+
+#define BLOCKS 24 /* of a disk, that are looked at, in two chunks */
+#define CHUNK_BLOCKS 1024
+#define DISK_SIZE ((uint64_t)3 * CHUNK_BLOCKS * BLOCK_SIZE)
+#define MOMENTS 4
+#define FILES_MAX 64
+
+static struct engine_env env;
+
+/* ---- copies ---- */
+
+struct file {
+	char path[STORE_PATH_LEN];
+	uint8_t *data;
+	size_t len;
+};
+
+struct copy {
+	struct file f[FILES_MAX];
+	size_t n;
+};
+
+static struct copy copies[MOMENTS]; /* the last one is what there is */
+static const struct copy *const end = &copies[MOMENTS - 1];
+
+struct walk {
+	struct store *st;
+	struct copy *c;
+	char path[STORE_PATH_LEN];
+};
+
+static int
+copy_one(const char *name, bool is_dir, void *arg)
+{
+	struct walk *w = arg, below = *w;
+	struct store_file *f;
+	struct file *to;
+	uint64_t len;
+
+	assert_true(snprintf(below.path, sizeof(below.path), "%s%s%s", w->path,
+			     w->path[0] ? "/" : "",
+			     name) < (int)sizeof(below.path));
+	if (strcmp(below.path, "locks") == 0)
+		return 0;
+	if (is_dir)
+		return w->st->ops->list(w->st, below.path, copy_one, &below);
+	assert_true(w->c->n < FILES_MAX);
+	to = &w->c->f[w->c->n++];
+	(void)strcpy(to->path, below.path);
+	assert_ok(w->st->ops->open(w->st, to->path, false, &f));
+	assert_ok(w->st->ops->size(f, &len));
+	to->len = (size_t)len;
+	to->data = malloc(len + 1);
+	assert_non_null(to->data);
+	if (len)
+		assert_ok(w->st->ops->read(f, to->data, to->len, 0));
+	store_close(f);
+	return 0;
+}
+
+static void
+copy_store(struct store *st, struct copy *ret)
+{
+	struct walk w = { st, ret, "" };
+
+	assert_ok(st->ops->list(st, "", copy_one, &w));
+}
+
+static void
+put(struct store *st, const struct file *f)
+{
+	struct store_file *to;
+
+	(void)!st->ops->remove(st, f->path);
+	assert_ok(st->ops->create(st, f->path, &to));
+	if (f->len)
+		assert_ok(st->ops->write(to, f->data, f->len, 0));
+	store_close(to);
+}
+
+static struct store *
+store_of(const struct copy *c)
+{
+	struct store *st;
+
+	assert_ok(mem_store_open(&st));
+	for (size_t i = 0; i < c->n; i++)
+		put(st, &c->f[i]);
+	return st;
+}
+
+static const struct file *
+find(const struct copy *c, const char *path)
+{
+	for (size_t i = 0; i < c->n; i++)
+		if (strcmp(c->f[i].path, path) == 0)
+			return &c->f[i];
+	return NULL;
+}
+
+static bool
+same(const struct file *a, const struct file *b)
+{
+	return a && b && a->len == b->len &&
+	       memcmp(a->data, b->data, a->len) == 0;
+}
+
+/* ---- what there is to be read ---- */
+
+static const struct item {
+	enum desc_type type;
+	const char *name;
+} items[] = {
+	{ DESC_DISK, "a" }, { DESC_SNAPSHOT, "a@s" }, { DESC_SNAPSHOT, "a@t" },
+	{ DESC_DISK, "c" }, { DESC_IMAGE, "i" },
+};
+#define ITEMS (sizeof(items) / sizeof(items[0]))
+
+/* What each holds at each moment: a number a block, 0 for zeros. */
+static unsigned holds[MOMENTS][ITEMS][BLOCKS];
+static unsigned now[ITEMS][BLOCKS];
+
+static uint64_t
+offset_of(unsigned b)
+{
+	return (b < BLOCKS / 2 ? b : CHUNK_BLOCKS + b) * (uint64_t)BLOCK_SIZE;
+}
+
+static void
+fill(unsigned number, uint8_t out[static BLOCK_SIZE])
+{
+	for (unsigned i = 0; i < BLOCK_SIZE; i++)
+		out[i] = number ? (uint8_t)(number * 7 + i * number) : 0;
+}
+
+static void
+write_block(struct disk *d, unsigned item, unsigned b, unsigned number)
+{
+	uint8_t buf[BLOCK_SIZE];
+
+	fill(number, buf);
+	assert_ok(disk_write(d, env.s, buf, sizeof(buf), offset_of(b)));
+	now[item][b] = number;
+}
+
+static struct disk *
+attach(unsigned item)
+{
+	struct disk *d;
+
+	assert_ok(
+	    disk_attach(env.e, items[item].type, items[item].name, 0, &d));
+	return d;
+}
+
+static void
+snapshot_of(struct disk *d, enum desc_type type, unsigned item)
+{
+	const char *at = strchr(items[item].name, '@');
+	struct snapshot_request q = { d, type, at ? at + 1 : items[item].name };
+
+	assert_ok(disks_snapshot(env.e, env.s, &q, 1));
+	memcpy(now[item], now[0], sizeof(now[0]));
+}
+
+/* All that is done in the background has been done. */
+static void
+settle(void)
+{
+	const volatile bool stop = false;
+
+	engine_sweep(env.e, &stop);
+}
+
+static void
+moment(unsigned m)
+{
+	settle();
+	copy_store(env.st, &copies[m]);
+	memcpy(holds[m], now, sizeof(now));
+}
+
+static void
+make_history(void)
+{
+	const struct clone_params p = { .name = "c", .mode = 0600 };
+	struct descriptor *desc = malloc(sizeof(*desc));
+	struct store *st;
+	struct disk *d;
+
+	assert_non_null(desc);
+	assert_ok(mem_store_open(&st));
+	eenv_start(&env, st, CIPHER_AES256_GCM);
+	eenv_create(&env, "a", DISK_SIZE);
+	d = attach(0);
+	for (unsigned b = 0; b < BLOCKS; b += 2)
+		write_block(d, 0, b, 1 + b);
+	assert_ok(disk_detach(d));
+	moment(0);
+
+	d = attach(0);
+	write_block(d, 0, 2, 40);
+	write_block(d, 0, 3, 41);
+	snapshot_of(d, DESC_SNAPSHOT, 1);
+	write_block(d, 0, 4, 42);
+	write_block(d, 0, 14, 43);
+	assert_ok(disk_detach(d));
+	moment(1);
+
+	assert_ok(catalog_clone(engine_catalog(env.e), env.kms, DESC_SNAPSHOT,
+				"a@s", &p, desc));
+	memcpy(now[3], now[1], sizeof(now[1]));
+	d = attach(3);
+	write_block(d, 3, 4, 50);
+	write_block(d, 3, 1, 51);
+	assert_ok(disk_detach(d));
+	d = attach(0);
+	snapshot_of(d, DESC_SNAPSHOT, 2);
+	write_block(d, 0, 4, 44);
+	write_block(d, 0, 0, 45);
+	snapshot_of(d, DESC_IMAGE, 4);
+	assert_ok(disk_detach(d));
+	moment(2);
+
+	d = attach(0);
+	write_block(d, 0, 4, 46);
+	write_block(d, 0, 13, 47);
+	assert_ok(disk_detach(d));
+	d = attach(3);
+	write_block(d, 3, 4, 52);
+	assert_ok(disk_detach(d));
+	moment(3);
+	eenv_stop(&env);
+	free(desc);
+}
+
+/* ---- kinds of files, and what was done to them ---- */
+
+enum kind { K_DESCRIPTOR, K_LAYER, K_MAP, K_DIGESTS, K_CHUNK, K_OTHER, KINDS };
+static const char *const kind_words[KINDS] = {
+	"descriptor", "layer.ini", "map", "digests", "chunk file", "all else",
+};
+
+static enum kind
+kind_of(const char *path)
+{
+	const char *name = strrchr(path, '/');
+
+	name = name ? name + 1 : path;
+	if (strncmp(path, "disks/", 6) == 0 ||
+	    strncmp(path, "snapshots/", 10) == 0 ||
+	    strncmp(path, "images/", 7) == 0)
+		return K_DESCRIPTOR;
+	if (strstr(path, "/chunks/"))
+		return K_CHUNK;
+	return strcmp(name, "layer.ini") == 0 ? K_LAYER
+	       : strcmp(name, "map") == 0     ? K_MAP
+	       : strcmp(name, "digests") == 0 ? K_DIGESTS
+					      : K_OTHER;
+}
+
+enum deed { D_BIT, D_GONE, D_CUT, D_SWAPPED, D_OLDER, DEEDS };
+static const char *const deed_words[DEEDS] = {
+	"a bit changed", "removed", "cut", "exchanged", "put back",
+};
+
+enum outcome {
+	O_SAME,  /* all is read as it was, and nothing was noticed */
+	O_FOUND, /* something is refused or told; what is read is right */
+	O_OLD,   /* what is read is what was there once */
+	OUTCOMES
+};
+
+static unsigned table[KINDS][DEEDS][OUTCOMES];
+
+/* ---- reading it all ---- */
+
+/* Which moments' content that may be, a bit each; 0: what never was. */
+static unsigned
+moments_of(struct disk *d, unsigned item, bool *ret_errors)
+{
+	uint8_t got[BLOCK_SIZE], want[BLOCK_SIZE];
+	unsigned mask = (1U << MOMENTS) - 1;
+
+	for (unsigned b = 0; b < BLOCKS; b++) {
+		if (disk_read(d, env.s, got, sizeof(got), offset_of(b)) < 0) {
+			*ret_errors = true;
+			continue;
+		}
+		for (unsigned m = 0; m < MOMENTS; m++) {
+			fill(holds[m][item][b], want);
+			if (memcmp(got, want, sizeof(got)) != 0)
+				mask &= ~(1U << m);
+		}
+	}
+	return mask;
+}
+
+/* -1: it reads what is wrong. */
+static int
+look_at(unsigned item, bool *found, bool *old)
+{
+	struct disk_stats stats;
+	bool errors = false;
+	struct disk *d;
+	unsigned mask;
+	int r;
+
+	r = disk_attach(env.e, items[item].type, items[item].name, 0, &d);
+	if (r < 0) {
+		*found = true;
+		return 0;
+	}
+	mask = moments_of(d, item, &errors);
+	disk_stats(d, &stats);
+	*found |= errors || stats.faults > 0 || stats.repairs > 0;
+	disk_abandon(d);
+	if (!(mask >> (MOMENTS - 1) & 1))
+		*old = true;
+	return mask == 0 ? -1 : 0;
+}
+
+static int
+look(enum outcome *ret)
+{
+	bool found = false, old = false;
+	int r;
+
+	r = engine_open(env.st, env.kms, &env.opt, &env.e);
+	if (r < 0) {
+		*ret = O_FOUND;
+		return 0;
+	}
+	for (unsigned i = 0; r == 0 && i < ITEMS; i++)
+		r = look_at(i, &found, &old);
+	engine_close(env.e);
+	env.e = NULL;
+	*ret = old ? O_OLD : found ? O_FOUND : O_SAME;
+	return r;
+}
+
+/* What was done is in ${st}; an older state may be read where ${may_be_old}. */
+static void
+try(struct store *st, const char *path, enum deed deed, size_t at,
+    bool may_be_old)
+{
+	enum kind kind = kind_of(path);
+	enum outcome o = O_SAME;
+	int r;
+
+	env.st = st;
+	r = look(&o);
+	store_free(st);
+	env.st = NULL;
+	if (r < 0 || (o == O_OLD && !may_be_old))
+		fail_msg("%s: %s, at %zu: what is read is %s", path,
+			 deed_words[deed], at, r < 0 ? "wrong" : "old");
+	table[kind][deed][o]++;
+}
+
+/* ---- the deeds ---- */
+
+static size_t
+stride(enum kind kind, size_t len)
+{
+	if (kind == K_DESCRIPTOR || kind == K_LAYER)
+		return test_is_slow() ? 1 : 37;
+	if (kind == K_DIGESTS || kind == K_OTHER)
+		return test_is_slow() ? 1 : 61;
+	return test_is_slow() ? len / 3000 + 1 : len / 60 + 1;
+}
+
+static void
+a_changed_bit_is_found(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < end->n; i++) {
+		const struct file *f = &end->f[i];
+		size_t step = stride(kind_of(f->path), f->len);
+
+		for (size_t at = i % step; at < f->len; at += step) {
+			struct file changed = *f;
+
+			changed.data = malloc(f->len);
+			assert_non_null(changed.data);
+			memcpy(changed.data, f->data, f->len);
+			changed.data[at] ^= (uint8_t)(1U << (at % 8));
+			{
+				struct store *st = store_of(end);
+
+				put(st, &changed);
+				free(changed.data);
+				try(st, f->path, D_BIT, at, false);
+			}
+		}
+	}
+}
+
+static void
+a_file_that_is_gone_is_missed(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < end->n; i++) {
+		struct store *st = store_of(end);
+
+		assert_ok(st->ops->remove(st, end->f[i].path));
+		try(st, end->f[i].path, D_GONE, 0, false);
+	}
+}
+
+static void
+a_file_that_is_cut_is_found(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < end->n; i++) {
+		const size_t lens[] = { 0, end->f[i].len / 2, end->f[i].len };
+
+		for (size_t j = 0; j < 3; j++) {
+			struct file cut = end->f[i];
+			struct store *st = store_of(end);
+
+			cut.len = lens[j] && j == 2 ? lens[j] - 1 : lens[j];
+			put(st, &cut);
+			try(st, cut.path, D_CUT, cut.len, false);
+		}
+	}
+}
+
+static void
+what_is_exchanged_is_found(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < end->n; i++)
+		for (size_t j = 0; j < i; j++) {
+			struct file x = end->f[i], y = end->f[j];
+			struct store *st;
+
+			if (kind_of(x.path) != kind_of(y.path) || same(&x, &y))
+				continue;
+			(void)strcpy(x.path, end->f[j].path);
+			(void)strcpy(y.path, end->f[i].path);
+			st = store_of(end);
+			put(st, &x);
+			put(st, &y);
+			try(st, x.path, D_SWAPPED, 0, false);
+		}
+}
+
+/*
+ * An older descriptor names an older layer, or leaves out that a disk was
+ * detached since: what it names is in the store still, as snapshots need it.
+ * Only an anchor tells.
+ */
+static void
+an_older_version_is_found(void **state)
+{
+	(void)state;
+	for (unsigned m = 0; m + 1 < MOMENTS; m++)
+		for (size_t i = 0; i < copies[m].n; i++) {
+			const struct file *f = &copies[m].f[i];
+			struct store *st;
+
+			if (same(f, find(end, f->path)))
+				continue;
+			st = store_of(end);
+			put(st, f);
+			try(st, f->path, D_OLDER, m,
+			    kind_of(f->path) == K_DESCRIPTOR);
+		}
+}
+
+static bool
+is_in(const char *path, const char *folder)
+{
+	size_t len = strlen(folder);
+
+	return strncmp(path, folder, len) == 0 && path[len] == '/';
+}
+
+/* All files of a layer at once, and all of its lineage's chunks. */
+static void
+an_older_layer_is_found(void **state)
+{
+	(void)state;
+	for (unsigned m = 0; m + 1 < MOMENTS; m++)
+		for (size_t i = 0; i < copies[m].n; i++) {
+			char folder[STORE_PATH_LEN];
+			struct store *st;
+
+			if (kind_of(copies[m].f[i].path) != K_LAYER)
+				continue;
+			(void)strcpy(folder, copies[m].f[i].path);
+			*strrchr(folder, '/') = '\0';
+			st = store_of(end);
+			for (size_t j = 0; j < copies[m].n; j++)
+				if (is_in(copies[m].f[j].path, folder) ||
+				    kind_of(copies[m].f[j].path) == K_CHUNK)
+					put(st, &copies[m].f[j]);
+			try(st, copies[m].f[i].path, D_OLDER, m, false);
+		}
+}
+
+/* ---- the table ---- */
+
+static const char *
+cell(const unsigned o[static OUTCOMES])
+{
+	if (o[O_SAME] + o[O_FOUND] + o[O_OLD] == 0)
+		return "-";
+	if (o[O_OLD])
+		return "anchor";
+	if (!o[O_SAME])
+		return "found";
+	return o[O_FOUND] ? "found, or harmless" : "harmless";
+}
+
+static void
+the_manual_says_so(void **state)
+{
+	const char *path = getenv("SEALDISK_TAMPER");
+	FILE *f = path ? fopen(path, "w") : NULL;
+
+	(void)state;
+	for (unsigned k = 0; f && k < KINDS; k++) {
+		fprintf(f, ".It %s", kind_words[k]);
+		for (unsigned d = 0; d < DEEDS; d++)
+			fprintf(f, " Ta %s", cell(table[k][d]));
+		fprintf(f, "\n");
+	}
+	if (f)
+		assert_int_equal(fclose(f), 0);
+	for (unsigned k = 0; k < KINDS; k++)
+		for (unsigned d = 0; d < DEEDS; d++)
+			print_message("%-12s %-14s same %5u found %5u old %u\n",
+				      kind_words[k], deed_words[d],
+				      table[k][d][O_SAME], table[k][d][O_FOUND],
+				      table[k][d][O_OLD]);
+}
+
+static int
+setup(void **state)
+{
+	(void)state;
+	log_set_level((enum log_level) - 1);
+	eenv_keys(&env);
+	make_history();
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	for (unsigned m = 0; m < MOMENTS; m++)
+		for (size_t i = 0; i < copies[m].n; i++)
+			free(copies[m].f[i].data);
+	scratch_free(env.s);
+	kms_close(env.kms);
+	tmpdir_remove(env.dir);
+	return 0;
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_file_that_is_gone_is_missed),
+		cmocka_unit_test(a_file_that_is_cut_is_found),
+		cmocka_unit_test(what_is_exchanged_is_found),
+		cmocka_unit_test(an_older_version_is_found),
+		cmocka_unit_test(an_older_layer_is_found),
+		cmocka_unit_test(a_changed_bit_is_found),
+		cmocka_unit_test(the_manual_says_so),
+	};
+
+	if (crypto_init() < 0)
+		return 1;
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
