@@ -94,8 +94,9 @@ _sealdisk() {
 	receive | rollback) _sealdisk_names snapshots ;;
 	send) _sealdisk_names snapshots images ;;
 	ls) _sealdisk_words 'disks snapshots images all' "$cur" ;;
-	'key cancel-deletion' | 'key disable' | 'key enable' | 'key rotate' | \
-		'key schedule-deletion' | 'key users')
+	'key cancel-deletion' | 'key disable' | 'key enable' | 'key grant' | \
+		'key import' | 'key revoke' | 'key rotate' | \
+		'key schedule-deletion' | 'key set' | 'key users')
 		_sealdisk_words "$("$program" key alias 2>/dev/null |
 			sed -n 's/^\(alias[^ ]*\).*/\1/p')" "$cur"
 		;;

@@ -170,15 +170,15 @@ check_node(struct fs *fs, struct node *n, struct descriptor *desc)
 static void
 check_end(struct fs *fs, int r)
 {
-	bool was;
+	bool is_new;
 
 	(void)pthread_mutex_lock(&fs->lock);
-	was = fs->check_failed;
-	fs->check_failed = r < 0;
+	is_new = r != fs->check_error;
+	fs->check_error = r;
 	fs->checking = false;
 	fs->check_ms = fs_now_ms() + (int64_t)fs->opt.key_check_ms;
 	(void)pthread_mutex_unlock(&fs->lock);
-	if (r < 0 && !was)
+	if (r < 0 && is_new)
 		log_warn("the master keys of attached disks cannot be looked "
 			 "at: %s; the disks go on",
 			 err_text(r));

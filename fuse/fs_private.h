@@ -78,7 +78,8 @@ struct fs {
 	bool sweeping, sweep_again;
 	int detach_error;
 	int64_t check_ms; /* monotonic: when the keys are looked at again */
-	bool checking, check_failed;
+	bool checking;
+	int check_error; /* of the last look, or 0 */
 	struct note *notes;
 	uint64_t next_note;
 	volatile bool stop_sweep;

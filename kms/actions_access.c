@@ -71,6 +71,7 @@ action_list_access_keys(struct action_call *c)
 {
 	json_t *list = put_list(c->body, "AccessKeys", "AccessKey");
 	bool all = !call_arg(c, "Principal")->text;
+	struct page page = page_of(c);
 	char principal[KMS_PRINCIPAL_LEN] = "";
 	struct access_key a;
 	int64_t pos = 0;
@@ -81,10 +82,11 @@ action_list_access_keys(struct action_call *c)
 	while (r == 0) {
 		r = access_next(c->k, &pos, &a);
 		if (r == 0 && (all || strcmp(a.principal, principal) == 0) &&
+		    page_takes(&page) &&
 		    json_array_append_new(list, access_json(&a)) < 0)
 			r = -ENOMEM;
 	}
-	return r == -ENOKEY ? 0 : r;
+	return r == -ENOKEY ? page_put(&page, c->body) : r;
 }
 
 int

@@ -11,15 +11,22 @@
 
 /* Usage. */
 
+struct call_list {
+	struct page page;
+	json_t *list;
+};
+
 static int
 add_call(const struct kms_usage *u, void *arg)
 {
-	json_t *list = arg;
+	struct call_list *l = arg;
 	char month[8];
 
+	if (!page_takes(&l->page))
+		return 0;
 	kms_format_month(u->month, month);
 	return json_array_append_new(
-		   list,
+		   l->list,
 		   json_pack("{ss ss ss ss sI sb}", "Month", month, "Principal",
 			     u->principal, "Action", u->action, "KeyId", u->key,
 			     "Calls", (json_int_t)u->calls, "Billable",
@@ -31,17 +38,19 @@ add_call(const struct kms_usage *u, void *arg)
 int
 action_get_usage(struct action_call *c)
 {
-	json_t *list = put_list(c->body, "Usage", "Call");
+	struct call_list l = { page_of(c), put_list(c->body, "Usage", "Call") };
 	const char *text = call_arg(c, "Month")->text;
 	unsigned month = usage_month(time(NULL));
+	int r;
 
-	if (!list)
+	if (!l.list)
 		return -ENOMEM;
 	if (text && strcmp(text, "all") == 0)
 		month = 0;
 	else if (text && kms_parse_month(text, &month) < 0)
 		return call_refuse(c, "Month");
-	return ledger_each_usage(c->s->ledger, month, add_call, list);
+	r = ledger_each_usage(c->s->ledger, month, add_call, &l);
+	return r < 0 ? r : page_put(&l.page, c->body);
 }
 
 /* The audit log. */

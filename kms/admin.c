@@ -22,6 +22,7 @@
 #include "files.h"
 #include "keys.h"
 #include "keystore.h"
+#include "ledger.h"
 #include "root.h"
 
 /* Make the folders, and hold the keystore's: *${ret_fd} is the lock. */
@@ -305,7 +306,9 @@ admin_restore(const struct settings *s, const char *path, bool force)
 	r = fetch(s, path, &t);
 	if (r < 0)
 		return r;
-	if (!is_there)
-		return place(&t, s->keystore_path);
-	return replace(&t, s->keystore_path);
+	r = is_there ? replace(&t, s->keystore_path)
+		     : place(&t, s->keystore_path);
+	if (r == 0)
+		ledger_note(s, "RestoreKeystore");
+	return r;
 }

@@ -17,6 +17,7 @@
 #include "admin.h"
 #include "files.h"
 #include "keystore.h"
+#include "ledger.h"
 #include "root.h"
 
 static int
@@ -207,5 +208,9 @@ admin_change_root(const struct settings *s, const struct settings *to,
 		r = root_create(to, &root);
 	if (r == 0)
 		r = files_lock_parent(s->keystore_path, &lock);
-	return r < 0 ? r : change(s, to, ks, a, &old, &kek, root);
+	if (r == 0)
+		r = change(s, to, ks, a, &old, &kek, root);
+	if (r == 0)
+		ledger_note(to, "ChangeRoot");
+	return r;
 }

@@ -190,7 +190,14 @@ kms_get_anchor(struct kms *k, const struct uuid *disk, uint64_t *ret_generation,
 int
 kms_create_key(struct kms *k, const char *description, struct kms_key_info *ret)
 {
-	return k->ops->create_key(k, description, ret);
+	return k->ops->create_key(k, description, false, ret);
+}
+
+int
+kms_create_external_key(struct kms *k, const char *description,
+			struct kms_key_info *ret)
+{
+	return k->ops->create_key(k, description, true, ret);
 }
 
 int
@@ -247,6 +254,70 @@ kms_cancel_key_deletion(struct kms *k, const char *key)
 	int r = service_of_key(k, &key, &at);
 
 	return r < 0 ? r : at->ops->cancel_key_deletion(at, key);
+}
+
+int
+kms_set_rotation(struct kms *k, const char *key, unsigned days)
+{
+	struct kms *at;
+	int r = service_of_key(k, &key, &at);
+
+	if (days &&
+	    (days < KMS_ROTATION_DAYS_MIN || days > KMS_ROTATION_DAYS_MAX))
+		return -EINVAL;
+	return r < 0 ? r : at->ops->set_rotation(at, key, days);
+}
+
+int
+kms_set_protection(struct kms *k, const char *key, bool on)
+{
+	struct kms *at;
+	int r = service_of_key(k, &key, &at);
+
+	return r < 0 ? r : at->ops->set_protection(at, key, on);
+}
+
+int
+kms_prepare_import(struct kms *k, const char *key, struct kms_import *ret)
+{
+	struct kms *at;
+	int r = service_of_key(k, &key, &at);
+
+	return r < 0 ? r : at->ops->prepare_import(at, key, ret);
+}
+
+int
+kms_import_material(struct kms *k, const char *key, const struct kms_import *i,
+		    const struct key *material, int64_t expires)
+{
+	uint8_t sealed[RSA_SEALED_LEN];
+	struct kms *at;
+	int r = service_of_key(k, &key, &at);
+
+	if (r == 0)
+		r = rsa_seal_key(i->public, sizeof(i->public), i->padding,
+				 material, sealed);
+	return r < 0 ? r
+		     : at->ops->import_material(at, key, i->token, sealed,
+						expires);
+}
+
+int
+kms_delete_material(struct kms *k, const char *key)
+{
+	struct kms *at;
+	int r = service_of_key(k, &key, &at);
+
+	return r < 0 ? r : at->ops->delete_material(at, key);
+}
+
+int
+kms_grant_key(struct kms *k, const char *key, const char *principal, bool grant)
+{
+	struct kms *at;
+	int r = service_of_key(k, &key, &at);
+
+	return r < 0 ? r : at->ops->grant_key(at, key, principal, grant);
 }
 
 int

@@ -42,7 +42,7 @@ struct kms_ops {
 	int (*get_anchor)(struct kms *k, const struct uuid *disk,
 			  uint64_t *ret_generation,
 			  uint8_t ret_digest[static SHA256_LEN]);
-	int (*create_key)(struct kms *k, const char *description,
+	int (*create_key)(struct kms *k, const char *description, bool external,
 			  struct kms_key_info *ret);
 	int (*describe_key)(struct kms *k, const char *key,
 			    struct kms_key_info *ret);
@@ -53,6 +53,17 @@ struct kms_ops {
 	int (*schedule_key_deletion)(struct kms *k, const char *key,
 				     unsigned days, int64_t *ret_at);
 	int (*cancel_key_deletion)(struct kms *k, const char *key);
+	int (*set_rotation)(struct kms *k, const char *key, unsigned days);
+	int (*set_protection)(struct kms *k, const char *key, bool on);
+	int (*prepare_import)(struct kms *k, const char *key,
+			      struct kms_import *ret);
+	int (*import_material)(struct kms *k, const char *key,
+			       const char *token,
+			       const uint8_t sealed[static RSA_SEALED_LEN],
+			       int64_t expires);
+	int (*delete_material)(struct kms *k, const char *key);
+	int (*grant_key)(struct kms *k, const char *key, const char *principal,
+			 bool grant);
 	int (*create_alias)(struct kms *k, const char *alias, const char *key);
 	int (*update_alias)(struct kms *k, const char *alias, const char *key);
 	int (*delete_alias)(struct kms *k, const char *alias);
@@ -66,6 +77,24 @@ struct kms_ops {
 	int (*backup)(struct kms *k, const char *path);
 };
 extern const struct kms_ops embedded_ops, remote_ops;
+
+/* embedded_keys.c and remote_keys.c: parts of these. */
+int embedded_set_rotation(struct kms *k, const char *key, unsigned days);
+int embedded_set_protection(struct kms *k, const char *key, bool on);
+int embedded_prepare_import(struct kms *k, const char *key,
+			    struct kms_import *ret);
+int embedded_import_material(struct kms *k, const char *key, const char *token,
+			     const uint8_t sealed[static RSA_SEALED_LEN],
+			     int64_t expires);
+int embedded_delete_material(struct kms *k, const char *key);
+int remote_set_rotation(struct kms *k, const char *key, unsigned days);
+int remote_set_protection(struct kms *k, const char *key, bool on);
+int remote_prepare_import(struct kms *k, const char *key,
+			  struct kms_import *ret);
+int remote_import_material(struct kms *k, const char *key, const char *token,
+			   const uint8_t sealed[static RSA_SEALED_LEN],
+			   int64_t expires);
+int remote_delete_material(struct kms *k, const char *key);
 
 struct kms {
 	const struct kms_ops *ops;

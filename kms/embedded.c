@@ -9,7 +9,9 @@
 #include <sealdisk/log.h>
 
 #include "admin.h"
+#include "authorize.h"
 #include "client_private.h"
+#include "grants.h"
 
 static int
 embedded_open(struct kms *k, bool locked)
@@ -180,10 +182,11 @@ embedded_reencrypt(struct kms *k, const struct wrapped_dk *w, const char *key,
 }
 
 static int
-embedded_create_key(struct kms *k, const char *description,
+embedded_create_key(struct kms *k, const char *description, bool external,
 		    struct kms_key_info *ret)
 {
-	const struct keys_new new = { .description = description };
+	const struct keys_new new = { .description = description,
+				      .external = external };
 	struct record rec = { .action = "CreateKey" };
 	struct kms_key_info info;
 	int r;
@@ -308,6 +311,27 @@ embedded_cancel_key_deletion(struct kms *k, const char *key)
 }
 
 static int
+embedded_grant_key(struct kms *k, const char *key, const char *principal,
+		   bool grant)
+{
+	char id[KMS_ID_LEN] = "", name[KMS_PRINCIPAL_LEN];
+	struct record rec = { .action = grant ? "GrantKey" : "RevokeKey",
+			      .key = key };
+	int r;
+
+	r = record_begin(k, &rec);
+	if (r < 0)
+		return r;
+	r = principal_parse(principal, name);
+	if (r == 0)
+		r = resolve(k, key, id);
+	if (r == 0)
+		r = keys_errno(grants_change(k->keys, id, name, grant));
+	rec.key = id[0] ? id : key;
+	return record_end(k, &rec, r);
+}
+
+static int
 embedded_create_alias(struct kms *k, const char *alias, const char *key)
 {
 	char id[KMS_ID_LEN] = "";
@@ -395,7 +419,13 @@ embedded_list_aliases(struct kms *k,
 static int
 embedded_backup(struct kms *k, const char *path)
 {
-	return admin_backup(k->settings.keystore_path, path);
+	struct record rec = { .action = "BackupKeystore" };
+	int r = record_begin(k, &rec);
+
+	if (r == 0)
+		r = record_end(k, &rec,
+			       admin_backup(k->settings.keystore_path, path));
+	return r;
 }
 
 static int
@@ -443,6 +473,12 @@ const struct kms_ops embedded_ops = {
 	.create_key_version = embedded_create_key_version,
 	.schedule_key_deletion = embedded_schedule_key_deletion,
 	.cancel_key_deletion = embedded_cancel_key_deletion,
+	.set_rotation = embedded_set_rotation,
+	.set_protection = embedded_set_protection,
+	.prepare_import = embedded_prepare_import,
+	.import_material = embedded_import_material,
+	.delete_material = embedded_delete_material,
+	.grant_key = embedded_grant_key,
 	.create_alias = embedded_create_alias,
 	.update_alias = embedded_update_alias,
 	.delete_alias = embedded_delete_alias,

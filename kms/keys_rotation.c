@@ -77,66 +77,62 @@ keys_set_rotation(struct keys *k, const char *id, int64_t interval)
 	return r < 0 ? r : keys_commit(&c);
 }
 
-/* -ENOKEY: none is due. */
+/* -ENOKEY: no more are due. */
 static int
-find_due(struct keys *k, struct uuid *ret)
-{
-	uint64_t max = k->settings.keystore_max_versions;
-
-	return keystore_next_rotation(k->ks, k->region, keys_now(),
-				      max ? max : UINT64_MAX, ret);
-}
-
-static int
-look(struct keys *k)
+next_due(struct keys *k, int64_t *seq, struct uuid *ret)
 {
 	CLEANUP(keys_end) struct call c = { .k = NULL };
-	struct uuid id;
+	uint64_t max = k->settings.keystore_max_versions;
 	int r;
 
 	r = keys_begin(&c, k, false);
-	return r < 0 ? r : find_due(k, &id);
+	return r < 0 ? r
+		     : keystore_next_rotation(k->ks, k->region, keys_now(),
+					      max ? max : UINT64_MAX, seq, ret);
 }
 
+/* Another may have done so meanwhile. */
 static int
-rotate_all(struct keys *k)
+rotate(struct keys *k, const struct uuid *id)
 {
 	CLEANUP(keys_end) struct call c = { .k = NULL };
 	struct keystore_key row;
-	struct uuid id;
-	unsigned n = 0;
 	int r;
 
 	r = keys_begin(&c, k, true);
-	while (r == 0) {
-		r = find_due(k, &id);
-		if (r < 0)
-			break;
-		r = keystore_get_key(k->ks, &id, &row);
-		if (r == 0)
-			r = keys_add_version(k, &row);
-		n += r == 0;
-	}
-	if (r == -ENOKEY)
+	if (r == 0)
+		r = keystore_get_key(k->ks, id, &row);
+	if (r < 0 || !keys_is_due(k, &row))
+		return r;
+	r = keys_add_version(k, &row);
+	if (r == 0)
 		r = keys_commit(&c);
 	if (r == 0)
-		log_note("keystore %s: %u keys were due, and have a new "
-			 "version now",
-			 k->path, n);
+		log_note("keystore %s: key %s was due, and has a new version",
+			 k->path, row.info.id);
 	return r;
 }
 
+/* One that cannot be rotated keeps no other from it. */
 void
 keys_rotate_due(struct keys *k)
 {
+	char text[UUID_STR_LEN] = "";
+	struct uuid id;
+	int64_t seq = 0;
 	int r;
 
 	if (!atomic_load(&k->unlocked))
 		return;
-	r = look(k);
-	if (r == 0)
-		r = rotate_all(k);
-	if (r < 0 && r != -ENOKEY)
-		log_warn("keystore %s: keys that are due cannot be rotated: %s",
+	while ((r = next_due(k, &seq, &id)) == 0) {
+		r = rotate(k, &id);
+		if (r == 0)
+			continue;
+		uuid_format(&id, text);
+		log_warn("keystore %s: key %s is due and cannot be rotated: %s",
+			 k->path, text, err_text(r));
+	}
+	if (r != -ENOKEY)
+		log_warn("keystore %s: keys that are due cannot be found: %s",
 			 k->path, err_text(r));
 }

@@ -168,10 +168,11 @@ int keystore_set_text(struct keystore *ks, int64_t key, enum keystore_text t,
 /* In seconds; 0: none. */
 int keystore_set_rotation(struct keystore *ks, int64_t key, int64_t interval)
     NONNULL CHECKED;
-/* A key that by ${now} has not been rotated for its time, and has less than
- * ${max} versions. */
+/* The first key after place *${seq}, which is moved to it, that by ${now} has
+ * not been rotated for its time, and has less than ${max} versions. */
 int keystore_next_rotation(struct keystore *ks, const char *region, int64_t now,
-			   uint64_t max, struct uuid *ret) NONNULL CHECKED;
+			   uint64_t max, int64_t *seq, struct uuid *ret)
+    NONNULL CHECKED;
 
 #define KEYSTORE_TAG_LEN 129 /* of a name or value, with the NUL */
 /* The first after ${name}, "" to begin; -ENOKEY at the end. */

@@ -78,18 +78,19 @@ keystore_set_rotation(struct keystore *ks, int64_t key, int64_t interval)
 
 int
 keystore_next_rotation(struct keystore *ks, const char *region, int64_t now,
-		       uint64_t max, struct uuid *ret)
+		       uint64_t max, int64_t *seq, struct uuid *ret)
 {
 	CLEANUP(query_end)
-	struct query q = query(ks,
-			       "SELECT k.id FROM keys k JOIN versions v"
-			       " ON v.key = k.seq WHERE k.rotation IS NOT NULL"
-			       " AND k.region = ? AND k.state = 'Enabled'"
-			       " AND k.destroyed IS NULL GROUP BY k.seq"
-			       " HAVING max(v.created) + k.rotation <= ?"
-			       " AND count(*) < ? LIMIT 1");
+	struct query q =
+	    query(ks, "SELECT k.id, k.seq FROM keys k JOIN versions v"
+		      " ON v.key = k.seq WHERE k.rotation IS NOT NULL"
+		      " AND k.seq > ? AND k.region = ? AND k.state = 'Enabled'"
+		      " AND k.destroyed IS NULL GROUP BY k.seq"
+		      " HAVING max(v.created) + k.rotation <= ?"
+		      " AND count(*) < ? ORDER BY k.seq LIMIT 1");
 	int r;
 
+	query_put_int(&q, *seq);
 	query_put_text(&q, region);
 	query_put_int(&q, now);
 	query_put_int(&q, max > INT64_MAX ? INT64_MAX : (int64_t)max);
@@ -97,6 +98,7 @@ keystore_next_rotation(struct keystore *ks, const char *region, int64_t now,
 	if (r < 0)
 		return r;
 	query_get_id(&q, 0, ret);
+	*seq = query_get_int(&q, 1);
 	return query_verdict(&q);
 }
 

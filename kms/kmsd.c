@@ -37,12 +37,15 @@ static const struct kmsd_command commands[] = {
 	  "save the keystore to a new file, also while it is served", NULL },
 	{ "change-root", kmsd_change_root, 0, 0,
 	  "[--to KIND] [--root-file FILE] [--credential NAME] "
-	  "[--new-passphrase-fd N]",
+	  "[--new-passphrase-fd N] [--module FILE] [--token NAME]",
 	  "let the keystore hang on another root",
-	  "  --to KIND               keyfile, passphrase or credential\n"
+	  "  --to KIND               keyfile, passphrase, credential or\n"
+	  "                          pkcs11\n"
 	  "  --root-file FILE        where the new key file shall be\n"
 	  "  --credential NAME       the new systemd credential\n"
-	  "  --new-passphrase-fd N   read the new passphrase there\n" },
+	  "  --new-passphrase-fd N   read the new passphrase, or the PIN, there\n"
+	  "  --module FILE           what talks to the new token\n"
+	  "  --token NAME            its label or serial number\n" },
 	{ "help", NULL, 0, -1, "[COMMAND | config]", "say more", NULL },
 	{ "init", kmsd_init, 0, 0, "",
 	  "make the keystore and its root where there are none", NULL },
@@ -64,8 +67,8 @@ static const struct kmsd_command commands[] = {
 	  "                     says\n\n"
 	  "SIGHUP reads the certificate again, SIGTERM ends.\n" },
 	{ "usage", kmsd_usage_show, 0, 0, "[--month YYYY-MM]",
-	  "show calls by month, principal, key and action",
-	  "  --month YYYY-MM   of this month alone\n" },
+	  "show this month's calls by principal, key and action",
+	  "  --month YYYY-MM   of that month; or of all\n" },
 	{ NULL, NULL, 0, 0, NULL, NULL, NULL },
 };
 

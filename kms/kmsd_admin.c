@@ -213,24 +213,55 @@ items_of(const json_t *o, const char *outer, const char *inner)
 	return json_object_get(json_object_get(o, outer), inner);
 }
 
+/* Show a list page by page, each of them an object with --json; ${more} is a
+ * parameter besides, or has no value. */
+static int
+show_pages(const char *action, const char *outer, const char *inner,
+	   struct service_param more, void (*print)(const json_t *item))
+{
+	char number[16];
+	const struct service_param params[] = {
+		{ "PageNumber", number },
+		{ "PageSize", "100" },
+		more,
+	};
+	int r = 0;
+
+	for (unsigned page = 1; r == 0; page++) {
+		CLEANUP(json_done) json_t *o = NULL;
+		const json_t *items, *item;
+		size_t i;
+
+		(void)snprintf(number, sizeof(number), "%u", page);
+		r = ask(action, params, more.value ? 3 : 2, &o);
+		items = items_of(o, outer, inner);
+		if (r || (json_array_size(items) == 0 && page > 1))
+			break;
+		if (!print_json(o))
+			json_array_foreach(items, i, item) print(item);
+		if (json_array_size(items) < 100)
+			break;
+	}
+	return r;
+}
+
+static void
+print_access_key(const json_t *k)
+{
+	printf("%-26s %-9s %-20s %s\n", text_of(k, "AccessKeyId"),
+	       text_of(k, "Status"), text_of(k, "CreateDate"),
+	       text_of(k, "Principal"));
+}
+
 int
 kmsd_access_ls(int argc, char **argv)
 {
-	CLEANUP(json_done) json_t *o = NULL;
-	const json_t *keys, *k;
-	size_t i;
 	int r = kmsd_parse(&argc, &argv, NULL);
 
-	if (r == 0)
-		r = ask("ListAccessKeys", NULL, 0, &o);
-	if (r || print_json(o))
-		return r;
-	keys = items_of(o, "AccessKeys", "AccessKey");
-	json_array_foreach(keys, i, k)
-	    printf("%-26s %-9s %-20s %s\n", text_of(k, "AccessKeyId"),
-		   text_of(k, "Status"), text_of(k, "CreateDate"),
-		   text_of(k, "Principal"));
-	return 0;
+	return r ? r
+		 : show_pages("ListAccessKeys", "AccessKeys", "AccessKey",
+			      (struct service_param){ NULL, NULL },
+			      print_access_key);
 }
 
 /* Policies. */
@@ -323,34 +354,31 @@ kmsd_policy_set(int argc, char **argv)
 
 /* What has been done. */
 
-int
-kmsd_usage_show(int argc, char **argv)
+static void
+print_usage(const json_t *u)
 {
-	CLEANUP(json_done) json_t *o = NULL;
-	const char *month = NULL;
-	const struct kmsd_option own[] = {
-		{ .name = "month", .value = &month },
-		{ .name = NULL },
-	};
-	struct service_param params[1] = { { "Month", NULL } };
-	const json_t *rows, *u;
-	size_t i;
-	int r = kmsd_parse(&argc, &argv, own);
-
-	if (r)
-		return r;
-	params[0].value = month;
-	r = ask("GetUsage", params, month ? 1 : 0, &o);
-	if (r || print_json(o))
-		return r;
-	rows = items_of(o, "Usage", "Call");
-	json_array_foreach(rows, i, u) printf(
+	printf(
 	    "%s %10" JSON_INTEGER_FORMAT " %-8s %-32s %-36s %s\n",
 	    text_of(u, "Month"),
 	    json_integer_value(json_object_get(u, "Calls")),
 	    json_is_true(json_object_get(u, "Billable")) ? "billable" : "free",
 	    text_of(u, "Action"), text_of(u, "KeyId"), text_of(u, "Principal"));
-	return 0;
+}
+
+int
+kmsd_usage_show(int argc, char **argv)
+{
+	const char *month = NULL;
+	const struct kmsd_option own[] = {
+		{ .name = "month", .value = &month },
+		{ .name = NULL },
+	};
+	int r = kmsd_parse(&argc, &argv, own);
+
+	return r ? r
+		 : show_pages("GetUsage", "Usage", "Call",
+			      (struct service_param){ "Month", month },
+			      print_usage);
 }
 
 int

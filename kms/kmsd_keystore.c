@@ -20,13 +20,16 @@ fail(const struct kmsd_settings *c, int err, const char *what)
 	const char *hint = NULL;
 
 	if (err == -ENOKEY)
-		hint = "the keystore's root is missing";
+		hint = "the keystore's root, or the PIN of its token, is "
+		       "missing";
 	else if (err == -EKEYREJECTED)
-		hint = "the root does not open it";
+		hint = "the root does not open it, or the PIN is wrong";
 	else if (err == -EPERM)
 		hint = "others can read the root";
-	else if (err == -EBUSY)
-		hint = "is kmsd serving it?";
+	else if (err == -EHOSTDOWN) {
+		err = -EBUSY;
+		hint = "is it served?";
+	}
 	return kmsd_fail(err, hint, "%s: keystore %s, root %s", what,
 			 c->s.keystore_path, c->s.keystore_root);
 }
@@ -108,11 +111,14 @@ int
 kmsd_change_root(int argc, char **argv)
 {
 	const char *kind = NULL, *file = NULL, *credential = NULL, *fd = NULL;
+	const char *module = NULL, *token = NULL;
 	const struct kmsd_option own[] = {
 		{ .name = "to", .value = &kind },
 		{ .name = "root-file", .value = &file },
 		{ .name = "credential", .value = &credential },
 		{ .name = "new-passphrase-fd", .value = &fd },
+		{ .name = "module", .value = &module },
+		{ .name = "token", .value = &token },
 		{ .name = NULL },
 	};
 	struct kmsd_settings c, to;
@@ -131,6 +137,10 @@ kmsd_change_root(int argc, char **argv)
 		r = override(&to.s, "keystore.root_file", file);
 	if (r == 0)
 		r = override(&to.s, "keystore.credential", credential);
+	if (r == 0)
+		r = override(&to.s, "keystore.pkcs11_module", module);
+	if (r == 0)
+		r = override(&to.s, "keystore.pkcs11_token", token);
 	if (r == 0)
 		r = override(&to.s, "keystore.passphrase_fd", fd);
 	if (r)

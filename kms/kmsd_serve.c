@@ -128,6 +128,9 @@ open_all(struct serve *v)
 {
 	int r = service_open(&v->c.s, true, &v->service);
 
+	if (r == -EHOSTDOWN)
+		return kmsd_fail(-EBUSY, "is it served?", "keystore %s",
+				 v->c.s.keystore_path);
 	if (r < 0)
 		return kmsd_fail(r,
 				 r == -ENOENT ? "run `kmsd init` first" : NULL,

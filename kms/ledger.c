@@ -10,6 +10,8 @@
 #include <string.h>
 #include <time.h>
 
+#include <sealdisk/log.h>
+
 #include "files.h"
 #include "keys_private.h"
 #include "ledger.h"
@@ -216,6 +218,45 @@ ledger_write(struct ledger *l, const struct audit_event *e, bool durable,
 	if (r < 0)
 		return r;
 	return l->audit ? audit_write(l->audit, e, durable) : flush_counts(l);
+}
+
+static int
+note(const struct settings *s, const char *action)
+{
+	CLEANUP(keys_closep) struct keys *k = NULL;
+	CLEANUP(ledger_closep) struct ledger *l = NULL;
+	char principal[32], peer[64], id[UUID_STR_LEN];
+	const struct audit_event e = { .request_id = id,
+				       .principal = principal,
+				       .peer = peer,
+				       .action = action,
+				       .result = "ok",
+				       .status = 200 };
+	struct uuid uuid;
+	int r;
+
+	r = keys_open_locked(s, &k);
+	if (r == 0)
+		r = ledger_open(s, k, false, &l);
+	if (r == 0)
+		r = uuid_new(&uuid);
+	if (r < 0)
+		return r;
+	uuid_format(&uuid, id);
+	(void)snprintf(principal, sizeof(principal), "uid/%u", getuid());
+	(void)snprintf(peer, sizeof(peer), "embedded,pid=%d", (int)getpid());
+	return ledger_write(l, &e, true, false);
+}
+
+void
+ledger_note(const struct settings *s, const char *action)
+{
+	int r = note(s, action);
+
+	if (r < 0)
+		log_warn("%s was done to keystore %s, and is not in its audit "
+			 "log: %s",
+			 action, s->keystore_path, err_text(r));
 }
 
 /* Reading. */

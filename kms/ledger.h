@@ -42,6 +42,11 @@ int ledger_ready(struct ledger *l) NONNULL CHECKED;
 int ledger_write(struct ledger *l, const struct audit_event *e, bool durable,
 		 bool billable) NONNULL CHECKED;
 
+/* Write down what this process has done to the keystore of ${s} as a whole: it
+ * is opened for that, and not unlocked.  That it cannot be written is logged.
+ */
+void ledger_note(const struct settings *s, const char *action) NONNULL;
+
 /* Encrypt, Decrypt and the like.  They are billable, but not with the service
  * key. */
 bool ledger_is_data(const char *action) NONNULL;

@@ -14,9 +14,6 @@
 #include "envelope.h"
 #include "remote_private.h"
 
-#define PAGE_SIZE_TEXT "100"
-#define PAGES_MAX 1000 /* of a list */
-
 static int
 remote_ops_open(struct kms *k, bool locked)
 {
@@ -241,7 +238,7 @@ describe(struct kms *k, const char *key, struct kms_key_info *ret)
 	return r < 0 ? r : answer_metadata(o, ret);
 }
 
-static int
+int
 remote_describe_key(struct kms *k, const char *key, struct kms_key_info *ret)
 {
 	int r = describe(k, key, ret);
@@ -250,13 +247,15 @@ remote_describe_key(struct kms *k, const char *key, struct kms_key_info *ret)
 }
 
 static int
-remote_create_key(struct kms *k, const char *description,
+remote_create_key(struct kms *k, const char *description, bool external,
 		  struct kms_key_info *ret)
 {
 	CLEANUP(json_done) json_t *o = NULL;
-	const struct request_param params[] = { { "Description", description,
-						  false } };
-	int r = remote_call(k->remote, "CreateKey", params, 1, false, &o);
+	const struct request_param params[] = {
+		{ "Description", description, false },
+		{ "Origin", external ? "EXTERNAL" : "Aliyun_KMS", false },
+	};
+	int r = remote_call(k->remote, "CreateKey", params, 2, false, &o);
 
 	return r < 0 ? r : answer_metadata(o, ret);
 }
@@ -290,6 +289,14 @@ static int
 remote_disable_key(struct kms *k, const char *key)
 {
 	return on_key(k, "DisableKey", key, NULL, NULL, true);
+}
+
+static int
+remote_grant_key(struct kms *k, const char *key, const char *principal,
+		 bool grant)
+{
+	return on_key(k, grant ? "GrantKey" : "RevokeKey", key, "Principal",
+		      principal, true);
 }
 
 static int
@@ -359,102 +366,6 @@ remote_delete_alias(struct kms *k, const char *alias)
 	const struct request_param params[] = { { "AliasName", alias, false } };
 
 	return remote_call(k->remote, "DeleteAlias", params, 1, false, &o);
-}
-
-/* Lists. */
-
-/* All items of a list, as {OUTER: {INNER: [...]}} by pages; an empty page is
- * its end. */
-static int
-each_item(struct kms *k, const char *action, const char *outer,
-	  const char *inner, int (*fn)(const json_t *item, void *arg),
-	  void *arg)
-{
-	char number[16];
-	const struct request_param params[] = {
-		{ "PageNumber", number, false },
-		{ "PageSize", PAGE_SIZE_TEXT, false },
-	};
-
-	for (unsigned page = 1; page <= PAGES_MAX; page++) {
-		CLEANUP(json_done) json_t *o = NULL;
-		const json_t *items, *item;
-		size_t i;
-		int r;
-
-		(void)snprintf(number, sizeof(number), "%u", page);
-		r = remote_call(k->remote, action, params, 2, true, &o);
-		if (r < 0)
-			return r;
-		items = json_object_get(json_object_get(o, outer), inner);
-		if (json_array_size(items) == 0)
-			return 0;
-		json_array_foreach(items, i, item)
-		{
-			r = fn(item, arg);
-			if (r)
-				return r;
-		}
-	}
-	return -EPROTO;
-}
-
-struct key_list {
-	struct kms *k;
-	int (*fn)(const struct kms_key_info *info, void *arg);
-	void *arg;
-};
-
-static int
-take_key(const json_t *item, void *arg)
-{
-	struct key_list *l = arg;
-	struct kms_key_info info;
-	char id[KMS_ID_LEN];
-	int r = answer_text(item, "KeyId", true, id, sizeof(id));
-
-	if (r == 0)
-		r = remote_describe_key(l->k, id, &info);
-	if (r == -ENOKEY) /* it has gone meanwhile */
-		return 0;
-	return r < 0 ? r : l->fn(&info, l->arg);
-}
-
-static int
-remote_list_keys(struct kms *k,
-		 int (*fn)(const struct kms_key_info *info, void *arg),
-		 void *arg)
-{
-	struct key_list l = { k, fn, arg };
-
-	return each_item(k, "ListKeys", "Keys", "Key", take_key, &l);
-}
-
-struct alias_list {
-	int (*fn)(const char *alias, const char *key_id, void *arg);
-	void *arg;
-};
-
-static int
-take_alias(const json_t *item, void *arg)
-{
-	const struct alias_list *l = arg;
-	char alias[KMS_ALIAS_LEN], id[KMS_ID_LEN];
-	int r = answer_text(item, "AliasName", true, alias, sizeof(alias));
-
-	if (r == 0)
-		r = answer_text(item, "KeyId", true, id, sizeof(id));
-	return r < 0 ? r : l->fn(alias, id, l->arg);
-}
-
-static int
-remote_list_aliases(struct kms *k,
-		    int (*fn)(const char *alias, const char *key_id, void *arg),
-		    void *arg)
-{
-	struct alias_list l = { fn, arg };
-
-	return each_item(k, "ListAliases", "Aliases", "Alias", take_alias, &l);
 }
 
 static int
@@ -538,6 +449,12 @@ const struct kms_ops remote_ops = {
 	.create_key_version = remote_create_key_version,
 	.schedule_key_deletion = remote_schedule_key_deletion,
 	.cancel_key_deletion = remote_cancel_key_deletion,
+	.set_rotation = remote_set_rotation,
+	.set_protection = remote_set_protection,
+	.prepare_import = remote_prepare_import,
+	.import_material = remote_import_material,
+	.delete_material = remote_delete_material,
+	.grant_key = remote_grant_key,
 	.create_alias = remote_create_alias,
 	.update_alias = remote_update_alias,
 	.delete_alias = remote_delete_alias,

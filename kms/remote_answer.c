@@ -79,6 +79,37 @@ take_description(const json_t *o, char *out, size_t cap)
 	out[len] = '\0';
 }
 
+/* "604800s", where there is one. */
+static int
+take_rotation(const json_t *o, struct kms_key_info *info)
+{
+	char text[32], *unit;
+	uint64_t every;
+	int r = answer_text(o, "RotationInterval", false, text, sizeof(text));
+
+	if (r < 0 || !text[0])
+		return r;
+	unit = strchr(text, 's');
+	if (!unit || unit[1])
+		return -EPROTO;
+	*unit = '\0';
+	if (parse_u64(text, &every) < 0 || every > INT32_MAX)
+		return -EPROTO;
+	info->rotate_every = (int64_t)every;
+	if (info->state != KMS_ENABLED)
+		return 0;
+	return answer_time(o, "NextRotationDate", &info->rotate_at);
+}
+
+static bool
+is_protected(const json_t *o)
+{
+	const char *s =
+	    json_string_value(json_object_get(o, "DeletionProtection"));
+
+	return s && strcmp(s, "Enabled") == 0;
+}
+
 int
 answer_metadata(const json_t *answer, struct kms_key_info *ret)
 {
@@ -108,8 +139,16 @@ answer_metadata(const json_t *answer, struct kms_key_info *ret)
 		r = answer_time(o, "LastRotationDate", &info.rotated);
 	if (r == 0)
 		r = answer_time(o, "DeleteDate", &info.delete_at);
+	if (r == 0)
+		r = answer_time(o, "MaterialExpireTime", &info.expires_at);
+	if (r == 0)
+		r = answer_text(o, "DKMSInstanceId", false, info.instance,
+				sizeof(info.instance));
+	if (r == 0)
+		r = take_rotation(o, &info);
 	if (r < 0)
 		return r;
+	info.is_protected = is_protected(o);
 	take_description(o, info.description, sizeof(info.description));
 	if (info.rotated == 0)
 		info.rotated = info.created;

@@ -246,6 +246,7 @@ static const struct {
 	int err;
 } codes[] = {
 	{ "AliasAlreadyExists", -EEXIST },
+	{ "ExpiredImportToken", -ETIME },
 	{ "Forbidden.AccessKey", -EKEYREJECTED },
 	{ "Forbidden.AliasNotFound", -ENOKEY },
 	{ "Forbidden.KeyNotFound", -ENOKEY },
@@ -258,6 +259,8 @@ static const struct {
 	{ "InvalidAction.NotFound", -EOPNOTSUPP },
 	{ "InvalidApi.NotFound", -EOPNOTSUPP },
 	{ "InvalidCiphertext", -EKEYREJECTED },
+	{ "InvalidImportToken", -EBADE },
+	{ "InvalidKeyMaterial", -EBADMSG },
 	{ "InvalidParameter", -EINVAL },
 	{ "InvalidTimeStamp.Expired", -EKEYREJECTED },
 	{ "MissingParameter", -EINVAL },

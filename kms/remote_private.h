@@ -24,4 +24,15 @@ int answer_bytes(const json_t *o, const char *name, void *out, size_t cap,
 int answer_metadata(const json_t *answer, struct kms_key_info *ret)
     NONNULL CHECKED;
 
+/* Of kms.h. */
+int remote_describe_key(struct kms *k, const char *key,
+			struct kms_key_info *ret) NONNULL CHECKED;
+int remote_list_keys(struct kms *k,
+		     int (*fn)(const struct kms_key_info *info, void *arg),
+		     void *arg) __attribute__((__nonnull__(1, 2))) CHECKED;
+int remote_list_aliases(struct kms *k,
+			int (*fn)(const char *alias, const char *key_id,
+				  void *arg),
+			void *arg) __attribute__((__nonnull__(1, 2))) CHECKED;
+
 #endif

@@ -1,6 +1,5 @@
 /*
- * crypto_rsa.c - see rsa.h.  Beside crypto.c the one file with gcrypt.h: RSA
- * shares nothing with what is there.
+ * crypto_rsa.c - see rsa.h.
  *
  * OAEP is libgcrypt's, which tells no error of it from another.  Its PKCS #1
  * v1.5 does not take the same time for all errors, so that padding is looked at

@@ -54,4 +54,4 @@ done <"$T/settings"
 sed 's/^#\([a-z_]* =\)/\1/' "$top_srcdir/conf/kmsd.ini" |
 	grep -vE '^[a-z_]+ =$' >"$T/kmsd.ini"
 sed -i "s|^path = .*|path = $T/none|" "$T/kmsd.ini"
-expect 3 'keystore' "$kmsd" --config "$T/kmsd.ini" backup "$T/saved"
+expect 3 'BackupKeystore' "$kmsd" --config "$T/kmsd.ini" backup "$T/saved"

@@ -146,6 +146,17 @@ sd rotate a --key alias/app >/dev/null
 expect 0 '1 disk hangs on key .*: lonely\.' sd key disable alias/other --yes
 sd key enable alias/other
 
+note 'who may use a key'
+expect 0 '^$' sd key grant alias/app backup
+expect 0 '^$' sd key grant alias/app backup
+expect 0 '^$' sd key grant alias/app disks
+expect 0 '^$' sd key revoke alias/app uid:7
+refuse 2 'principal' sd key grant alias/app 'user/*'
+refuse 5 'no such key' sd key grant alias/none backup
+refuse 1 'not yours' sd key grant alias/acs/ecs backup
+json 'map(select(.action == "GrantKey" and .result == "ok")) | length == 2' \
+	sd kms audit --json
+
 note 'the end of a key'
 refuse 2 'lonely.*Say --yes' sd key schedule-deletion alias/other
 for days in 6 367 0 -1 x 7d ''; do

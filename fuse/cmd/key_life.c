@@ -219,6 +219,40 @@ key_schedule_deletion(int argc, char **argv)
 	return r ? r : schedule(kms, &s, argv[0], days);
 }
 
+static int
+change_grant(int argc, char **argv, bool grant)
+{
+	CLEANUP(kms_closep) struct kms *kms = NULL;
+	struct settings s;
+	int r;
+
+	r = key_open_kms(&argc, &argv, NULL, KEY_LOCKED, &s, &kms);
+	if (r == 0)
+		r = cmd_check_key(argv[0]);
+	if (r)
+		return r;
+	r = kms_grant_key(kms, argv[0], argv[1], grant);
+	if (r == -EALREADY) /* who wants it so has it */
+		r = 0;
+	if (r == -EINVAL)
+		return cmd_usage("`%s`: a principal is the NAME of an access "
+				 "key's owner, uid:N or disks",
+				 argv[1]);
+	return r < 0 ? key_fail(r, argv[0]) : 0;
+}
+
+int
+key_grant(int argc, char **argv)
+{
+	return change_grant(argc, argv, true);
+}
+
+int
+key_revoke(int argc, char **argv)
+{
+	return change_grant(argc, argv, false);
+}
+
 int
 key_cancel_deletion(int argc, char **argv)
 {

@@ -62,7 +62,8 @@ static const struct {
 	{ EKEYEXPIRED, "until it is destroyed, `sealdisk key cancel-deletion` "
 		       "calls that off" },
 	{ EKEYREJECTED, "are these the keystore, root key and region it was "
-			"made with?" },
+			"made with, and may you use it? The system's log says "
+			"more" },
 	{ EKEYREVOKED, "`sealdisk key enable` enables it again" },
 	{ ENOKEY, "`sealdisk key ls` shows what keys there are" },
 	{ ENOSPC, "make room and try again" },

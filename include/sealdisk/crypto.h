@@ -1,6 +1,6 @@
 /*
- * crypto.h - all cryptography but RSA (rsa.h); lib/crypto.c and crypto_rsa.c
- * are the only files that include gcrypt.h.
+ * crypto.h - all cryptography but RSA (rsa.h); lib/crypto*.c are the only files
+ * that include gcrypt.h.
  *
  * Lengths are in bytes.  Functions return 0 or a negative errno; results are
  * written only on success.  -EBADMSG is always "does not authenticate".

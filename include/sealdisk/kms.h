@@ -33,6 +33,7 @@
 #include <sealdisk/cleanup.h>
 #include <sealdisk/codec.h>
 #include <sealdisk/crypto.h>
+#include <sealdisk/rsa.h>
 #include <sealdisk/secret.h>
 #include <sealdisk/settings.h>
 
@@ -167,6 +168,9 @@ int kms_get_anchor(struct kms *k, const struct uuid *disk,
 
 int kms_create_key(struct kms *k, const char *description,
 		   struct kms_key_info *ret) NONNULL CHECKED;
+/* One whose material is still to be imported. */
+int kms_create_external_key(struct kms *k, const char *description,
+			    struct kms_key_info *ret) NONNULL CHECKED;
 /* ${key}: id, ARN or alias. */
 int kms_describe_key(struct kms *k, const char *key, struct kms_key_info *ret)
     NONNULL CHECKED;
@@ -188,6 +192,50 @@ int kms_create_key_version(struct kms *k, const char *key,
 int kms_schedule_key_deletion(struct kms *k, const char *key, unsigned days,
 			      int64_t *ret_at) NONNULL CHECKED;
 int kms_cancel_key_deletion(struct kms *k, const char *key) NONNULL CHECKED;
+/* Between two rotations by itself; 0: never. */
+#define KMS_ROTATION_DAYS_MIN 7
+#define KMS_ROTATION_DAYS_MAX 730
+int kms_set_rotation(struct kms *k, const char *key, unsigned days)
+    NONNULL CHECKED;
+/* A protected key cannot be scheduled for deletion: -EBUSY. */
+int kms_set_protection(struct kms *k, const char *key, bool on) NONNULL CHECKED;
+
+/* What key material is sent under, and with; for a day. */
+#define KMS_TOKEN_LEN 4096 /* with the NUL */
+struct kms_import {
+	enum rsa_padding padding;
+	uint8_t public[RSA_PUBLIC_LEN];
+	char token[KMS_TOKEN_LEN];
+};
+/* Of ${ret}, ${padding} is what is asked for.  -EPERM: not made for that. */
+int kms_prepare_import(struct kms *k, const char *key, struct kms_import *ret)
+    NONNULL CHECKED;
+/**
+ * kms_import_material(k, key, i, material, expires):
+ * Give ${key} its material, until ${expires}; 0: for good.  It is sealed here.
+ *
+ * -EBADMSG  it is not what was imported before
+ * -EBADE    ${i} is not of this key, or newer ones have taken its place
+ * -ETIME    the day is over
+ */
+int kms_import_material(struct kms *k, const char *key,
+			const struct kms_import *i, const struct key *material,
+			int64_t expires) NONNULL CHECKED;
+/* Until it is imported again, ${key} does nothing. */
+int kms_delete_material(struct kms *k, const char *key) NONNULL CHECKED;
+
+/**
+ * kms_grant_key(k, key, principal, grant):
+ * Let ${principal} use ${key}, or, if not ${grant}, no longer: "NAME" is the
+ * owner of an access key, "uid:N" a user of the server's host, "disks" the disk
+ * service.  It is for a service that others use, too: whoever has an embedded
+ * keystore has its keys.
+ *
+ * -EINVAL    ${principal} is none
+ * -EALREADY  embedded: nothing changed
+ */
+int kms_grant_key(struct kms *k, const char *key, const char *principal,
+		  bool grant) NONNULL CHECKED;
 /* Aliases: "alias/NAME"; "alias/acs..." is reserved.  Whether ${alias} can be
  * one of a customer's: -EINVAL, no alias has this form; -EPERM, reserved. */
 int kms_check_alias(const char *alias) NONNULL CHECKED;
