@@ -50,9 +50,7 @@ find_property(struct descriptor *desc, const struct sd_ioc_property *p,
 		*ret = desc->on_key_revoked;
 		*ret_room = sizeof(desc->on_key_revoked);
 	} else if (strcmp(p->key, "anchor") == 0) {
-		if (strcmp(p->value, "kms") == 0)
-			return -EOPNOTSUPP; /* this version keeps none */
-		valid = strcmp(p->value, "none") == 0;
+		valid = is_one_of(p->value, "none", "kms");
 		*ret = desc->anchor;
 		*ret_room = sizeof(desc->anchor);
 	} else {

@@ -86,8 +86,9 @@ const struct command commands[] = {
 	  "  --category C      of cloud disk; cloud_essd\n"
 	  "  --sector-size N   512 or 4096; 512\n",
 	  NULL },
-	{ "info", cmd_info, 0, 1, "[NAME]",
+	{ "info", cmd_info, 0, 1, "[NAME] [--count]",
 	  "show all about a disk, snapshot or image",
+	  "  --count   would_free also where that takes long\n\n"
 	  "Without NAME, about the store, and what of that which was removed "
 	  "still takes\nspace.\n",
 	  NULL },

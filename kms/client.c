@@ -174,6 +174,20 @@ kms_reencrypt(struct kms *k, const struct wrapped_dk *w, const char *key,
 /* Keys. */
 
 int
+kms_set_anchor(struct kms *k, const struct uuid *disk, uint64_t generation,
+	       const uint8_t digest[static SHA256_LEN], bool force)
+{
+	return k->ops->set_anchor(k, disk, generation, digest, force);
+}
+
+int
+kms_get_anchor(struct kms *k, const struct uuid *disk, uint64_t *ret_generation,
+	       uint8_t ret_digest[static SHA256_LEN])
+{
+	return k->ops->get_anchor(k, disk, ret_generation, ret_digest);
+}
+
+int
 kms_create_key(struct kms *k, const char *description, struct kms_key_info *ret)
 {
 	return k->ops->create_key(k, description, false, ret);

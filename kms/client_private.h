@@ -36,6 +36,12 @@ struct kms_ops {
 	int (*reencrypt)(struct kms *k, const struct wrapped_dk *w,
 			 const char *key, const struct uuid *lineage,
 			 struct wrapped_dk *ret);
+	int (*set_anchor)(struct kms *k, const struct uuid *disk,
+			  uint64_t generation,
+			  const uint8_t digest[static SHA256_LEN], bool force);
+	int (*get_anchor)(struct kms *k, const struct uuid *disk,
+			  uint64_t *ret_generation,
+			  uint8_t ret_digest[static SHA256_LEN]);
 	int (*create_key)(struct kms *k, const char *description, bool external,
 			  struct kms_key_info *ret);
 	int (*describe_key)(struct kms *k, const char *key,

@@ -399,12 +399,44 @@ embedded_backup(struct kms *k, const char *path)
 	return admin_backup(k->settings.keystore_path, path);
 }
 
+static int
+embedded_set_anchor(struct kms *k, const struct uuid *disk, uint64_t generation,
+		    const uint8_t digest[static SHA256_LEN], bool force)
+{
+	struct keystore_anchor a = { .generation = generation };
+	struct record rec = { .action = "SetAnchor" };
+	int r;
+
+	memcpy(a.digest, digest, sizeof(a.digest));
+	r = record_begin(k, &rec);
+	return r < 0 ? r
+		     : record_end(k, &rec,
+				  keys_set_anchor(k->keys, disk, &a, force));
+}
+
+static int
+embedded_get_anchor(struct kms *k, const struct uuid *disk,
+		    uint64_t *ret_generation,
+		    uint8_t ret_digest[static SHA256_LEN])
+{
+	struct keystore_anchor a;
+	int r = keys_get_anchor(k->keys, disk, &a);
+
+	if (r < 0)
+		return r;
+	*ret_generation = a.generation;
+	memcpy(ret_digest, a.digest, sizeof(a.digest));
+	return 0;
+}
+
 const struct kms_ops embedded_ops = {
 	.open = embedded_open,
 	.close = embedded_close,
 	.generate_data_key = embedded_generate_data_key,
 	.decrypt = embedded_decrypt,
 	.reencrypt = embedded_reencrypt,
+	.set_anchor = embedded_set_anchor,
+	.get_anchor = embedded_get_anchor,
 	.create_key = embedded_create_key,
 	.describe_key = embedded_describe_key,
 	.enable_key = embedded_enable_key,

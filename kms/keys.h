@@ -243,6 +243,14 @@ int keys_next_alias(struct keys *k, int64_t *pos,
 		    char ret_alias[static KMS_ALIAS_LEN],
 		    char ret_key[static KMS_ID_LEN]) NONNULL CHECKED;
 
+/* Of a disk; -ENOENT, -ESTALE as kms_get_anchor() and kms_set_anchor() say. */
+struct keystore_anchor;
+int keys_get_anchor(struct keys *k, const struct uuid *disk,
+		    struct keystore_anchor *ret) NONNULL CHECKED;
+int keys_set_anchor(struct keys *k, const struct uuid *disk,
+		    const struct keystore_anchor *a, bool force)
+    NONNULL CHECKED;
+
 /*
  * The state x action matrix of the KMS API.
  */

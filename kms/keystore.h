@@ -220,6 +220,17 @@ int keystore_get_import(struct keystore *ks, const struct uuid *id,
 int keystore_expire_imports(struct keystore *ks, int64_t now, bool *ret)
     NONNULL CHECKED;
 
+/* How far a disk has come: see kms_set_anchor(). */
+struct keystore_anchor {
+	uint64_t generation; /* up to INT64_MAX */
+	uint8_t digest[SHA256_LEN];
+};
+/* -ENOKEY  there is none */
+int keystore_get_anchor(struct keystore *ks, const struct uuid *disk,
+			struct keystore_anchor *ret) NONNULL CHECKED;
+int keystore_put_anchor(struct keystore *ks, const struct uuid *disk,
+			const struct keystore_anchor *a) NONNULL CHECKED;
+
 /*
  * Copies.  ${to} is an empty file that nobody has open; a copy is not flushed,
  * and stands on its own: no other file belongs to it.
@@ -232,7 +243,7 @@ int keystore_save(struct keystore *ks, const char *to) NONNULL CHECKED;
 /* -EUCLEAN  damaged, or not the tables that keystore_make() makes */
 int keystore_check(struct keystore *ks) NONNULL CHECKED;
 /* Within a transaction: replace all that is in ${ks} by what is in ${from}, a
- * checked keystore that nobody has open. */
+ * checked keystore that nobody has open; but of an anchor the newer one. */
 int keystore_take(struct keystore *ks, const char *from) NONNULL CHECKED;
 
 #endif

@@ -163,5 +163,8 @@ keystore_take(struct keystore *ks, const char *from)
 		"INSERT INTO access_keys SELECT * FROM source.access_keys;"
 		"INSERT INTO policies SELECT * FROM source.policies;"
 		"INSERT INTO usage SELECT * FROM source.usage;"
-		"INSERT OR IGNORE INTO audit SELECT * FROM source.audit;");
+		"INSERT OR IGNORE INTO audit SELECT * FROM source.audit;"
+		"INSERT OR REPLACE INTO anchors SELECT * FROM source.anchors s"
+		" WHERE NOT EXISTS (SELECT 1 FROM anchors a WHERE"
+		" a.disk = s.disk AND a.generation > s.generation);");
 }

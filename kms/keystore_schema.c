@@ -108,6 +108,13 @@ static const char *const steps[] = {
 	" size INTEGER NOT NULL,"
 	" lines INTEGER NOT NULL,"
 	" hash BLOB NOT NULL);",
+
+	/* 5: how far disks have come. */
+	"CREATE TABLE anchors ("
+	" disk BLOB PRIMARY KEY NOT NULL,"
+	" generation INTEGER NOT NULL,"
+	" digest BLOB NOT NULL,"
+	" updated INTEGER NOT NULL);",
 };
 #define NSTEPS (sizeof(steps) / sizeof(steps[0]))
 

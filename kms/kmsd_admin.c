@@ -273,8 +273,7 @@ kmsd_policy_ls(int argc, char **argv)
 int
 kmsd_policy_rm(int argc, char **argv)
 {
-	return do_simple(argc, argv, "DeletePolicy", "Principal",
-			 NULL);
+	return do_simple(argc, argv, "DeletePolicy", "Principal", NULL);
 }
 
 /* A file, or "-", as text; *${ret} is malloc'ed. */

@@ -304,7 +304,7 @@ tell(const struct remote *r, const char *action, const char *code,
 	const char *message = json_string_value(json_object_get(o, "Message"));
 
 	log_error("key service %s: %s: %s: %.300s", r->endpoint, action, code,
-		 message ? message : "");
+		  message ? message : "");
 }
 
 static int

@@ -7,8 +7,9 @@
 # $SEALDISK_BENCH_DIR (/var/tmp), and does each job in turn before any does the
 # next one, for machines drift: compare columns of one run, not runs.
 #
-# bench/peers.sh knows the peers, bench/jobs.sh the jobs, bench/kms.sh those of
-# the key service, bench/report.jq what was to be reached and how it is printed.
+# bench/peers.sh knows the peers, bench/jobs.sh the jobs, bench/snapshots.sh and
+# bench/kms.sh those of snapshots and of the key service, bench/report.jq what
+# was to be reached and how it is printed.
 set -eu
 export LC_ALL=C
 umask 022
@@ -21,6 +22,8 @@ SEALDISK=${SEALDISK:-${top_builddir:-$PWD}/sealdisk}
 . "$here/bench/jobs.sh"
 # shellcheck source=tests/bench/kms.sh
 . "$here/bench/kms.sh"
+# shellcheck source=tests/bench/snapshots.sh
+. "$here/bench/snapshots.sh"
 
 usage() {
 	cat <<END
@@ -36,7 +39,7 @@ usage: tests/bench.sh [OPTION...] [JOB...]
   --list         the jobs
 
 Jobs: $default_jobs
-and, not unless named: $extra_jobs
+and, not unless named: $extra_jobs $snapshot_jobs
 END
 }
 
@@ -65,7 +68,7 @@ take_options() {
 		--peers) peers=${2//,/ } && shift ;;
 		--json) json=$(readlink -f "$2") && shift ;;
 		--list)
-			printf '%s\n' "$default_jobs $extra_jobs" | tr ' ' '\n'
+			printf '%s\n' "$default_jobs $extra_jobs $snapshot_jobs" | tr ' ' '\n'
 			exit 0
 			;;
 		-h | --help)
@@ -77,7 +80,7 @@ take_options() {
 			exit 2
 			;;
 		*)
-			is_in "$1" "$default_jobs $extra_jobs" ||
+			is_in "$1" "$default_jobs $extra_jobs $snapshot_jobs" ||
 				die "$1: no such job; see --list"
 			jobs+=" $1"
 			;;

@@ -213,9 +213,12 @@ refuse 2 'local disks' sd set renamed category=local
 refuse 2 'system or data' sd set renamed kind=data kind=none
 refuse 2 'no such property' sd set renamed size=5
 refuse 2 'not KEY=VALUE' sd set renamed kind
-refuse 1 'anchor=kms' sd set renamed anchor=kms
 expect 0 '^$' sd set renamed on_key_revoked=stop
 refuse 2 'keep or stop' sd set renamed on_key_revoked=never
+refuse 2 'none or kms' sd set renamed anchor=store
+expect 0 '^$' sd set renamed anchor=kms
+json '.anchor == "kms"' sd info renamed --json
+expect 0 '^$' sd set renamed anchor=none
 json '.kind == "system"' sd info renamed --json
 refuse 2 '--yes' sd rm renamed
 refuse 3 'no such disk' sd rm --yes none

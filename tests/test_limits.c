@@ -7,6 +7,7 @@
 #include "engine_private.h"
 #include "fault_store.h"
 #include "mem_store.h"
+#include "snapshot.h"
 
 #include <errno.h>
 #include <semaphore.h>
@@ -664,6 +665,29 @@ a_huge_disk_above_another_layer_shrinks_at_once(void **state)
 	assert_ok(disk_detach(d));
 }
 
+/* The end of it is under the last root page, which nobody has asked for since
+ * the layer was made. */
+static void
+a_huge_disk_is_written_at_its_end_after_a_snapshot(void **state)
+{
+	uint64_t at = DISK_SIZE_MAX - sizeof(block);
+	struct snapshot_request q = { NULL, DESC_SNAPSHOT, "s" };
+	uint8_t got[sizeof(block)];
+
+	(void)state;
+	begin(256);
+	eenv_create(&env, "a", DISK_SIZE_MAX);
+	q.disk = attach("a");
+	assert_ok(disks_snapshot(env.e, env.s, &q, 1));
+	assert_ok(disk_write(q.disk, env.s, block, sizeof(block), at));
+	assert_ok(disk_flush(q.disk));
+	assert_ok(disk_detach(q.disk));
+	q.disk = attach("a");
+	assert_ok(disk_read(q.disk, env.s, got, sizeof(got), at));
+	assert_memory_equal(got, block, sizeof(block));
+	assert_ok(disk_detach(q.disk));
+}
+
 static struct store_file *full_file;
 
 static int
@@ -726,6 +750,7 @@ main(void)
 		T(a_layer_with_an_unknown_ro_compat_bit_is_read_only),
 		T(a_discard_opens_no_chunk_of_a_parent),
 		T(a_huge_disk_above_another_layer_shrinks_at_once),
+		T(a_huge_disk_is_written_at_its_end_after_a_snapshot),
 		T(a_disk_without_space_is_no_endless_wait_for_another),
 	};
 

@@ -3,7 +3,8 @@
  *
  * Disks in one store: reads and writes of any offset and length, zeros,
  * resizes, flushes, detach and attach, kills, power cuts; snapshots of one and
- * of several, images, clones, copies, rollbacks, removals.  The model knows for
+ * of several, images, clones with the same data key or their own, copies,
+ * rollbacks, removals, new data keys for disks.  The model knows for
  * each block of 4 KiB what it holds and what it may hold after a crash: what it
  * held at the last completed flush, or any of the writes since, whole.  What a
  * snapshot or image holds never changes.
@@ -447,6 +448,17 @@ step_copy(struct engine_env *v, struct model *m)
 	assert_int_equal(disk_size(to->d), to->size);
 }
 
+/* So many that one more may not have room. */
+static bool
+has_many_keys(struct engine_env *v, const struct frozen *s)
+{
+	struct descriptor d;
+
+	assert_ok(catalog_load(engine_catalog(v->e), s->type, s->name, &d, NULL,
+			       NULL));
+	return d.n_keys == DESC_KEYS_MAX;
+}
+
 static void
 step_clone(struct engine_env *v, const struct frozen *s)
 {
@@ -459,6 +471,8 @@ step_clone(struct engine_env *v, const struct frozen *s)
 	if (to && s) {
 		(void)snprintf(name, sizeof(name), "d%u", names++);
 		p.name = name;
+		if (rnd(3) == 0 && !has_many_keys(v, s))
+			p.own_key = KMS_SERVICE_ALIAS;
 		if (rnd(2))
 			p.size = s->size + 512 < MAX_SIZE ? s->size + 512 : 0;
 		assert_ok(catalog_clone(engine_catalog(v->e), v->kms, s->type,
@@ -583,10 +597,41 @@ step_merge(struct engine_env *v)
 		assert_ok(rnd(3) ? engine_merge(v->e) : engine_seal(v->e));
 }
 
+/* What has been written until now is durable then. */
+static void
+step_rekey(struct engine_env *v, struct model *m)
+{
+	int r = disk_reencrypt(m->d, v->s, NULL, 0);
+
+	if (r != -EALREADY && r != -E2BIG) {
+		assert_ok(r);
+		model_flushed(m);
+	}
+}
+
+/* A few pieces of what is under older keys. */
+static void
+step_reencrypt(struct model *m)
+{
+	int r = 1;
+
+	for (uint64_t n = rnd(40); n > 0 && r > 0; n--)
+		r = disk_reencrypt_step(m->d);
+	assert_true(r >= 0);
+}
+
 static void
 step_frozen(struct engine_env *v, struct model *m)
 {
-	switch (rnd(14)) {
+	switch (rnd(20)) {
+	case 14:
+		step_rekey(v, m);
+		break;
+	case 15:
+	case 16:
+	case 17:
+		step_reencrypt(m);
+		break;
 	case 0:
 	case 1:
 		step_snapshot(v, m);
@@ -680,6 +725,14 @@ step(struct engine_env *v, struct model *m)
 
 /* ---- runs ---- */
 
+static int
+use_anchor(struct descriptor *d, void *arg)
+{
+	(void)arg;
+	strcpy(d->anchor, "kms");
+	return 0;
+}
+
 static void
 begin(struct engine_env *v)
 {
@@ -707,6 +760,8 @@ begin(struct engine_env *v)
 		model_begin(m, name, NULL, (8u << 20) + rnd(64) * 512);
 		eenv_create(v, m->name, m->size);
 		assert_ok(disk_attach(v->e, DESC_DISK, m->name, 0, &m->d));
+		if (i == 0)
+			assert_ok(disk_update(m->d, use_anchor, NULL));
 	}
 	for (unsigned i = 0; i < SNAPS; i++) {
 		snaps[i].name[0] = '\0';

@@ -427,6 +427,40 @@ a_keystore_replaced_by_hand_is_used_as_it_is_now(void **state)
 	assert_works(e->k, after.id);
 }
 
+/* How far disks have come is not what a backup knows better. */
+static void
+a_restore_puts_no_anchor_back(void **state)
+{
+	static const struct uuid disk = { { 1 } }, gone = { { 2 } };
+	static const uint8_t old[SHA256_LEN] = { 1 }, new[SHA256_LEN] = { 2 };
+	uint8_t digest[SHA256_LEN];
+	struct env *e = *state;
+	uint64_t g;
+
+	assert_err(kms_get_anchor(e->k, &disk, &g, digest), ENOENT);
+	assert_ok(kms_set_anchor(e->k, &disk, 3, old, false));
+	assert_ok(kms_set_anchor(e->k, &gone, 9, old, false));
+	assert_ok(kms_backup(e->k, env_path(e, BACKUP)));
+	assert_ok(kms_set_anchor(e->k, &disk, 5, new, false));
+	assert_ok(kms_set_anchor(e->k, &gone, 8, new, true));
+	assert_err(kms_set_anchor(e->k, &disk, 4, old, false), ESTALE);
+	assert_err(kms_set_anchor(e->k, &disk, UINT64_MAX, old, true), EINVAL);
+	assert_ok(kms_restore(&e->s, env_path(e, BACKUP), true));
+	assert_ok(kms_get_anchor(e->k, &disk, &g, digest));
+	assert_int_equal(g, 5);
+	assert_memory_equal(digest, new, sizeof(digest));
+	assert_ok(kms_get_anchor(e->k, &gone, &g, digest));
+	assert_int_equal(g, 9);
+	/* Where there is nothing, all of it comes back. */
+	env_close(e);
+	assert_int_equal(unlink(e->s.keystore_path), 0);
+	assert_ok(kms_restore(&e->s, env_path(e, BACKUP), false));
+	env_open(e);
+	assert_ok(kms_get_anchor(e->k, &disk, &g, digest));
+	assert_int_equal(g, 3);
+	assert_memory_equal(digest, old, sizeof(digest));
+}
+
 static void
 a_restore_needs_the_root(void **state)
 {
@@ -478,6 +512,7 @@ main(void)
 		TEST(
 		    a_damaged_keystore_in_use_is_kept_with_its_log_and_replaced),
 		TEST(a_keystore_replaced_by_hand_is_used_as_it_is_now),
+		TEST(a_restore_puts_no_anchor_back),
 		TEST(a_restore_needs_the_root),
 		TEST(a_restore_takes_a_plain_copy_with_its_log),
 	};

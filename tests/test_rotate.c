@@ -372,7 +372,7 @@ static void
 an_older_format_is_brought_up_to_date(void **state)
 {
 	static const char down[] =
-	    "DROP TABLE access_keys; DROP TABLE policies;"
+	    "DROP TABLE anchors; DROP TABLE access_keys; DROP TABLE policies;"
 	    "DROP TABLE usage; DROP TABLE audit;"
 	    "DROP TABLE imports; DROP TABLE tags;"
 	    "DROP INDEX keys_rotating;"

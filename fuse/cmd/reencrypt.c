@@ -123,6 +123,8 @@ report(struct reencrypt *re)
 			      (json_int_t)re->total, "holders", re->holders));
 	if (re->status)
 		printf("%s\n", state);
+	else if (re->running)
+		return 0; /* --background: nothing is known yet */
 	json_array_foreach(re->holders, i, item)
 	    printf("%s has the old data key\n", json_string_value(item));
 	return 0;

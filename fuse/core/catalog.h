@@ -214,6 +214,20 @@ DEFINE_CLEANUP(struct survey, survey_free)
 int survey_look(const struct survey *s, const struct descriptor *d,
 		unsigned *ret_layers, bool *ret_needed) NONNULL CHECKED;
 
+/**
+ * catalog_would_free(c, d, max_chunks, ret):
+ * How many bytes come free when ${d} is removed and the store is swept: blocks,
+ * and the pages of chunks.  Of an attached disk, as of its last commit.  Costs
+ * a look at every descriptor and layer.ini, and at the pages of the chunks of
+ * its own layers and of one more: 64 KiB each, of at most ${max_chunks}; 0:
+ * all.
+ *
+ * -E2BIG    there are more
+ * -EUCLEAN  some descriptor or layer.ini cannot be read
+ */
+int catalog_would_free(struct catalog *c, const struct descriptor *d,
+		       uint64_t max_chunks, uint64_t *ret) NONNULL CHECKED;
+
 /* A layer that was made and that nothing names: the sweep removes it. */
 void catalog_drop_layer(struct catalog *c, const struct layer_ref *l) NONNULL;
 

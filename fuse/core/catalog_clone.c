@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "catalog_private.h"
+#include "engine_private.h"
 #include "layer.h"
 
 int
@@ -465,6 +466,7 @@ roll_back(struct catalog *c, const struct descriptor *snap,
 	disk->clean = true;
 	if (disk->session < snap->session)
 		disk->session = snap->session;
+	disk->session++; /* as any change of what it holds */
 	disk->digest_session = disk->session;
 	memset(disk->digest, 0, sizeof(disk->digest));
 	disk->checkpointed = 0;
@@ -505,7 +507,9 @@ catalog_rollback(struct catalog *c, struct kms *kms, const char *snapshot)
 	r = roll_back(c, &d[0], &dk, &d[1]);
 	key_wipe(&disk_dk);
 	/* Unmarked it stays until the next removal there. */
-	if (r == 0)
+	if (r == 0) {
+		anchor_tell(kms, &d[1]);
 		(void)!pending_mark_all(c->st, &d[2]);
+	}
 	return r;
 }

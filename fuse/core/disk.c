@@ -167,11 +167,14 @@ begin_session(struct disk *d)
 		engine_fail(d->e, r);
 		return r;
 	}
-	d->desc.session++;
-	d->desc.clean = false;
 	d->session = d->desc.session;
 	atomic_store(&d->size, d->desc.size);
 	atomic_store(&d->allocated, (int64_t)(d->desc.allocated / BLOCK_SIZE));
+	/* Looked at so often it would come to be as new as what is missing. */
+	if (d->rolled_back)
+		return 0;
+	d->session = ++d->desc.session;
+	d->desc.clean = false;
 	return catalog_save(d->e->cat, &d->desc, disk_top_dk(d));
 }
 
@@ -275,11 +278,15 @@ begin_disk(struct disk *d, int flags)
 	bool tracked;
 	int r;
 
-	r = checkpoint_verify(d, flags, &known);
+	r = anchor_check(d, flags);
+	if (r == 0)
+		r = checkpoint_verify(d, flags, &known);
 	/* All that was written has its digest, as a clean end says. */
 	tracked = d->desc.digest_session == d->desc.session;
 	if (r == 0)
 		r = begin_session(d);
+	if (r == 0 && (flags & DISK_ACCEPT_ROLLBACK))
+		anchor_force(d->e->kms, &d->desc);
 	return r == 0 ? open_layers(d, flags, &known, tracked) : r;
 }
 
@@ -462,7 +469,11 @@ mark_clean(struct disk *d, bool checkpoint)
 			 err_text(r));
 	d->desc.clean = true;
 	d->desc.allocated = blocks > 0 ? (uint64_t)blocks * BLOCK_SIZE : 0;
-	return catalog_save(d->e->cat, &d->desc, disk_top_dk(d));
+	r = catalog_save(d->e->cat, &d->desc, disk_top_dk(d));
+	/* Only then: it must not know of what is not there. */
+	if (r == 0)
+		anchor_tell(d->e->kms, &d->desc);
+	return r;
 }
 
 /* A chunk that died while a commit ran waits for the next. */
@@ -517,7 +528,7 @@ detach(struct disk *d)
 		if (l && l->todo && link_empty(&d->dead))
 			r = l->todo->st->ops->truncate(l->todo, 0);
 	}
-	if (r == 0)
+	if (r == 0 && !d->rolled_back)
 		r = mark_clean(d, checkpoint);
 	return r;
 }

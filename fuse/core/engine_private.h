@@ -241,6 +241,7 @@ cache_crowded(const struct cache *c, unsigned part)
  * Chunks whose digest in the map may be an older one, of a layer that is
  * written to.  Atomic, so that a write costs no lock for it.
  */
+#define CHANGED_WORDS (DISK_SIZE_MAX / CHUNK_LEN / 64)
 struct changed {
 	_Atomic uint64_t *bits; /* of all that there can be; NULL: not kept */
 	_Atomic uint64_t end;   /* no word from here on has any */
@@ -594,6 +595,9 @@ int layer_entry(struct layer *l, struct scratch *s, uint64_t index,
 /* What the map says is the chunk's digest, if it still names ${c}. */
 int layer_set_digest(struct layer *l, struct scratch *s, const struct chunk *c,
 		     const uint8_t digest[static DIGEST_LEN]) NONNULL CHECKED;
+/* Whether it has a digest there, or needs none. */
+int layer_has_digest(struct layer *l, struct scratch *s, uint64_t index,
+		     bool *ret) NONNULL CHECKED;
 /* The first chunk at or after ${index} that the map may have; UINT64_MAX. */
 int layer_next(struct layer *l, struct scratch *s, uint64_t index,
 	       uint64_t *ret) NONNULL CHECKED;
@@ -737,7 +741,7 @@ int page_retire(struct page *p) NONNULL CHECKED;
 /* A piece of merging layers that one child alone needs.  1: there is more. */
 int engine_merge(struct engine *e) NONNULL CHECKED;
 
-/* ---- checkpoint.c: what the newest version of everything is ---- */
+/* ---- checkpoint*.c: what the newest version of everything is ---- */
 
 /**
  * checkpoint_verify(d):
@@ -748,6 +752,9 @@ int engine_merge(struct engine *e) NONNULL CHECKED;
  * -ESTALE  they are older; logged
  */
 int checkpoint_verify(struct disk *d, int flags, struct digests **ret)
+    NONNULL CHECKED;
+/* -ESTALE, or where that is asked for it is read all the same: 0.  Logs. */
+int checkpoint_rolled_back(struct disk *d, int flags, const char *why)
     NONNULL CHECKED;
 /* The map of ${l}, the top layer, was put back alone: the same. */
 int checkpoint_older(struct layer *l, int flags) NONNULL CHECKED;
@@ -788,9 +795,20 @@ struct layer *checkpoint_known(struct disk *d, const struct uuid *layer)
  * is taken, or where that is NULL the next one of ${l}; UINT64_MAX. */
 int checkpoint_next(struct layer *l, struct layer *known, struct scratch *s,
 		    uint64_t *at) __attribute__((__nonnull__(1, 3, 4))) CHECKED;
-/* Put its digest right, whatever that takes; nobody else writes to it. */
-int checkpoint_chunk_digest(struct layer *l, struct scratch *s, uint64_t index)
-    NONNULL CHECKED;
+/* Put its digest right, whatever that takes; nobody else writes to it.
+ * ${lacking}: where it has none only. */
+int checkpoint_chunk_digest(struct layer *l, struct scratch *s, uint64_t index,
+			    bool lacking) NONNULL CHECKED;
+
+/* ---- anchor.c: what the key service knows ---- */
+
+/* -ESTALE: the descriptor is older than that. */
+int anchor_check(struct disk *d, int flags) NONNULL CHECKED;
+/* Tell it, if ${d} has it so, what has become durable; it fails with a warning.
+ */
+void anchor_tell(struct kms *kms, const struct descriptor *d) NONNULL;
+/* The same where it knows of a later state. */
+void anchor_force(struct kms *kms, const struct descriptor *d) NONNULL;
 
 /* ---- seal.c: a frozen layer gets its digest ---- */
 

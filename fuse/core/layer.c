@@ -3,8 +3,8 @@
  *
  * Eight root pages say which map pages there are, a map page names 128 chunks
  * by their salts.  Nothing is absent but what an authenticated page says is.
- * The root pages stay in memory as long as the layer is open, map pages are in
- * the cache like any other.
+ * A root page that was needed stays in memory as long as the layer is open, map
+ * pages are in the cache like any other.
  */
 #include "engine_private.h"
 
@@ -420,11 +420,9 @@ layer_entry(struct layer *l, struct scratch *s, uint64_t index,
 	return 0;
 }
 
-/* Of the top layer, whose root pages are all loaded. */
 static void
-root_set(struct layer *l, uint64_t n)
+root_set(struct page *root, uint64_t n)
 {
-	struct page *root = l->roots[n / ROOT_BITS];
 	unsigned bit = n % ROOT_BITS;
 	uint8_t mask = (uint8_t)(1u << (bit % 8));
 
@@ -440,11 +438,13 @@ int
 layer_set(struct layer *l, struct scratch *s, uint64_t index,
 	  enum entry_state state, const uint8_t *salt, struct chunk *c)
 {
-	struct page *p;
+	struct page *p, *root;
 	struct entry *e;
 	int r;
 
-	r = map_get(l, index / MAP_CHUNKS, s, true, true, &p);
+	r = root_get(l, index / MAP_CHUNKS / ROOT_BITS, s, &root);
+	if (r == 0)
+		r = map_get(l, index / MAP_CHUNKS, s, true, true, &p);
 	if (r < 0)
 		return r;
 	e = &p->body.entry[index % MAP_CHUNKS];
@@ -462,7 +462,26 @@ layer_set(struct layer *l, struct scratch *s, uint64_t index,
 	 * the root's image takes this page's too. */
 	page_dirty(p, 0);
 	if (p->fresh)
-		root_set(l, p->index);
+		root_set(root, p->index);
+	page_release(p);
+	return 0;
+}
+
+int
+layer_has_digest(struct layer *l, struct scratch *s, uint64_t index, bool *ret)
+{
+	static const uint8_t none[DIGEST_LEN];
+	const struct entry *e;
+	struct page *p;
+	int r;
+
+	*ret = true;
+	r = map_get(l, index / MAP_CHUNKS, s, false, false, &p);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	e = &p->body.entry[index % MAP_CHUNKS];
+	*ret = e->state != ENTRY_DATA ||
+	       memcmp(e->digest, none, sizeof(none)) != 0;
 	page_release(p);
 	return 0;
 }

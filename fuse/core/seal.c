@@ -13,7 +13,10 @@
  * Who finds a digest in 3 knows that 2 is durable.  The other way round, before
  * a sealed layer is changed, which only a merge does, 3 goes, then 2 (unseal).
  * So whatever a crash leaves is right, and `unsealed` in the lineage's folder
- * says that there is something to do.
+ * says that there is something to do.  A layer that was sealed once and is not
+ * any more keeps its digest in layer.ini, where nobody holds it against
+ * anything: it says that the digests in its map are right, but for zeros.  So
+ * what is merged into it does not make right a chunk that has been put back.
  *
  * Step 1 takes a piece of time, as merging does, under the lineage's lock.
  * Where the disk that froze the layer is attached here, it knows which chunks
@@ -195,24 +198,29 @@ put_pins(const struct sealing *s)
 
 /* ---- before a sealed layer is changed ---- */
 
-/* Nobody reads meanwhile: a layer that was being opened is, by what was there
+/* Nobody relies any more on what ${d} knows of the layer.  Nobody reads
+ * meanwhile: a layer that was being opened is, by what was there
  * before, and the next one by what is there now. */
 static void
 forget(struct disk *d, const struct uuid *layer)
 {
 	pthread_rwlock_wrlock(&d->barrier);
+	pthread_mutex_lock(&d->layers_lock);
 	for (unsigned i = 1; d->layers && i <= d->n_layers; i++) {
 		struct layer *l = d->layers[i];
 
 		if (!l)
 			continue;
-		if (uuid_equal(&l->ref.layer, layer))
+		if (uuid_equal(&l->ref.layer, layer)) {
 			atomic_store(&l->held, false);
+			l->tracked = false;
+		}
 		if (l->meta.has_parent &&
 		    uuid_equal(&l->meta.parent.layer, layer))
 			memset(l->meta.parent_digest, 0,
 			       sizeof(l->meta.parent_digest));
 	}
+	pthread_mutex_unlock(&d->layers_lock);
 	pthread_rwlock_unlock(&d->barrier);
 }
 
@@ -222,6 +230,10 @@ unseal(struct sealing *s, struct disk *const *held, size_t n)
 	struct layer_meta m = s->d->top->meta;
 	int r;
 
+	if (m.state == LAYER_OPEN)
+		return 0;
+	for (size_t i = 0; i < n; i++)
+		forget(held[i], &m.uuid);
 	if (m.state != LAYER_SEALED)
 		return 0;
 	memset(s->digest, 0, sizeof(s->digest));
@@ -234,8 +246,9 @@ unseal(struct sealing *s, struct disk *const *held, size_t n)
 		return r;
 	for (size_t i = 0; i < n; i++)
 		forget(held[i], &m.uuid);
+	/* Its digest stays: that says that its chunks have theirs, but for
+	 * those that get zeros. */
 	m.state = LAYER_FROZEN;
-	memset(m.digest, 0, sizeof(m.digest));
 	r = layer_save_meta(s->d->top, &m);
 	/* Who has opened it since then. */
 	for (size_t i = 0; i < n; i++)
@@ -323,13 +336,14 @@ seal_chunks(struct sealing *s)
 	struct layer *l = s->d->top;
 	int64_t until = now_ms() + PIECE_MS;
 	uint64_t *at = &s->e->seal_at;
+	bool lacking = !digest_is_none(l->meta.digest);
 	int r = 0;
 
 	while (r == 0) {
 		r = checkpoint_next(l, s->known, s->d->mover, at);
 		if (r < 0 || *at == UINT64_MAX)
 			break;
-		r = checkpoint_chunk_digest(l, s->d->mover, (*at)++);
+		r = checkpoint_chunk_digest(l, s->d->mover, (*at)++, lacking);
 		if (r == 0 && now_ms() >= until)
 			r = 1;
 	}

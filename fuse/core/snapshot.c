@@ -105,6 +105,7 @@ static int
 prepare(struct frozen *f, struct scratch *s)
 {
 	struct disk *d = f->d;
+	struct page *root;
 	int r;
 
 	if (d->read_only || atomic_load(&d->failed))
@@ -119,8 +120,10 @@ prepare(struct frozen *f, struct scratch *s)
 		r = lineage_mark(d->e->st, &d->desc.lineage, UNSEALED);
 	if (r == 0)
 		r = snapshot_new_top(d, f->own, &f->new);
+	/* The others are those of a disk of more than 15 TiB, and may come
+	 * later: with many snapshots it counts that they have not. */
 	if (r == 0)
-		r = layer_load_roots(f->new, s);
+		r = root_get(f->new, 0, s, &root);
 	if (r == 0)
 		r = layer_open_todo(f->new);
 	/* What was written meanwhile: so that little is left for later. */
@@ -307,6 +310,18 @@ name_copy(const struct frozen *f, const struct descriptor *n)
 				 NULL);
 }
 
+static void
+tell_anchors(struct engine *e, struct frozen *f, size_t n)
+{
+	struct descriptor *d = malloc(sizeof(*d));
+
+	for (size_t i = 0; d && i < n; i++) {
+		disk_descriptor(f[i].d, d);
+		anchor_tell(e->kms, d);
+	}
+	free(d);
+}
+
 static int
 name_all(struct engine *e, struct frozen *f, size_t n)
 {
@@ -386,6 +401,8 @@ disks_snapshot(struct engine *e, struct scratch *s,
 		r = prepare(&f[i], s);
 	if (r == 0)
 		r = pass_barrier(f, n);
+	if (r == 0)
+		tell_anchors(e, f, n);
 	if (r == 0)
 		r = name_all(e, f, n);
 	for (size_t i = 0; PLANTED(FROZEN_LATE) && i < n; i++)

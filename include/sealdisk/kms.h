@@ -32,6 +32,7 @@
 
 #include <sealdisk/cleanup.h>
 #include <sealdisk/codec.h>
+#include <sealdisk/crypto.h>
 #include <sealdisk/rsa.h>
 #include <sealdisk/secret.h>
 #include <sealdisk/settings.h>
@@ -149,6 +150,21 @@ int kms_decrypt(struct kms *k, const struct wrapped_dk *w, struct key *ret)
 int kms_reencrypt(struct kms *k, const struct wrapped_dk *w, const char *key,
 		  const struct uuid *lineage, struct wrapped_dk *ret)
     __attribute__((__nonnull__(1, 2, 5))) CHECKED;
+
+/**
+ * kms_set_anchor(k, disk, generation, digest, force):
+ * Keep, for a disk, how far it has come: a number that grows, and what it was
+ * then.  The store cannot be trusted with that.
+ *
+ * -ESTALE  there is a later one, and ${force} is false
+ */
+int kms_set_anchor(struct kms *k, const struct uuid *disk, uint64_t generation,
+		   const uint8_t digest[static SHA256_LEN], bool force)
+    NONNULL CHECKED;
+/* -ENOENT  none was set */
+int kms_get_anchor(struct kms *k, const struct uuid *disk,
+		   uint64_t *ret_generation,
+		   uint8_t ret_digest[static SHA256_LEN]) NONNULL CHECKED;
 
 int kms_create_key(struct kms *k, const char *description,
 		   struct kms_key_info *ret) NONNULL CHECKED;

@@ -16,10 +16,11 @@ extra_jobs='huge kms'
 
 # Those that a job has a meaning for.
 job_peers() {
-	local p want=$peers out=''
+	local p want=${peers/qcow2/} out=''
 
 	case $1 in
-	attach | huge | kms) want='sealdisk' ;;
+	attach | huge | kms | send | scale) want='sealdisk' ;;
+	snap*) want='sealdisk qcow2' ;;
 	buf-* | loopbuf-write) ;;
 	smallfiles) want='plain pll sealdisk gocryptfs qsd ocb' ;;
 	*) want='plain pll sealdisk gocryptfs qsd ocb' ;;
@@ -258,5 +259,6 @@ run_job() {
 	attach) attach_times "$p" ;;
 	huge) huge "$p" ;;
 	kms) kms_bench ;;
+	*) run_snapshot_job "$@" ;;
 	esac
 }

@@ -134,9 +134,9 @@ look_for_all(struct session *s)
 static bool
 is_worth(const struct vdisk *v, const uint16_t *content, unsigned b)
 {
-	if (b % 64 == 0)
+	if (b % 64 == 0 || (content && content[b] != 0))
 		return true;
-	return v ? v->n_may[b] > 1 || v->may[b][0] != 0 : content[b] != 0;
+	return v && (v->n_may[b] > 1 || v->may[b][0] != 0);
 }
 
 /* Up to the size: the bytes of block ${b}. */
@@ -150,7 +150,7 @@ seen_of(uint64_t size, unsigned b)
 	return size - at < BLOCK ? (size_t)(size - at) : BLOCK;
 }
 
-/* What is read of the disk is what it may hold (${v}), or just ${content}. */
+/* What is read of the disk is ${content}, or, without one, what it may hold. */
 static bool
 compare(struct session *s, struct disk *d, const char *name, struct vdisk *v,
 	const uint16_t *content)
@@ -174,9 +174,9 @@ compare(struct session *s, struct disk *d, const char *name, struct vdisk *v,
 			const uint8_t *p = s->io + i * BLOCK;
 			size_t seen = seen_of(size, b + i);
 
-			if (v ? !vdisk_learn(v, b + i, p, seen)
-			      : memcmp(p, content_bytes(content[b + i]),
-				       seen) != 0)
+			if (content ? memcmp(p, content_bytes(content[b + i]),
+					     seen) != 0
+				    : !vdisk_learn(v, b + i, p, seen))
 				return wrong(s,
 					     "%s: block %u holds what it "
 					     "may not",
@@ -215,8 +215,7 @@ was_rolled_back(struct session *s, struct disk *d, struct vdisk *v)
 	const struct vsnap *n = v->other ? &s->w->snap[v->other - 1] : NULL;
 
 	v->other = 0;
-	if (!n || disk_size(d) != n->size ||
-	    !compare(s, d, "", NULL, n->content))
+	if (!n || disk_size(d) != n->size || !compare(s, d, "", v, n->content))
 		return false;
 	vdisk_set(v, n->content, n->size);
 	return true;

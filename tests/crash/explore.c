@@ -117,7 +117,7 @@ try_some(struct run *r, unsigned n, bool whole)
 {
 	for (unsigned i = 0; i < n; i++) {
 		struct choices c = { .how = i % 2 && whole ? WHOLE : TORN,
-				     .keep = 1 + 7 * (i / 2 % 3),
+				     .keep = 1 + 7 * ((r->n + i) / 2 % 3),
 				     .rng = r->w->seed * 1000003 + r->n };
 
 		try_one(r, c);
@@ -141,8 +141,10 @@ on_point(void *arg)
 		try_all(r, 2 * max);
 		try_some(r, r->limits->random / 2, false);
 	} else {
-		try_one(r, (struct choices){ .how = ALL_LOST });
-		try_one(r, (struct choices){ .how = ALL_KEPT });
+		if (max > 0) {
+			try_one(r, (struct choices){ .how = ALL_LOST });
+			try_one(r, (struct choices){ .how = ALL_KEPT });
+		}
 		try_some(r, r->limits->random, true);
 	}
 	choices_free(&c);

@@ -17,6 +17,19 @@ struct op {
 extern const struct op ops[];
 extern const size_t n_ops;
 
+/* Whether the call succeeded, or else what was wrong. */
+bool did(struct session *s, const char *what, int r);
+/* A name is taken, too, by snapshots of a disk that is gone. */
+bool is_free(const struct world *w, unsigned disk);
+
+bool op_detach(struct session *s, const struct step *st);
+bool op_snapshot(struct session *s, const struct step *st);
+bool op_set(struct session *s, const struct step *st);
+bool op_copy(struct session *s, const struct step *st);
+bool op_clone(struct session *s, const struct step *st);
+bool op_own_clone(struct session *s, const struct step *st);
+bool op_rollback(struct session *s, const struct step *st);
+bool op_remove_snap(struct session *s, const struct step *st);
 bool op_receive(struct session *s, const struct step *st);
 
 #endif

@@ -177,6 +177,39 @@ static const struct named_step rename_it[] = {
 	{ "flush", 0, 0, 0, 0 },
 };
 
+static const struct named_step reencrypt[] = {
+	NEW(0),
+	{ "write", 0, 0, 0, 8 * KiB },
+	{ "write", 0, 0, 4 * MiB, 4 * KiB },
+	{ "flush", 0, 0, 0, 0 },
+	{ "reencrypt", 0, 0, 0, 0 },
+	{ "write", 0, 0, 4 * KiB, 4 * KiB },
+	{ "reencrypt-step", 0, 0, 0, 0 },
+	{ "reencrypt-step", 0, 0, 0, 0 },
+	{ "write", 0, 0, 0, 4 * KiB },
+	{ "snapshot", 0, 0, 0, 0 },
+	{ "reencrypt-step", 0, 0, 0, 0 },
+	{ "reencrypt-step", 0, 0, 0, 0 },
+	{ "reencrypt-step", 0, 0, 0, 0 },
+	{ "tidy", 0, 0, 0, 0 },
+	{ "detach", 0, 0, 0, 0 },
+};
+
+static const struct named_step own_key[] = {
+	NEW(0),
+	{ "write", 0, 0, 0, 8 * KiB },
+	{ "snapshot", 0, 0, 0, 0 },
+	{ "own-clone", 1, 0, 0, 0 },
+	{ "attach", 1, 0, 0, 0 },
+	{ "write", 1, 0, 0, 4 * KiB },
+	{ "flush", 1, 0, 0, 0 },
+	{ "reencrypt-step", 1, 0, 0, 0 },
+	{ "remove-snap", 0, 0, 0, 0 },
+	{ "tidy", 0, 0, 0, 0 },
+	{ "write", 1, 0, 4 * KiB, 4 * KiB },
+	{ "detach", 1, 0, 0, 0 },
+};
+
 static const struct named_step receive[] = {
 	{ "receive", 0, 0, 0, 0 },     { "clone", 0, 0, 0, 0 },
 	{ "attach", 0, 0, 0, 0 },      { "write", 0, 0, 0, 4 * KiB },
@@ -193,7 +226,8 @@ const struct named_workload named_workloads[] = {
 	WORKLOAD(first),     WORKLOAD(overwrite), WORKLOAD(mirror),
 	WORKLOAD(discard),   WORKLOAD(resize),    WORKLOAD(snapshot),
 	WORKLOAD(family),    WORKLOAD(merge),     WORKLOAD(merge_frozen),
-	WORKLOAD(rename_it), WORKLOAD(receive),   { NULL, NULL, 0 },
+	WORKLOAD(rename_it), WORKLOAD(reencrypt), WORKLOAD(own_key),
+	WORKLOAD(receive),   { NULL, NULL, 0 },
 };
 
 bool
