@@ -208,9 +208,8 @@ has_left(const struct merge *m)
 	return !y->has_parent || !uuid_equal(&y->parent.layer, &m->x->uuid);
 }
 
-/* Its pages and chunks are going to be others. */
-static int
-unseal_child(struct merge *m)
+int
+merge_unseal(struct merge *m)
 {
 	struct sealing s = {
 		.e = m->e, .v = m->v, .l = m->y, .d = m->d, .locked = true
@@ -238,7 +237,7 @@ begin(struct merge *m)
 	if (r == 0)
 		r = layer_parent(m->d->top, m->d->mover, &m->parent);
 	if (r == 0)
-		r = unseal_child(m);
+		r = merge_unseal(m);
 	return r == 0 ? mark_merging(m) : r;
 }
 

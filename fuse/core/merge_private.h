@@ -30,6 +30,8 @@ struct merge {
 int merge_take(struct merge *m) NONNULL CHECKED;
 /* m->d, opened where nobody has Y on top.  -EAGAIN: not any more. */
 int merge_open_worker(struct merge *m) NONNULL CHECKED;
+/* Of Y: its pages and chunks are going to be others. */
+int merge_unseal(struct merge *m) NONNULL CHECKED;
 /* What the descriptors of Y say that it has: so much more. */
 int merge_count(struct merge *m) NONNULL CHECKED;
 /* Room for a group in the clear, which is not dumped. */

@@ -122,6 +122,7 @@ has_below(struct work *k, uint64_t group, bool *ret)
 static int
 copy_locked(struct work *k, uint64_t group)
 {
+	static const uint8_t none[DIGEST_LEN];
 	uint64_t index = group / CHUNK_GROUPS;
 	struct scratch *s = k->w->mover;
 	struct chunk *c;
@@ -135,9 +136,14 @@ copy_locked(struct work *k, uint64_t group)
 	r = chunk_make(k->y, s, index, &c);
 	if (r < 0)
 		return r;
-	pthread_rwlock_rdlock(&c->lock);
-	r = group_fill(c, s, group, &k->f);
-	pthread_rwlock_unlock(&c->lock);
+	/* As of a merge into what was sealed. */
+	if (k->w->nameless)
+		r = layer_set_digest(k->y, s, c, none);
+	if (r == 0) {
+		pthread_rwlock_rdlock(&c->lock);
+		r = group_fill(c, s, group, &k->f);
+		pthread_rwlock_unlock(&c->lock);
+	}
 	chunk_put(c);
 	if (r == -EKEYEXPIRED)
 		r = chunk_rewrite(k->y, s, index) ?: -ESTALE;
@@ -245,6 +251,7 @@ cut(struct disk *d, struct disk *w, struct disk **held, size_t n)
 		meta.has_parent = false;
 		meta.parent = (struct layer_ref){ { { 0 } }, { { 0 } } };
 		meta.parent_limit = 0;
+		memset(meta.parent_digest, 0, sizeof(meta.parent_digest));
 		r = layer_save_meta(y, &meta);
 		d->re.unsaved = r < 0;
 		y->meta = meta;
@@ -307,6 +314,8 @@ piece_frozen(struct disk *d, struct layer *y)
 	r = m.y ? merge_take(&m) : -EAGAIN;
 	if (r == 0)
 		r = merge_open_worker(&m);
+	if (r == 0)
+		r = merge_unseal(&m);
 	if (r == 0)
 		r = copy(d, m.d, m.d->top);
 	if (r < 0)
