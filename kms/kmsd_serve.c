@@ -7,8 +7,11 @@
  */
 #include "kmsd.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -26,6 +29,7 @@
 #include <sealdisk/secret.h>
 
 #include "front.h"
+#include "ledger.h"
 
 #define DRAIN_SECONDS 10
 
@@ -111,12 +115,62 @@ block_signals(sigset_t *ret)
 	(void)signal(SIGPIPE, SIG_IGN);
 }
 
+/* One file, if it is there. */
+static int
+give(const struct serve *v, int dirfd, const char *path)
+{
+	if (fchownat(dirfd, path, v->uid, v->gid, AT_SYMLINK_NOFOLLOW) < 0 &&
+	    errno != ENOENT)
+		return kmsd_fail(-errno, NULL, "%s cannot be given to %s", path,
+				 v->c.user);
+	return 0;
+}
+
+static int
+give_folder(const struct serve *v, const char *path)
+{
+	DIR *d = opendir(path);
+	const struct dirent *e;
+	int r = 0;
+
+	if (!d)
+		return errno == ENOENT ? 0 : -errno;
+	while (r == 0 && (e = readdir(d)))
+		if (strcmp(e->d_name, "..") != 0)
+			r = give(v, dirfd(d), e->d_name);
+	(void)closedir(d);
+	return r;
+}
+
+/* What was made or opened with privileges has to be of use without. */
+static int
+hand_over(const struct serve *v)
+{
+	static const char *const parts[] = { "", "-wal", "-shm" };
+	char path[PATH_MAX];
+	int r = 0;
+
+	for (size_t i = 0; i < 3 && r == 0; i++) {
+		(void)snprintf(path, sizeof(path), "%s%s", v->c.s.keystore_path,
+			       parts[i]);
+		r = give(v, AT_FDCWD, path);
+	}
+	if (r == 0)
+		r = ledger_audit_dir(&v->c.s, path);
+	return r || !path[0] ? r : give_folder(v, path);
+}
+
 /* For good; undumpable is said again, for a change of user takes it back. */
 static int
 drop_privileges(const struct serve *v)
 {
+	int r;
+
 	if (v->uid == (uid_t)-1 || v->uid == geteuid())
 		return 0;
+	r = hand_over(v);
+	if (r < 0)
+		return r;
 	if (setgroups(0, NULL) < 0 || setresgid(v->gid, v->gid, v->gid) < 0 ||
 	    setresuid(v->uid, v->uid, v->uid) < 0)
 		return kmsd_fail(-errno, NULL, "cannot become %s", v->c.user);

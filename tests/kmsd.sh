@@ -253,3 +253,29 @@ wait "$kmsd" 2>/dev/null || :
 start
 expect 0 'alias/app' sd key ls
 stop
+
+if [ "$(id -u)" -eq 0 ]; then
+	note 'another user'
+	mkdir "$T/state"
+	chmod 755 "$T"
+	cat >"$T/kmsd.ini" <<-END
+		[kmsd]
+		listen = unix:$T/sock
+		user = nobody
+		[keystore]
+		path = $T/state/kmsd.db
+		root_file = $T/user.root
+	END
+	"$KMSD" init
+	chown nobody "$T/state"
+	start
+	check 'it is his process' grep -qE \
+		"^Uid:([[:space:]]+$(id -u nobody)){4}$" "/proc/$kmsd/status"
+	check 'without privileges' grep -qE 'CapEff:[[:space:]]*0+$' \
+		"/proc/$kmsd/status"
+	check 'the keystore is his' test "$(stat -c %U "$T/state/kmsd.db" \
+		"$T/state/audit" | sort -u)" = nobody
+	check 'it serves' quiet jq -e .KeyMetadata.KeyId <<<"$(ask CreateKey)"
+	expect 0 ' 0 of them wrong' kmsd audit verify
+	stop
+fi
