@@ -77,7 +77,7 @@ complete_words() {
 # shellcheck source=conf/sealdisk-completion.bash
 . "$top_srcdir/conf/sealdisk-completion.bash"
 expect 0 '^create $' complete_words cr
-expect 0 '^backup change-root restore status $' complete_words kms ''
+expect 0 '^audit backup change-root restore status usage $' complete_words kms ''
 expect 0 '^--sector-size $' complete_words create --se
 expect 0 'config' complete_words help ''
 expect 0 '^all $' complete_words ls a
