@@ -95,6 +95,12 @@ int remote_import_material(struct kms *k, const char *key, const char *token,
 			   const uint8_t sealed[static RSA_SEALED_LEN],
 			   int64_t expires);
 int remote_delete_material(struct kms *k, const char *key);
+int remote_set_anchor(struct kms *k, const struct uuid *disk,
+		      uint64_t generation,
+		      const uint8_t digest[static SHA256_LEN], bool force);
+int remote_get_anchor(struct kms *k, const struct uuid *disk,
+		      uint64_t *ret_generation,
+		      uint8_t ret_digest[static SHA256_LEN]);
 
 struct kms {
 	const struct kms_ops *ops;

@@ -376,64 +376,6 @@ remote_backup(struct kms *k, const char *path)
 	return -EOPNOTSUPP;
 }
 
-/* A private action of kmsd: the cloud's own service knows none.  -EOPNOTSUPP */
-static int
-remote_set_anchor(struct kms *k, const struct uuid *disk, uint64_t generation,
-		  const uint8_t digest[static SHA256_LEN], bool force)
-{
-	CLEANUP(json_done) json_t *o = NULL;
-	char id[UUID_STR_LEN], number[24], hex[2 * SHA256_LEN + 1];
-	const struct request_param params[] = {
-		{ "DiskId", id, false },
-		{ "Generation", number, false },
-		{ "Digest", hex, false },
-		{ "Force", force ? "true" : "false", false },
-	};
-	int r;
-
-	uuid_format(disk, id);
-	(void)snprintf(number, sizeof(number), "%llu",
-		       (unsigned long long)generation);
-	hex_encode(digest, SHA256_LEN, hex);
-	r = remote_call(k->remote, "SetAnchor", params, 4, true, &o);
-	if (r == 0 && !json_is_boolean(json_object_get(o, "Accepted")))
-		r = -EPROTO;
-	if (r == 0 && !json_is_true(json_object_get(o, "Accepted")))
-		r = -ESTALE;
-	return r;
-}
-
-static int
-remote_get_anchor(struct kms *k, const struct uuid *disk,
-		  uint64_t *ret_generation,
-		  uint8_t ret_digest[static SHA256_LEN])
-{
-	CLEANUP(json_done) json_t *o = NULL;
-	char id[UUID_STR_LEN];
-	const struct request_param params[] = { { "DiskId", id, false } };
-	uint8_t digest[SHA256_LEN];
-	json_int_t generation;
-	const char *hex;
-	int r;
-
-	uuid_format(disk, id);
-	r = remote_call(k->remote, "GetAnchor", params, 1, true, &o);
-	if (r < 0)
-		return r;
-	generation = json_integer_value(json_object_get(o, "Generation"));
-	hex = json_string_value(json_object_get(o, "Digest"));
-	if (!hex || generation < 0)
-		return -EPROTO;
-	if (!hex[0])
-		return -ENOENT;
-	if (strlen(hex) != 2 * SHA256_LEN ||
-	    hex_decode(hex, digest, SHA256_LEN) < 0)
-		return -EPROTO;
-	*ret_generation = (uint64_t)generation;
-	memcpy(ret_digest, digest, sizeof(digest));
-	return 0;
-}
-
 const struct kms_ops remote_ops = {
 	.open = remote_ops_open,
 	.close = remote_ops_close,
