@@ -13,6 +13,7 @@ mount_store
 sd create db --size 64M
 
 # attached OPTION...: sets dev.
+# shellcheck disable=SC2120 # mostly there are none
 attached() {
 	dev=$(sd attach db "$@")
 }

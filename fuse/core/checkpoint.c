@@ -134,14 +134,16 @@ bring_to_rest(struct chunk *c, struct scratch *s, unsigned groups)
 	return r;
 }
 
+/* NOT_NOW, also where it has died: then it is looked for again. */
 static int
-refresh_locked(struct layer *l, struct scratch *s, struct chunk *c, int64_t age)
+digest_of(struct chunk *c, struct scratch *s, int64_t age,
+	  uint8_t ret[static DIGEST_LEN])
 {
 	struct chunk_look look;
 	int r;
 
 	if (c->dead)
-		return 0;
+		return NOT_NOW;
 	if (is_busy(c, age))
 		return NOT_NOW;
 	r = chunk_pages(c, s);
@@ -154,13 +156,15 @@ refresh_locked(struct layer *l, struct scratch *s, struct chunk *c, int64_t age)
 		memset(look.digest, 0, sizeof(look.digest));
 	else if (!look.at_rest)
 		r = bring_to_rest(c, s, look.differ);
-	return r != 0 ? r : layer_set_digest(l, s, c, look.digest);
+	memcpy(ret, look.digest, DIGEST_LEN);
+	return r;
 }
 
 /* Put the digest of a chunk right.  NOT_NOW: later.  -EAGAIN: commit first. */
 static int
 refresh(struct layer *l, struct scratch *s, uint64_t index, int64_t age)
 {
+	uint8_t digest[DIGEST_LEN];
 	enum entry_state state;
 	struct chunk *c;
 	int r;
@@ -172,8 +176,11 @@ refresh(struct layer *l, struct scratch *s, uint64_t index, int64_t age)
 	if (r < 0 || state != ENTRY_DATA)
 		return r;
 	pthread_rwlock_rdlock(&c->lock);
-	r = refresh_locked(l, s, c, age);
+	r = digest_of(c, s, age, digest);
 	pthread_rwlock_unlock(&c->lock);
+	/* If it was written to meanwhile, it is in the set again. */
+	if (r == 0)
+		r = layer_set_digest(l, s, c, digest);
 	chunk_put(c);
 	return r;
 }
@@ -276,8 +283,7 @@ walk_next(struct layer *l, struct scratch *s, int64_t age)
 static bool
 is_wanted(const struct disk *d, const struct layer *l)
 {
-	return !d->nameless && !d->rolled_back && !d->desc.read_only &&
-	       !l->meta.read_only && l->digests && !l->lost &&
+	return !d->nameless && !d->rolled_back && !l->lost &&
 	       !atomic_load(&d->failed);
 }
 

@@ -200,6 +200,8 @@ checkpoint_begin(struct layer *l, struct digests *known, bool tracked)
 	l->digest_session = l->disk->desc.digest_session;
 	atomic_store(&l->held, known != NULL);
 	l->tracked = tracked;
+	/* What a later version has added must not be passed over. */
+	l->lost = l->meta.read_only || l->disk->desc.read_only;
 	if (changed_begin(&l->changed) < 0)
 		return -ENOMEM;
 	return known ? 0 : digests_new(&l->digests);
