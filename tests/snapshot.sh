@@ -120,6 +120,8 @@ json '. == []' sd ls images --json
 
 note 'snapshot'
 expect 0 '^$' sd snapshot db@full
+json '.sealed' sd info db@full --json
+json '.checkpointed | type == "string"' sd info db --json
 check 'lose the end' lose_end db
 expect 0 '^$' sd snapshot db@half
 check 'the first has what was there' holds db@full "$T/full"
