@@ -470,6 +470,29 @@ in_the_background_it_keeps_to_its_rate(void **state)
 	has(DESC_DISK, "d", &now);
 }
 
+/* The first one's thread may still be sweeping. */
+static void
+one_after_another_in_the_background(void **state)
+{
+	struct reencrypt_state st;
+
+	(void)state;
+	env.opt.manual = false;
+	eenv_reopen(&env);
+	make_disk();
+	for (unsigned n = 0; n < 4; n++) {
+		assert_ok(disk_reencrypt(disk, env.s, NULL, 0));
+		for (unsigned i = 0; i < 1000 && disk_reencrypting(disk, &st);
+		     i++)
+			(void)nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
+		assert_false(disk_reencrypting(disk, &st));
+	}
+	is_done();
+	holds(disk, &now);
+	detach();
+	has(DESC_DISK, "d", &now);
+}
+
 static int
 setup(void **state)
 {
@@ -504,6 +527,7 @@ main(void)
 		TEST(it_goes_on_when_the_disk_is_attached_again),
 		TEST(there_is_one_at_a_time),
 		TEST(in_the_background_it_keeps_to_its_rate),
+		TEST(one_after_another_in_the_background),
 	};
 
 	if (crypto_init() < 0)

@@ -302,7 +302,7 @@ struct reencrypt {
 	pthread_t thread;
 	bool has_thread;
 	volatile bool stop;
-	atomic_bool running;
+	bool running; /* under size_lock */
 	bool unsaved; /* a parent was dropped, perhaps not durably */
 	/* under engine->merging: the next group of which layer */
 	struct uuid layer;

@@ -518,29 +518,42 @@ wait_until(const struct disk *d, int64_t until)
 		usleep((useconds_t)(left < PIECE_MS ? left : PIECE_MS) * 1000);
 }
 
+/* Whether the thread has come to its end.  Whoever asks for more just then
+ * either is seen here, or sees that a new thread is needed. */
+static bool
+is_over(struct disk *d, int r)
+{
+	bool over;
+
+	pthread_mutex_lock(&d->size_lock);
+	over = d->re.stop || r == -EROFS || (r == 0 && !d->desc.reencrypting);
+	if (over)
+		d->re.running = false;
+	pthread_mutex_unlock(&d->size_lock);
+	return over;
+}
+
 static void *
 reencrypt_main(void *arg)
 {
 	struct disk *d = arg;
 	int r = 1;
 
-	while (!d->re.stop && r != 0 && r != -EROFS) {
+	while (!is_over(d, r)) {
 		int64_t now, next;
 
 		r = disk_reencrypt_step(d);
 		now = now_ms();
-		if (r < 0) {
+		if (r < 0)
 			log_debug("reencrypt %s: %s", d->desc.name,
 				  err_text(r));
-			wait_until(d, now + RETRY_MS);
-			continue;
-		}
-		next = d->re.next_ms;
-		wait_until(d, next > now + PIECE_MS ? next : now + PIECE_MS);
+		next = r < 0 ? now + RETRY_MS : d->re.next_ms;
+		if (r != 0)
+			wait_until(d, next > now + PIECE_MS ? next
+							    : now + PIECE_MS);
 	}
 	if (r == 0)
 		engine_sweep(d->e, &d->re.stop);
-	atomic_store(&d->re.running, false);
 	return NULL;
 }
 
@@ -553,24 +566,38 @@ reencrypt_stop(struct disk *d)
 	d->re.has_thread = d->re.stop = false;
 }
 
+/* Whether there is a thread to be made. */
+static bool
+begins(struct disk *d)
+{
+	bool begin;
+
+	pthread_mutex_lock(&d->size_lock);
+	begin = d->desc.reencrypting && !d->re.running;
+	d->re.running |= begin;
+	pthread_mutex_unlock(&d->size_lock);
+	return begin;
+}
+
 int
 reencrypt_start(struct disk *d)
 {
 	pthread_attr_t a;
 	int r;
 
-	if (d->e->manual || d->brief || d->read_only || !is_wanted(d) ||
-	    atomic_load(&d->re.running))
+	if (d->e->manual || d->brief || d->read_only || !begins(d))
 		return 0;
-	reencrypt_stop(d); /* one that has come to its end */
+	reencrypt_stop(d); /* one that has come to its end, and sweeps */
 	pthread_attr_init(&a);
 	pthread_attr_setstacksize(&a, 256 * 1024);
-	atomic_store(&d->re.running, true);
 	r = pthread_create(&d->re.thread, &a, reencrypt_main, d);
 	pthread_attr_destroy(&a);
 	d->re.has_thread = r == 0;
-	if (r)
-		atomic_store(&d->re.running, false);
+	if (r) {
+		pthread_mutex_lock(&d->size_lock);
+		d->re.running = false;
+		pthread_mutex_unlock(&d->size_lock);
+	}
 	return -r;
 }
 
