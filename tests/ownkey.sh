@@ -64,6 +64,14 @@ for source in db db@s image:golden; do
 	refuse 5 'no such key' sd clone "$source" x --own-key --key alias/none
 done
 refuse 3 'no such disk' sd info x
+# As the cloud has it: without a key that of the source, not the default one.
+for source in db db@s image:golden; do
+	json '.key_id == "'"$app"'"' sd create own --from "$source" --json
+	sd rm --yes own
+	json '.key_id == "'"$other"'"' \
+		sd create own --from "$source" --key alias/other --json
+	sd rm --yes own
+done
 
 note 'what says so'
 sd clone db@s own --key alias/other
