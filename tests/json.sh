@@ -56,6 +56,8 @@ conforms 0 ls sd ls --json
 conforms 0 'ls --names' sd ls --json --names
 conforms 0 info sd info a --json
 conforms 0 info sd info c --json
+conforms 0 reencrypt sd reencrypt c --status --json
+conforms 0 reencrypt sd reencrypt c --json
 conforms 0 info sd info --json
 conforms 0 'kms status' sd kms status --json
 conforms 0 'kms audit' sd kms audit --json
