@@ -9,10 +9,12 @@
  * by name only (stat), and copied by SQLite only.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include <sealdisk/io.h>
 #include <sealdisk/log.h>
 
 #include "keystore_handle.h"
@@ -180,6 +182,32 @@ upgrade(struct keystore *ks)
 	return r;
 }
 
+/*
+ * Before SQLite sees it: it takes the log beside a file that it cannot make
+ * sense of for one that has no use, and with that the last changes of the
+ * keystore whose place the file has taken.
+ */
+static int
+look_at_file(const char *path)
+{
+	static const char magic[16] = "SQLite format 3";
+	CLEANUP(close_fdp)
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	uint8_t head[72];
+	uint32_t id;
+
+	if (fd < 0)
+		return -errno;
+	if (io_pread_all(fd, head, sizeof(head), 0) < 0)
+		return -EUCLEAN;
+	id = (uint32_t)head[68] << 24 | (uint32_t)head[69] << 16 |
+	     (uint32_t)head[70] << 8 | head[71];
+	return memcmp(head, magic, sizeof(magic)) == 0 &&
+		       id == KEYSTORE_APPLICATION_ID
+		   ? 0
+		   : -EUCLEAN;
+}
+
 int
 keystore_open(const char *path, struct keystore **ret)
 {
@@ -187,6 +215,11 @@ keystore_open(const char *path, struct keystore **ret)
 	unsigned version;
 	int r;
 
+	r = look_at_file(path);
+	if (r == -EUCLEAN)
+		log_debug("%s is no keystore", path);
+	if (r < 0)
+		return r;
 	r = keystore_open_raw(path, true, &ks);
 	if (r < 0)
 		return r;
@@ -253,6 +286,9 @@ open_again(struct keystore *ks)
 	int r;
 
 	log_note("keystore %s was moved or replaced", ks->path);
+	/* What was put there in between may have taken away the log that
+	 * belongs to our file: even if that comes back, it is opened anew. */
+	ks->stale = true;
 	r = keystore_open(ks->path, &now);
 	/* It was there: to who asks for a key this is no missing file. */
 	if (r == -ENOENT)
@@ -280,7 +316,7 @@ keystore_begin(struct keystore *ks, bool write)
 	 */
 	for (tries = 0; tries < 3; tries++) {
 		r = write ? run(ks, "BEGIN IMMEDIATE") : run(ks, "BEGIN");
-		if (r < 0 || !has_moved(ks))
+		if (r < 0 || (!ks->stale && !has_moved(ks)))
 			return r;
 		keystore_rollback(ks);
 		r = open_again(ks);

@@ -17,6 +17,7 @@ struct keystore {
 		sqlite3_stmt *st;
 	} kept[NSTATEMENTS];
 	bool held;
+	bool stale; /* its file was away: to be opened anew */
 	char path[];
 };
 

@@ -95,8 +95,15 @@ note 'a KMS that fails'
 exec 5<>"$MNT/disks/keep"
 mv "$T/keystore.db" "$T/away.db"
 check 'is told' wait_for 5 has 'cannot be looked at'
+printf 'no keystore' >"$T/keystore.db"
 sleep 1.5
 check 'and cuts nothing off' reads 5
+rm -f "$T/keystore.db"
+mv "$T/away.db" "$T/keystore.db"
+sd set keep on_key_revoked=stop
+sd key enable alias/app 2>/dev/null || :
+sd key disable alias/app --yes 2>/dev/null
+check 'where it is back, it is heard again' wait_for 5 fails 5
 shuts 5
 stop_daemon
 check 'the daemon ends well' test "$daemon_status" -eq 0
