@@ -296,7 +296,7 @@ done
 ok ln "$SNAPS/a/3" "$IMAGES/three"
 f=$INFO/snapshots/a/2
 check 'the store has all that was removed back' \
-	said "$INFO/store" layers 0
+	wait_for 20 said "$INFO/store" layers 0
 check 'its own file says what store.ini does' \
 	grep -qx "$(grep ^uuid "$STORE/store.ini")" "$INFO/store"
 check 'type' said "$f" type snapshot

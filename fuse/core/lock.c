@@ -335,9 +335,9 @@ catalog_disk_left(struct catalog *c, const struct uuid *uuid,
 	return r;
 }
 
-/* The engine of this very process has a disk for a moment (merge.c): that is
- * waited for. */
-#define TRIES 200
+/* The engine of this process, or of the daemon of this host, has a disk for a
+ * moment (merge.c): that is waited for, as one piece of it takes. */
+#define TRIES 400
 #define FEW_TRIES 20
 #define TRY_MS 5
 
@@ -352,9 +352,7 @@ tries_of(struct catalog *c, const struct uuid *uuid)
 		return TRIES; /* it is free by now */
 	if (!o.host[0] && o.pid == 0)
 		return FEW_TRIES;
-	return o.this_host && o.pid == (long)getpid() && !o.mount_point[0]
-		   ? TRIES
-		   : 0;
+	return o.this_host && !o.mount_point[0] ? TRIES : 0;
 }
 
 static int
