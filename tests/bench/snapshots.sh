@@ -24,10 +24,16 @@ qcow2_create() {
 	local name=$1 size=$2
 
 	shift 2
-	qemu-img create -q -f qcow2 \
-		--object "secret,id=s,file=$T/qcow2/pass" -o \
-		encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=20 \
-		"$@" "$(qcow2_file "$name")" "$size" >>"$T/log" 2>&1
+	# It gives up where it cannot tell how fast its key derivation is.
+	for _ in {1..20}; do
+		qemu-img create -q -f qcow2 \
+			--object "secret,id=s,file=$T/qcow2/pass" -o \
+			encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=20 \
+			"$@" "$(qcow2_file "$name")" "$size" >>"$T/log" 2>&1 &&
+			return
+		rm -f "$(qcow2_file "$name")"
+	done
+	return 1
 }
 
 # qcow2_on NAME COMMAND ARGS...: of qemu's, on that image.
