@@ -6,6 +6,7 @@
 #include "engine_private.h"
 #include "snapshot.h"
 
+#include <pthread.h>
 #include <time.h>
 
 #include <sealdisk/log.h>
@@ -493,6 +494,63 @@ one_after_another_in_the_background(void **state)
 	has(DESC_DISK, "d", &now);
 }
 
+static volatile bool stop_sweeping;
+
+static void *
+keep_sweeping(void *arg)
+{
+	(void)arg;
+	while (!stop_sweeping) {
+		engine_sweep(env.e, &stop_sweeping);
+		(void)nanosleep(&(struct timespec){ 0, 5000000 }, NULL);
+	}
+	return NULL;
+}
+
+/* Written, snapshotted, merged and copied at the same time. */
+static void
+everything_goes_on_meanwhile(void **state)
+{
+	struct reencrypt_state st;
+	char name[8], full[16];
+	pthread_t sweeper;
+	unsigned n = 0;
+
+	(void)state;
+	env.opt.manual = false;
+	env.opt.merge_chunks = 0;
+	env.opt.commit_ms = 20;
+	eenv_reopen(&env);
+	make_disk();
+	stop_sweeping = false;
+	assert_int_equal(pthread_create(&sweeper, NULL, keep_sweeping, NULL),
+			 0);
+	for (; n < 30; n++) {
+		if (n % 10 == 5)
+			(void)!disk_reencrypt(disk, env.s, NULL, 8 * MiB);
+		write_at((n * 700u % 16000) * KiB, 24 * KiB);
+		(void)snprintf(name, sizeof(name), "s%u", n);
+		snap(name);
+		write_at((n * 300u % 16000) * KiB + 512, 24 * KiB);
+		holds(disk, &now);
+		(void)snprintf(full, sizeof(full), "d@s%u", n - 2);
+		if (n >= 2)
+			drop(DESC_SNAPSHOT, full);
+	}
+	assert_true(disk_reencrypt(disk, env.s, NULL, 0) <= 0);
+	for (unsigned i = 0; i < 3000 && disk_reencrypting(disk, &st); i++)
+		(void)nanosleep(&(struct timespec){ 0, 10000000 }, NULL);
+	stop_sweeping = true;
+	assert_int_equal(pthread_join(sweeper, NULL), 0);
+	is_done();
+	holds(disk, &now);
+	detach();
+	has(DESC_DISK, "d", &now);
+	assert_false(has_old_key(DESC_SNAPSHOT, "d@s29"));
+	sweep();
+	assert_int_equal(entries(&before.lineage, "layers"), 0);
+}
+
 static int
 setup(void **state)
 {
@@ -528,6 +586,7 @@ main(void)
 		TEST(there_is_one_at_a_time),
 		TEST(in_the_background_it_keeps_to_its_rate),
 		TEST(one_after_another_in_the_background),
+		TEST(everything_goes_on_meanwhile),
 	};
 
 	if (crypto_init() < 0)

@@ -266,39 +266,50 @@ cut(struct disk *d, struct disk *w, struct disk **held, size_t n)
 	return r;
 }
 
-/* With the lineages' locks nothing below goes before it is durable that it is
- * not needed. */
+/* Something is in the way that the sweep or the merger has to do first. */
+#define CLEAR_FIRST 2
+
+/*
+ * The bottom's own lineage is locked.  With the locks of the others nothing
+ * below goes before it is durable that it is not needed.
+ *
+ * Whom a layer that was merged has given its chunks to is known by the parent
+ * (catalog_layers.c): so that stays as long as one of the lineage is dead.
+ */
 static int
-cut_top(struct disk *d, struct layer *y)
+cut_locked(struct disk *d, const struct verdict *v, struct layer *y,
+	   struct disk *w, struct disk **held, size_t n_held)
 {
 	CLEANUP(lineages_unlock) struct lineage_locks lineages = { .n = 0 };
-	int r = 0;
-
-	pthread_mutex_lock(&d->e->snapshots);
-	if (d->top == y)
-		r = lineages_share(d->e->cat, &d->desc, &lineages);
-	if (r == 0 && d->top == y)
-		r = cut(d, d, &d, 1);
-	pthread_mutex_unlock(&d->e->snapshots);
-	return r;
-}
-
-/* The bottom's own lineage is locked. */
-static int
-cut_frozen(struct disk *d, struct merge *m)
-{
-	CLEANUP(lineages_unlock) struct lineage_locks lineages = { .n = 0 };
-	struct uuid all[LINEAGES_MAX], v[LINEAGES_MAX];
+	struct uuid all[LINEAGES_MAX], other[LINEAGES_MAX];
 	size_t n_all = descriptor_lineages(&d->desc, all), n = 0;
 	int r;
 
+	r = layers_any_dead(d->e->st, &y->ref.lineage, &v->live);
+	if (r != 0)
+		return r < 0 ? r : CLEAR_FIRST;
 	for (size_t i = 0; i < n_all; i++)
-		if (!uuid_equal(&all[i], &m->y->lineage))
-			v[n++] = all[i];
-	r = lineages_lock(d->e->cat, v, n, false, &lineages);
-	return r < 0 ? r : cut(d, m->d, m->held, m->n_held);
+		if (!uuid_equal(&all[i], &y->ref.lineage))
+			other[n++] = all[i];
+	r = lineages_lock(d->e->cat, other, n, false, &lineages);
+	return r < 0 ? r : cut(d, w, held, n_held);
 }
 
+static int
+cut_top(struct disk *d, struct layer *y)
+{
+	CLEANUP(store_unlockp) struct store_lock *lock = NULL;
+	CLEANUP(verdict_done) struct verdict v = { 0 };
+	int r;
+
+	r = catalog_judge(d->e->cat, &y->ref.lineage, &lock, &v);
+	if (r < 0)
+		return r;
+	/* A snapshot would share that lock until it is done. */
+	return d->top == y ? cut_locked(d, &v, y, d, &d, 1) : 1;
+}
+
+/* In one that is being merged into its child nothing may change. */
 static int
 piece_frozen(struct disk *d, struct layer *y)
 {
@@ -311,6 +322,8 @@ piece_frozen(struct disk *d, struct layer *y)
 	if (r < 0)
 		return r;
 	m.y = layers_find(&v.live, &y->ref.layer);
+	if (m.y && m.y->state == LAYER_MERGING)
+		return CLEAR_FIRST;
 	r = m.y ? merge_take(&m) : -EAGAIN;
 	if (r == 0)
 		r = merge_open_worker(&m);
@@ -320,10 +333,12 @@ piece_frozen(struct disk *d, struct layer *y)
 		r = copy(d, m.d, m.d->top);
 	if (r < 0)
 		return r;
-	e = r == 0 ? cut_frozen(d, &m) : commit_wait(m.d);
-	if (e == 0)
+	e = r == 0 ? cut_locked(d, &v, m.d->top, m.d, m.held, m.n_held)
+		   : commit_wait(m.d);
+	r = e > 0 ? e : 1;
+	if (e >= 0)
 		e = merge_count(&m);
-	return e < 0 ? e : 1;
+	return e < 0 ? e : r;
 }
 
 static int
@@ -333,6 +348,21 @@ piece_top(struct disk *d, struct layer *y)
 
 	if (r == 0)
 		r = cut_top(d, y);
+	return r == 0 ? 1 : r;
+}
+
+/* Without a mark nothing would be looked at. */
+static int
+clear_first(struct disk *d)
+{
+	bool more;
+	int r;
+
+	r = pending_mark(d->e->st, &d->desc.lineage);
+	if (r == 0)
+		r = catalog_sweep(d->e->cat, 256, &more);
+	if (r == 0)
+		r = engine_merge(d->e);
 	return r < 0 ? r : 1;
 }
 
@@ -503,6 +533,8 @@ disk_reencrypt_step(struct disk *d)
 		r = step(d);
 	scratch_wipe(d->mover);
 	pthread_mutex_unlock(&d->e->merging);
+	if (r == CLEAR_FIRST)
+		r = clear_first(d);
 	atomic_store(&d->re.error, r < 0 ? r : 0);
 	return r;
 }
