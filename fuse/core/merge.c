@@ -254,7 +254,10 @@ pass_locked(struct merge *m, uint64_t index, const uint8_t salt[static 12])
 	int r;
 
 	r = layer_entry(y, s, index, &state, own);
-	if (r < 0 || state != ENTRY_ABSENT)
+	/* Somebody has just written there: block by block, then. */
+	if (r == 0 && state != ENTRY_ABSENT)
+		r = -ESTALE;
+	if (r < 0)
 		return r;
 	r = layer_set(y, s, index, ENTRY_DATA, salt, NULL);
 	if (r == 0)
@@ -401,6 +404,7 @@ change_parent(struct merge *m)
 		meta.parent_limit = y->parent_limit < m->parent->parent_limit
 					? y->parent_limit
 					: m->parent->parent_limit;
+	m->ended = true;
 	r = layer_save_meta(y, &meta);
 	y->meta = meta;
 	y->parent_limit = meta.parent_limit;
@@ -560,7 +564,10 @@ merge_pair(struct engine *e, const struct verdict *v,
 		memset(&e->merge_x, 0, sizeof(e->merge_x));
 	if (r == 0)
 		log_debug("a layer was merged into its child");
-	return r == 0 ? 1 : r; /* either way there is more to look at */
+	/* Either way there is more to look at, and anew: by the old verdict
+	 * another layer could be merged into the one that is dead by now, and
+	 * its heirs are not known any more. */
+	return r == 0 || m.ended ? 1 : r;
 }
 
 static int

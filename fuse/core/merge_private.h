@@ -20,6 +20,7 @@ struct merge {
 	struct disk **held; /* attached, and Y is in their chain */
 	size_t n_held;
 	uint8_t *buf; /* a group in the clear */
+	bool ended;   /* Y has another parent than the verdict says */
 };
 
 /**
