@@ -270,58 +270,76 @@ cut(struct disk *d, struct disk *w, struct disk **held, size_t n)
 #define CLEAR_FIRST 2
 
 /*
- * The bottom's own lineage is locked.  With the locks of the others nothing
- * below goes before it is durable that it is not needed.
- *
- * Whom a layer that was merged has given its chunks to is known by the parent
- * (catalog_layers.c): so that stays as long as one of the lineage is dead.
+ * What a piece of it needs.  The bottom's own lineage is locked; with the locks
+ * of the others nothing below goes before it is durable that it is not needed.
+ * They come before those of disks, for which a sweep that has one may wait.
  */
-static int
-cut_locked(struct disk *d, const struct verdict *v, struct layer *y,
-	   struct disk *w, struct disk **held, size_t n_held)
+struct held_back {
+	struct store_lock *own;
+	struct lineage_locks others;
+	struct verdict v;
+};
+
+static void
+let_go(struct held_back *h)
 {
-	CLEANUP(lineages_unlock) struct lineage_locks lineages = { .n = 0 };
+	verdict_done(&h->v);
+	lineages_unlock(&h->others);
+	store_unlock(h->own);
+}
+
+static int
+hold_back(struct disk *d, const struct uuid *lineage, struct held_back *h)
+{
 	struct uuid all[LINEAGES_MAX], other[LINEAGES_MAX];
 	size_t n_all = descriptor_lineages(&d->desc, all), n = 0;
 	int r;
 
-	r = layers_any_dead(d->e->st, &y->ref.lineage, &v->live);
+	for (size_t i = 0; i < n_all; i++)
+		if (!uuid_equal(&all[i], lineage))
+			other[n++] = all[i];
+	r = catalog_judge(d->e->cat, lineage, &h->own, &h->v);
+	return r < 0 ? r
+		     : lineages_lock(d->e->cat, other, n, false, &h->others);
+}
+
+/* Whom a layer that was merged has given its chunks to is known by the parent
+ * (catalog_layers.c): so that stays as long as one of the lineage is dead. */
+static int
+cut_unless_dead(struct disk *d, const struct held_back *h, struct disk *w,
+		struct disk **held, size_t n)
+{
+	int r = layers_any_dead(d->e->st, &w->top->ref.lineage, &h->v.live);
+
 	if (r != 0)
 		return r < 0 ? r : CLEAR_FIRST;
-	for (size_t i = 0; i < n_all; i++)
-		if (!uuid_equal(&all[i], &y->ref.lineage))
-			other[n++] = all[i];
-	r = lineages_lock(d->e->cat, other, n, false, &lineages);
-	return r < 0 ? r : cut(d, w, held, n_held);
+	return cut(d, w, held, n);
 }
 
 static int
 cut_top(struct disk *d, struct layer *y)
 {
-	CLEANUP(store_unlockp) struct store_lock *lock = NULL;
-	CLEANUP(verdict_done) struct verdict v = { 0 };
-	int r;
+	CLEANUP(let_go) struct held_back h = { .own = NULL };
+	int r = hold_back(d, &y->ref.lineage, &h);
 
-	r = catalog_judge(d->e->cat, &y->ref.lineage, &lock, &v);
 	if (r < 0)
 		return r;
 	/* A snapshot would share that lock until it is done. */
-	return d->top == y ? cut_locked(d, &v, y, d, &d, 1) : 1;
+	return d->top == y ? cut_unless_dead(d, &h, d, &d, 1) : 1;
 }
 
 /* In one that is being merged into its child nothing may change. */
 static int
 piece_frozen(struct disk *d, struct layer *y)
 {
-	CLEANUP(store_unlockp) struct store_lock *lock = NULL;
-	CLEANUP(verdict_done) struct verdict v = { 0 };
-	CLEANUP(merge_done) struct merge m = { .e = d->e, .v = &v };
+	CLEANUP(let_go) struct held_back h = { .own = NULL };
+	CLEANUP(merge_done) struct merge m = { .e = d->e, .v = &h.v };
 	int r, e;
 
-	r = catalog_judge(d->e->cat, &y->ref.lineage, &lock, &v);
+	r = hold_back(d, &y->ref.lineage, &h);
 	if (r < 0)
 		return r;
-	m.y = layers_find(&v.live, &y->ref.layer);
+	m.y = layers_find(&h.v.live, &y->ref.layer);
 	if (m.y && m.y->state == LAYER_MERGING)
 		return CLEAR_FIRST;
 	r = m.y ? merge_take(&m) : -EAGAIN;
@@ -333,12 +351,15 @@ piece_frozen(struct disk *d, struct layer *y)
 		r = copy(d, m.d, m.d->top);
 	if (r < 0)
 		return r;
-	e = r == 0 ? cut_locked(d, &v, m.d->top, m.d, m.held, m.n_held)
+	e = r == 0 ? cut_unless_dead(d, &h, m.d, m.held, m.n_held)
 		   : commit_wait(m.d);
-	r = e > 0 ? e : 1;
+	/* What could not be made durable is not there. */
+	if (e < 0)
+		memset(&d->re.layer, 0, sizeof(d->re.layer));
+	/* To count too few harms nobody. */
 	if (e >= 0)
-		e = merge_count(&m);
-	return e < 0 ? e : r;
+		(void)!merge_count(&m);
+	return e == 0 ? 1 : e;
 }
 
 static int
