@@ -351,8 +351,11 @@ piece_frozen(struct disk *d, struct layer *y)
 		r = copy(d, m.d, m.d->top);
 	if (r < 0)
 		return r;
-	e = r == 0 ? cut_unless_dead(d, &h, m.d, m.held, m.n_held)
-		   : commit_wait(m.d);
+	/* Whatever comes then: what the worker has not committed goes with it.
+	 */
+	e = commit_wait(m.d);
+	if (e == 0 && r == 0)
+		e = cut_unless_dead(d, &h, m.d, m.held, m.n_held);
 	/* What could not be made durable is not there. */
 	if (e < 0)
 		memset(&d->re.layer, 0, sizeof(d->re.layer));
