@@ -23,7 +23,8 @@
 #include "secret_private.h"
 
 #define GCRYPT_NEEDED "1.10.0"
-#define SECURE_POOL_LEN (1 << 20)
+/* For the ciphers of a thousand disks at work. */
+#define SECURE_POOL_LEN (4 << 20)
 
 static int
 from_gcry(gcry_error_t e)
@@ -159,10 +160,12 @@ crypto_equal(const void *a, const void *b, size_t len)
 
 /* Authenticated encryption. */
 
+/* One handle, which is there only while it has a key: it takes some 2 KiB of
+ * the pool, and each attached disk has two of these that mostly rest. */
 struct aead {
-	gcry_cipher_hd_t handles[NCIPHERS]; /* as in ciphers[] */
-	gcry_cipher_hd_t keyed;             /* one of them, or NULL */
-	bool finalize;                      /* OCB is told its last block */
+	gcry_cipher_hd_t handle; /* or NULL */
+	size_t cipher;           /* its place in ciphers[] */
+	bool keyed;
 };
 
 static int
@@ -187,46 +190,14 @@ handle_open(gcry_cipher_hd_t *ret, int mode)
 	return 0;
 }
 
-/*
- * Open what is not open.  That a mode does not exist here (OCB, in FIPS mode)
- * matters only to who asks for it, in aead_set_key().
- */
-static int
-handles_open(struct aead *a)
-{
-	for (size_t i = 0; i < NCIPHERS; i++) {
-		int r = 0;
-
-		if (!a->handles[i])
-			r = handle_open(&a->handles[i], ciphers[i].mode);
-		if (r < 0 && r != -EOPNOTSUPP)
-			return r;
-	}
-	return 0;
-}
-
-static void
-handles_close(struct aead *a)
-{
-	a->keyed = NULL;
-	for (size_t i = 0; i < NCIPHERS; i++) {
-		gcry_cipher_close(a->handles[i]);
-		a->handles[i] = NULL;
-	}
-}
-
 int
 aead_new(struct aead **ret)
 {
-	CLEANUP(aead_freep) struct aead *a = calloc(1, sizeof(*a));
-	int r;
+	struct aead *a = calloc(1, sizeof(*a));
 
 	if (!a)
 		return -ENOMEM;
-	r = handles_open(a);
-	if (r < 0)
-		return r;
-	*ret = TAKE(a);
+	*ret = a;
 	return 0;
 }
 
@@ -235,17 +206,16 @@ aead_free(struct aead *a)
 {
 	if (!a)
 		return;
-	handles_close(a);
+	aead_forget(a);
 	free(a);
 }
 
 void
 aead_forget(struct aead *a)
 {
-	handles_close(a);
-
-	/* Now rather than at the next request, where it is tried again. */
-	(void)handles_open(a);
+	gcry_cipher_close(a->handle);
+	a->handle = NULL;
+	a->keyed = false;
 }
 
 int
@@ -259,21 +229,18 @@ aead_set_key(struct aead *a, enum cipher c, const uint8_t key[static KEY_LEN])
 		i++;
 	if (i == NCIPHERS)
 		return -EINVAL;
-	if (a->keyed && a->keyed != a->handles[i])
-		handles_close(a); /* no old key stays in the other handle */
-	a->keyed = NULL;
-	r = handles_open(a);
-	if (r < 0)
-		return r;
-	if (!a->handles[i])
-		return -EOPNOTSUPP;
-
-	e = gcry_cipher_setkey(a->handles[i], key, KEY_LEN);
-	if (e)
-		return from_gcry(e);
-	a->keyed = a->handles[i];
-	a->finalize = ciphers[i].mode == GCRY_CIPHER_MODE_OCB;
-	return 0;
+	if (a->handle && a->cipher != i)
+		aead_forget(a); /* no old key stays */
+	a->keyed = false;
+	if (!a->handle) {
+		r = handle_open(&a->handle, ciphers[i].mode);
+		if (r < 0)
+			return r;
+		a->cipher = i;
+	}
+	e = gcry_cipher_setkey(a->handle, key, KEY_LEN);
+	a->keyed = !e;
+	return from_gcry(e);
 }
 
 /* What sealing and opening begin with. */
@@ -284,11 +251,12 @@ aead_start(struct aead *a, const uint8_t *nonce, const void *ad, size_t ad_len)
 
 	if (!a->keyed)
 		return gcry_error(GPG_ERR_MISSING_KEY);
-	e = gcry_cipher_setiv(a->keyed, nonce, NONCE_LEN);
+	e = gcry_cipher_setiv(a->handle, nonce, NONCE_LEN);
 	if (!e && ad_len > 0)
-		e = gcry_cipher_authenticate(a->keyed, ad, ad_len);
-	if (!e && a->finalize)
-		e = gcry_cipher_final(a->keyed);
+		e = gcry_cipher_authenticate(a->handle, ad, ad_len);
+	/* OCB is told its last block. */
+	if (!e && ciphers[a->cipher].mode == GCRY_CIPHER_MODE_OCB)
+		e = gcry_cipher_final(a->handle);
 	return e;
 }
 
@@ -300,9 +268,9 @@ aead_seal(struct aead *a, const uint8_t nonce[static NONCE_LEN], const void *ad,
 	gcry_error_t e = aead_start(a, nonce, ad, ad_len);
 
 	if (!e)
-		e = gcry_cipher_encrypt(a->keyed, out, len, in, len);
+		e = gcry_cipher_encrypt(a->handle, out, len, in, len);
 	if (!e)
-		e = gcry_cipher_gettag(a->keyed, ret_tag, TAG_LEN);
+		e = gcry_cipher_gettag(a->handle, ret_tag, TAG_LEN);
 	return from_gcry(e);
 }
 
@@ -314,9 +282,9 @@ aead_open(struct aead *a, const uint8_t nonce[static NONCE_LEN], const void *ad,
 	gcry_error_t e = aead_start(a, nonce, ad, ad_len);
 
 	if (!e)
-		e = gcry_cipher_decrypt(a->keyed, out, len, in, len);
+		e = gcry_cipher_decrypt(a->handle, out, len, in, len);
 	if (!e)
-		e = gcry_cipher_checktag(a->keyed, tag, TAG_LEN);
+		e = gcry_cipher_checktag(a->handle, tag, TAG_LEN);
 
 	/* Nobody may see what did not authenticate, not even by mistake. */
 	if (e && len > 0)

@@ -63,6 +63,20 @@ make_disks() {
 	done
 }
 
+# All of them attached at once.
+open_all() {
+	local f fd fds=() r=0
+
+	for f in "$DISKS"/d* "$SNAPS"/one/*; do
+		exec {fd}<"$f" || r=1
+		fds+=("$fd")
+	done
+	for fd in "${fds[@]}"; do
+		exec {fd}<&-
+	done
+	return "$r"
+}
+
 one_layer() {
 	[ "$(find "$STORE/lineages" -name layer.ini | wc -l)" = 1 ]
 }
@@ -107,6 +121,7 @@ check 'and listed' test "$(sd ls --json | jq -s 'flatten | length')" = \
 for i in 1 $((many / 2)) "$many"; do
 	check "disk $i has what was written" holds_number "$DISKS/d$i" "$i"
 done
+check 'all are attached at once, the snapshots too' open_all
 
 note 'all of it removed'
 check 'the disks' wait_for 20 rm -f "$DISKS"/d*

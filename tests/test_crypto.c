@@ -729,6 +729,25 @@ sha256_matches_fips_180(void **state)
 	}
 }
 
+/* Each attached disk has two, and a store has a thousand disks. */
+static void
+aeads_that_rest_need_no_locked_memory(void **state)
+{
+	enum { MANY = 4000, BUSY = 1000 };
+	static struct aead *a[MANY];
+	const uint8_t key[KEY_LEN] = { 1 };
+
+	(void)state;
+	for (size_t i = 0; i < MANY; i++) {
+		assert_ok(aead_new(&a[i]));
+		assert_ok(aead_set_key(a[i], CIPHER_AES256_GCM, key));
+		if (i >= BUSY)
+			aead_forget(a[i]);
+	}
+	for (size_t i = 0; i < MANY; i++)
+		aead_free(a[i]);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -751,6 +770,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(forgotten_key_is_nowhere_in_memory),
 		cmocka_unit_test(key_of_a_freed_aead_is_nowhere_in_memory),
 		cmocka_unit_test(key_is_gone_when_another_cipher_is_keyed),
+		cmocka_unit_test(aeads_that_rest_need_no_locked_memory),
 		cmocka_unit_test(hkdf_matches_rfc_5869),
 		cmocka_unit_test(hkdf_stops_at_255_blocks),
 		cmocka_unit_test(hmac_matches_rfc_4231),

@@ -54,7 +54,9 @@ bool crypto_equal(const void *a, const void *b, size_t len) NONNULL;
 
 /*
  * Authenticated encryption.  Handles are costly to open (4.5 us) and cheap to
- * key again (0.1 us), so each thread keeps one struct aead.
+ * key again (0.1 us), so each thread keeps one struct aead.  It has one from
+ * its first key until aead_forget(), which is what it costs of locked memory (2
+ * KiB).
  */
 struct aead;
 int aead_new(struct aead **ret) NONNULL CHECKED;
@@ -64,6 +66,9 @@ DEFINE_CLEANUP(struct aead, aead_free)
 /*
  * Key ${a} for ${c}.  A key before it is no longer used, but parts of its
  * schedule may stay in libgcrypt's handle until aead_forget().
+ *
+ * -EOPNOTSUPP  there is no such cipher here (OCB, in FIPS mode)
+ * -ENOMEM      the pool of locked memory is used up
  */
 int aead_set_key(struct aead *a, enum cipher c,
 		 const uint8_t key[static KEY_LEN]) NONNULL CHECKED;
