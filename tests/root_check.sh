@@ -104,4 +104,13 @@ look 0 c
 look 0 c --repair
 check 'its maps are left alone' grep -q 'in use' "$T/check.err"
 exec 5>&-
+
+note 'many that have little'
+for i in {1..30}; do
+	truncate -s 1M "$MNT/disks/n$i"
+done
+# Each takes some ms, and nothing is waited for beside that.
+status=0
+timeout 5 "$SEALDISK" -s "$STORE" check &>"$T/check" || status=$?
+check 'are looked at soon' test "$status" -ne 124
 stop_daemon

@@ -26,7 +26,7 @@
 #include "place.h"
 
 #define INFO_MAX 131072 /* bytes of an info file */
-#define POLL_MS 200
+#define POLL_MS 200     /* at most; less while it may be short */
 
 struct scrubbing {
 	struct cmd_env e;
@@ -189,6 +189,7 @@ static int
 follow(struct scrubbing *s)
 {
 	CLEANUP(progress_freep) struct progress *p = NULL;
+	unsigned wait_ms = 1;
 	bool told = false;
 	int r;
 
@@ -206,7 +207,8 @@ follow(struct scrubbing *s)
 			if (r < 0)
 				return r;
 		}
-		(void)usleep(POLL_MS * 1000);
+		(void)usleep(wait_ms * 1000);
+		wait_ms = wait_ms < POLL_MS / 2 ? wait_ms * 2 : POLL_MS;
 	}
 	return r;
 }
