@@ -455,7 +455,9 @@ if started busy import "$T/large" busy; then
 	# It is stopped: whoever waits for it waits in vain.
 	refuse 4 'snapshot busy: in use by process [0-9]+ of this host' \
 		sd snapshot busy
+	SECONDS=0
 	refuse 4 'rm busy: in use by process' sd rm --yes busy
+	check 'nor is it waited for for long' test "$SECONDS" -lt 30
 else
 	note 'the import was too fast'
 fi

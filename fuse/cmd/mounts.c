@@ -232,8 +232,17 @@ cmd_info_path(const char *path, char ret[static PATH_MAX])
 
 /* Another command has a disk for a moment only; so does a daemon that is just
  * letting go of it. */
-#define TRIES 100
+#define WAIT_MS 2000
 #define TRY_MS 20
+
+static int64_t
+now_ms(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
 
 int
 cmd_lock(struct cmd_env *e, const struct descriptor *d,
@@ -241,10 +250,11 @@ cmd_lock(struct cmd_env *e, const struct descriptor *d,
 {
 	const struct timespec pause = { 0, TRY_MS * 1000000L };
 	struct lock_owner owner = { .mount_point = "" };
+	int64_t end = now_ms() + WAIT_MS; /* the lock itself waits, too */
 	char text[PATH_MAX + 512];
 	int r, o = -ENOENT;
 
-	for (int i = 0; i < TRIES; i++) {
+	do {
 		r = catalog_lock_disk(e->catalog, &d->uuid, "", ret_lock);
 		if (r == 0)
 			return 0;
@@ -261,7 +271,7 @@ cmd_lock(struct cmd_env *e, const struct descriptor *d,
 		if (o < 0 && cmd_fail_left(e, d) < 0)
 			return r;
 		(void)nanosleep(&pause, NULL);
-	}
+	} while (now_ms() < end);
 	if (o < 0)
 		return cmd_fail(r, "somebody has it", "", "%s %s", cmd_name(),
 				d->name);
