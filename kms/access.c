@@ -249,3 +249,57 @@ access_secret(struct keys *k, const char *id,
 		memcpy(ret, secret.bytes, sizeof(secret.bytes));
 	return r;
 }
+
+/* 1: there is something to be kept of it. */
+static int
+look_at_stamp(struct keystore_access_key *row, int64_t run, int64_t time,
+	      int64_t now)
+{
+	if (row->run != run) {
+		if (row->before < row->newest)
+			row->before = row->newest;
+		row->run = run;
+		row->newest = 0;
+	}
+	if (time <= row->before)
+		return -ESTALE;
+	if (time <= now || time <= row->newest)
+		return 0;
+	row->newest = (time / 60 + 1) * 60;
+	return 1;
+}
+
+static int
+stamp(struct keys *k, const char *id, int64_t run, int64_t time, int64_t now,
+      bool write)
+{
+	CLEANUP(keys_end) struct call c = { .k = NULL };
+	struct keystore_access_key row;
+	bool keep = false;
+	int r;
+
+	r = keys_begin(&c, k, write);
+	if (r == 0)
+		r = keystore_get_access_key(k->ks, id, &row);
+	if (r == 0)
+		r = look_at_stamp(&row, run, time, now);
+	if (r > 0) {
+		keep = true;
+		r = write ? keystore_stamp_access_key(k->ks, &row) : 0;
+	}
+	if (r == 0)
+		r = keys_commit(&c);
+	return r < 0 ? r : keep;
+}
+
+int
+access_stamp(struct keys *k, const char *id, int64_t run, int64_t time,
+	     int64_t now)
+{
+	int r;
+
+	r = stamp(k, id, run, time, now, false);
+	if (r > 0)
+		r = stamp(k, id, run, time, now, true);
+	return r < 0 ? r : 0;
+}

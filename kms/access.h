@@ -44,4 +44,14 @@ int access_delete(struct keys *k, const char *id) NONNULL CHECKED;
 int access_secret(struct keys *k, const char *id,
 		  char ret[static ACCESS_SECRET_LEN]) NONNULL CHECKED;
 
+/*
+ * A request of ${run} of a server, signed with ${id}, says that it is of
+ * ${time}, a server's clock ${now}.  What is dated ahead is kept, in whole
+ * minutes, so that the next run can refuse what it may have been sent before.
+ *
+ * -ESTALE: an earlier run may have served it; -ENOKEY: there is no such key
+ */
+int access_stamp(struct keys *k, const char *id, int64_t run, int64_t time,
+		 int64_t now) NONNULL CHECKED;
+
 #endif

@@ -29,6 +29,7 @@ struct front {
 	struct service *service;
 	struct nonces *nonces;
 	int64_t started; /* s; what was signed before may have been seen */
+	int64_t run;     /* at random: this process */
 	uint64_t seed;
 	pthread_mutex_t lock; /* of the buckets */
 	struct bucket buckets[BUCKETS];
@@ -86,6 +87,8 @@ front_new(struct service *service, size_t max_nonces, struct front **ret)
 	f->service = service;
 	f->started = time(NULL);
 	r = crypto_random(&f->seed, sizeof(f->seed));
+	if (r == 0)
+		r = crypto_random(&f->run, sizeof(f->run));
 	if (r == 0)
 		r = nonces_new(max_nonces, &f->nonces);
 	if (r == 0)
@@ -186,6 +189,20 @@ refusal_of_nonce(int r)
 	}
 }
 
+/*
+ * Nonces are forgotten with the process.  What was dated before the start is
+ * refused for that; what was dated ahead of the clock the service remembers,
+ * and by some time after the start that is all in the past.
+ */
+static int
+stamp(struct front *f, const struct signature *s, int64_t now)
+{
+	if (s->time <= now && now > f->started + SIGNATURE_WINDOW + 60)
+		return 0;
+	return service_stamp(f->service, s->access_key_id, f->run, s->time,
+			     now);
+}
+
 /* The nonce is the last to be looked at: a stranger uses up none. */
 static const struct refusal *
 verify(struct front *f, const struct request *q, const struct signature *s)
@@ -206,6 +223,9 @@ verify(struct front *f, const struct request *q, const struct signature *s)
 	no = signature_verify(q, s, *secret, strlen(*secret));
 	if (no)
 		return no;
+	r = stamp(f, s, now);
+	if (r < 0)
+		return r == -ESTALE ? &nonce_used : &unavailable;
 	r = nonces_use(f->nonces, s->access_key_id, s->nonce, s->time, now);
 	return refusal_of_nonce(r);
 }

@@ -84,6 +84,6 @@ int keystore_add_head(struct keystore *ks, const struct keystore_head *head)
     NONNULL CHECKED;
 
 #define KEYSTORE_APPLICATION_ID 1399081843 /* "Sdks" */
-#define KEYSTORE_SCHEMA_VERSION 5
+#define KEYSTORE_SCHEMA_VERSION 6
 
 #endif

@@ -115,6 +115,12 @@ static const char *const steps[] = {
 	" generation INTEGER NOT NULL,"
 	" digest BLOB NOT NULL,"
 	" updated INTEGER NOT NULL);",
+
+	/* 6: the newest times that requests with an access key had which were
+	 * ahead of our clock: of this run of a server, and of those before. */
+	"ALTER TABLE access_keys ADD COLUMN run INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE access_keys ADD COLUMN newest INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE access_keys ADD COLUMN before INTEGER NOT NULL DEFAULT 0;",
 };
 #define NSTEPS (sizeof(steps) / sizeof(steps[0]))
 

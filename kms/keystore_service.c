@@ -11,7 +11,8 @@
 /* Access keys. */
 
 #define ACCESS_COLUMNS                                                         \
-	"SELECT seq, id, principal, secret, enabled, created FROM access_keys "
+	"SELECT seq, id, principal, secret, enabled, created,"                 \
+	" run, newest, before FROM access_keys "
 
 static int
 get_access_key(struct query *q, struct keystore_access_key *ret)
@@ -28,6 +29,9 @@ get_access_key(struct query *q, struct keystore_access_key *ret)
 	query_get_blob(q, 3, &k.secret);
 	k.enabled = query_get_int(q, 4) != 0;
 	k.created = query_get_int(q, 5);
+	k.run = query_get_int(q, 6);
+	k.newest = query_get_int(q, 7);
+	k.before = query_get_int(q, 8);
 	r = query_verdict(q);
 	if (r == 0)
 		*ret = k;
@@ -96,6 +100,21 @@ keystore_enable_access_key(struct keystore *ks, const char *id, bool enabled)
 
 	query_put_int(&q, enabled);
 	query_put_text(&q, id);
+	return query_change(&q);
+}
+
+int
+keystore_stamp_access_key(struct keystore *ks,
+			  const struct keystore_access_key *key)
+{
+	CLEANUP(query_end)
+	struct query q = query(ks, "UPDATE access_keys SET run = ?,"
+				   " newest = ?, before = ? WHERE id = ?");
+
+	query_put_int(&q, key->run);
+	query_put_int(&q, key->newest);
+	query_put_int(&q, key->before);
+	query_put_text(&q, key->id);
 	return query_change(&q);
 }
 

@@ -23,6 +23,11 @@ struct keystore_access_key {
 	struct keystore_blob secret; /* wrapped */
 	bool enabled;
 	int64_t created;
+	/* Up to when there may have been requests that were dated ahead of the
+	 * clock: in ${run} of a server, and before it. */
+	int64_t run;
+	int64_t newest;
+	int64_t before;
 };
 int keystore_get_access_key(struct keystore *ks, const char *id,
 			    struct keystore_access_key *ret) NONNULL CHECKED;
@@ -37,6 +42,10 @@ int keystore_add_access_key(struct keystore *ks,
     NONNULL CHECKED;
 int keystore_enable_access_key(struct keystore *ks, const char *id,
 			       bool enabled) NONNULL CHECKED;
+/* Its run, newest and before. */
+int keystore_stamp_access_key(struct keystore *ks,
+			      const struct keystore_access_key *key)
+    NONNULL CHECKED;
 int keystore_remove_access_key(struct keystore *ks, const char *id)
     NONNULL CHECKED;
 

@@ -109,4 +109,16 @@ int service_refuse(const char *code, const char *param,
 int service_secret(struct service *s, const char *access_key_id,
 		   char ret[static SERVICE_SECRET_LEN]) NONNULL CHECKED;
 
+/**
+ * service_stamp(s, access_key_id, run, time, now):
+ * A signed request is dated ${time}; ${now} is the clock, in seconds both, and
+ * ${run} a number of this run of the server alone.  What is dated ahead is made
+ * durable, so that a later run, which does not know its nonce, refuses it.
+ *
+ * -ESTALE an earlier run may have served it
+ * -ENOKEY there is no such access key
+ */
+int service_stamp(struct service *s, const char *access_key_id, int64_t run,
+		  int64_t time, int64_t now) NONNULL CHECKED;
+
 #endif

@@ -52,6 +52,13 @@ service_secret(struct service *s, const char *access_key_id,
 	return access_secret(s->keys, access_key_id, ret);
 }
 
+int
+service_stamp(struct service *s, const char *access_key_id, int64_t run,
+	      int64_t time, int64_t now)
+{
+	return access_stamp(s->keys, access_key_id, run, time, now);
+}
+
 /* Whether he may. */
 
 /* An encryption context as policies see it: that of what is opened, or made. */

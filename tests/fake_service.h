@@ -9,12 +9,14 @@
 #define SEALDISK_FAKE_SERVICE_H
 
 #include <stdatomic.h>
+#include <stdint.h>
 
 #include "service.h"
 
 struct service {
 	atomic_uint calls;
 	unsigned slow_ms;
+	int64_t before; /* up to here an earlier run has served */
 };
 
 #endif

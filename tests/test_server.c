@@ -387,6 +387,11 @@ old_early_unknown_and_disabled_are_refused(void **state)
 	/* It may have been served before the server was started. */
 	signed_get(request, "testid", "1", time(NULL) - 30);
 	expect(fd, request, 400, "InvalidTimeStamp.Expired");
+	/* As may what was dated ahead then. */
+	e->service.before = time(NULL) + 300;
+	signed_get(request, "testid", "1", time(NULL) + 200);
+	expect(fd, request, 400, "SignatureNonceUsed");
+	e->service.before = 0;
 	signed_get(request, "nobody", "1", time(NULL));
 	expect(fd, request, 404, "InvalidAccessKeyId.NotFound");
 	signed_get(request, "disabled", "1", time(NULL));

@@ -203,6 +203,35 @@ an_access_key_lives_and_dies(void **state)
 		    P("KeyId", key));
 }
 
+/* In minutes, as the keystore has them, from some time on. */
+#define AT(m) ((int64_t)1800000000 + (m)*60)
+
+static void
+what_was_dated_ahead_is_refused_by_the_next_run(void **state)
+{
+	struct served *s = *state;
+	char id[64], other[64], secret[SERVICE_SECRET_LEN];
+
+	new_access_key(s, "app", id, secret);
+	new_access_key(s, "other", other, secret);
+	assert_ok(service_stamp(s->s, id, 1, AT(0), AT(0)));
+	assert_ok(service_stamp(s->s, id, 1, AT(10), AT(0)));
+	assert_ok(service_stamp(s->s, id, 1, AT(5), AT(1)));
+	/* The nonces of this run are known. */
+	assert_ok(service_stamp(s->s, id, 1, AT(10), AT(1)));
+
+	assert_err(service_stamp(s->s, id, 2, AT(10), AT(2)), ESTALE);
+	assert_err(service_stamp(s->s, id, 2, AT(3), AT(3)), ESTALE);
+	assert_ok(service_stamp(s->s, other, 2, AT(3), AT(3)));
+	assert_ok(service_stamp(s->s, id, 2, AT(12), AT(3)));
+	assert_err(service_stamp(s->s, id, 2, AT(10), AT(3)), ESTALE);
+	/* A run that has seen less leaves the mark of the one before. */
+	assert_err(service_stamp(s->s, id, 3, AT(12), AT(4)), ESTALE);
+	assert_ok(service_stamp(s->s, id, 3, AT(14), AT(14)));
+	assert_err(service_stamp(s->s, id, 4, AT(12), AT(4)), ESTALE);
+	assert_err(service_stamp(s->s, "nobody", 4, AT(12), AT(4)), ENOKEY);
+}
+
 static void
 policies_are_set_read_and_taken_away(void **state)
 {
@@ -527,6 +556,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		SERVICE_TEST(another_uid_on_the_socket_may_nothing),
 		SERVICE_TEST(an_access_key_lives_and_dies),
+		SERVICE_TEST(what_was_dated_ahead_is_refused_by_the_next_run),
 		SERVICE_TEST(policies_are_set_read_and_taken_away),
 		SERVICE_TEST(a_policy_goes_by_context_and_address),
 		SERVICE_TEST(the_disk_service_needs_a_grant),
