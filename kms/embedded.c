@@ -221,11 +221,13 @@ resolve(struct kms *k, const char *key, char ret_id[static KMS_ID_LEN])
 	return r;
 }
 
+/* What is done with a key alone. */
 static int
-embedded_enable_key(struct kms *k, const char *key)
+on_key(struct kms *k, const char *action, const char *key,
+       int (*fn)(struct keys *k, const char *id))
 {
 	char id[KMS_ID_LEN] = "";
-	struct record rec = { .action = "EnableKey", .key = key };
+	struct record rec = { .action = action, .key = key };
 	int r;
 
 	r = record_begin(k, &rec);
@@ -233,26 +235,21 @@ embedded_enable_key(struct kms *k, const char *key)
 		return r;
 	r = resolve(k, key, id);
 	if (r == 0)
-		r = keys_errno(keys_enable(k->keys, id));
+		r = keys_errno(fn(k->keys, id));
 	rec.key = id[0] ? id : key;
 	return record_end(k, &rec, r);
 }
 
 static int
+embedded_enable_key(struct kms *k, const char *key)
+{
+	return on_key(k, "EnableKey", key, keys_enable);
+}
+
+static int
 embedded_disable_key(struct kms *k, const char *key)
 {
-	char id[KMS_ID_LEN] = "";
-	struct record rec = { .action = "DisableKey", .key = key };
-	int r;
-
-	r = record_begin(k, &rec);
-	if (r < 0)
-		return r;
-	r = resolve(k, key, id);
-	if (r == 0)
-		r = keys_errno(keys_disable(k->keys, id));
-	rec.key = id[0] ? id : key;
-	return record_end(k, &rec, r);
+	return on_key(k, "DisableKey", key, keys_disable);
 }
 
 static int
@@ -296,18 +293,7 @@ embedded_schedule_key_deletion(struct kms *k, const char *key, unsigned days,
 static int
 embedded_cancel_key_deletion(struct kms *k, const char *key)
 {
-	char id[KMS_ID_LEN] = "";
-	struct record rec = { .action = "CancelKeyDeletion", .key = key };
-	int r;
-
-	r = record_begin(k, &rec);
-	if (r < 0)
-		return r;
-	r = resolve(k, key, id);
-	if (r == 0)
-		r = keys_errno(keys_cancel_deletion(k->keys, id));
-	rec.key = id[0] ? id : key;
-	return record_end(k, &rec, r);
+	return on_key(k, "CancelKeyDeletion", key, keys_cancel_deletion);
 }
 
 static int
@@ -332,12 +318,12 @@ embedded_grant_key(struct kms *k, const char *key, const char *principal,
 }
 
 static int
-embedded_create_alias(struct kms *k, const char *alias, const char *key)
+give_alias(struct kms *k, const char *action, const char *alias,
+	   const char *key,
+	   int (*fn)(struct keys *k, const char *alias, const char *id))
 {
 	char id[KMS_ID_LEN] = "";
-	struct record rec = { .action = "CreateAlias",
-			      .key = key,
-			      .alias = alias };
+	struct record rec = { .action = action, .key = key, .alias = alias };
 	int r;
 
 	r = record_begin(k, &rec);
@@ -345,28 +331,21 @@ embedded_create_alias(struct kms *k, const char *alias, const char *key)
 		return r;
 	r = resolve(k, key, id);
 	if (r == 0)
-		r = keys_errno(keys_create_alias(k->keys, alias, id));
+		r = keys_errno(fn(k->keys, alias, id));
 	rec.key = id[0] ? id : key;
 	return record_end(k, &rec, r);
 }
 
 static int
+embedded_create_alias(struct kms *k, const char *alias, const char *key)
+{
+	return give_alias(k, "CreateAlias", alias, key, keys_create_alias);
+}
+
+static int
 embedded_update_alias(struct kms *k, const char *alias, const char *key)
 {
-	char id[KMS_ID_LEN] = "";
-	struct record rec = { .action = "UpdateAlias",
-			      .key = key,
-			      .alias = alias };
-	int r;
-
-	r = record_begin(k, &rec);
-	if (r < 0)
-		return r;
-	r = resolve(k, key, id);
-	if (r == 0)
-		r = keys_errno(keys_update_alias(k->keys, alias, id));
-	rec.key = id[0] ? id : key;
-	return record_end(k, &rec, r);
+	return give_alias(k, "UpdateAlias", alias, key, keys_update_alias);
 }
 
 static int
