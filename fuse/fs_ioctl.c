@@ -123,30 +123,47 @@ disk_job(fuse_req_t req, struct node *info, void (*run)(struct fs_job *j))
 }
 
 static void
+start_disk_job(fuse_req_t req, struct node *info, void (*run)(struct fs_job *j),
+	       void *data)
+{
+	struct fs_job *j = disk_job(req, info, run);
+
+	if (!j) {
+		free(data);
+		return;
+	}
+	j->data = data;
+	fs_start(j);
+}
+
+/* A copy of what came with the request, the caller's; else NULL, and *${ret_r}
+ * says why. */
+static void *
+copy_in(const void *in, size_t in_len, size_t want, int *ret_r)
+{
+	void *p = in_len == want ? malloc(want) : NULL;
+
+	*ret_r = p ? 0 : in_len == want ? -ENOMEM : -EINVAL;
+	if (p)
+		memcpy(p, in, want);
+	return p;
+}
+
+static void
 ioctl_set(fuse_req_t req, struct node *info, const void *in, size_t in_len)
 {
-	CLEANUP(free_memp) struct sd_ioc_property *p = malloc(sizeof(*p));
-	struct fs_job *j;
+	CLEANUP(free_memp) struct sd_ioc_property *p = NULL;
+	int r = -EROFS;
 
-	if (info->type != DESC_DISK) {
-		fs_reply(req, -EROFS);
-		return;
-	}
-	if (!p || in_len != sizeof(*p)) {
-		fs_reply(req, p ? -EINVAL : -ENOMEM);
-		return;
-	}
-	memcpy(p, in, sizeof(*p));
-	if (!memchr(p->key, 0, sizeof(p->key)) ||
-	    !memchr(p->value, 0, sizeof(p->value))) {
-		fs_reply(req, -EINVAL);
-		return;
-	}
-	j = disk_job(req, info, run_set);
-	if (!j)
-		return;
-	j->data = TAKE(p);
-	fs_start(j);
+	if (info->type == DESC_DISK)
+		p = copy_in(in, in_len, sizeof(*p), &r);
+	if (r == 0 && (!memchr(p->key, 0, sizeof(p->key)) ||
+		       !memchr(p->value, 0, sizeof(p->value))))
+		r = -EINVAL;
+	if (r < 0)
+		fs_reply(req, r);
+	else
+		start_disk_job(req, info, run_set, TAKE(p));
 }
 
 /* The lock is what keeps others from attaching it meanwhile. */
@@ -212,30 +229,19 @@ run_rewrap(struct fs_job *j)
 static void
 ioctl_rewrap(fuse_req_t req, struct node *info, const void *in, size_t in_len)
 {
-	CLEANUP(free_memp) struct sd_ioc_rewrap *p = malloc(sizeof(*p));
 	uid_t uid = fuse_req_ctx(req)->uid;
-	struct fs_job *j;
-	int r = 0;
+	int r;
+	CLEANUP(free_memp)
+	struct sd_ioc_rewrap *p = copy_in(in, in_len, sizeof(*p), &r);
 
-	if (!p)
-		r = -ENOMEM;
-	else if (in_len != sizeof(*p))
-		r = -EINVAL;
-	else
-		memcpy(p, in, sizeof(*p));
 	if (r == 0 && !memchr(p->key, 0, sizeof(p->key)))
 		r = -EINVAL;
 	if (r == 0 && p->key[0] && uid != 0 && uid != fs_of(req)->opt.uid)
 		r = -EPERM;
-	if (r < 0) {
+	if (r < 0)
 		fs_reply(req, r);
-		return;
-	}
-	j = disk_job(req, info, run_rewrap);
-	if (!j)
-		return;
-	j->data = TAKE(p);
-	fs_start(j);
+	else
+		start_disk_job(req, info, run_rewrap, TAKE(p));
 }
 
 static int
@@ -279,32 +285,21 @@ static void
 ioctl_reencrypt(fuse_req_t req, struct node *info, const void *in,
 		size_t in_len)
 {
-	CLEANUP(free_memp) struct sd_ioc_reencrypt *p = malloc(sizeof(*p));
 	uid_t uid = fuse_req_ctx(req)->uid;
-	struct fs_job *j;
-	int r = 0;
+	int r;
+	CLEANUP(free_memp)
+	struct sd_ioc_reencrypt *p = copy_in(in, in_len, sizeof(*p), &r);
 
-	if (!p)
-		r = -ENOMEM;
-	else if (in_len != sizeof(*p))
-		r = -EINVAL;
-	else
-		memcpy(p, in, sizeof(*p));
 	if (r == 0 && !memchr(p->key, 0, sizeof(p->key)))
 		r = -EINVAL;
 	if (r == 0 && info->type != DESC_DISK)
 		r = -EROFS;
 	if (r == 0 && p->start && uid != 0 && uid != fs_of(req)->opt.uid)
 		r = -EPERM;
-	if (r < 0) {
+	if (r < 0)
 		fs_reply(req, r);
-		return;
-	}
-	j = disk_job(req, info, run_reencrypt);
-	if (!j)
-		return;
-	j->data = TAKE(p);
-	fs_start(j);
+	else
+		start_disk_job(req, info, run_reencrypt, TAKE(p));
 }
 
 static void
@@ -316,19 +311,13 @@ run_scrub(struct fs_job *j)
 static void
 ioctl_scrub(fuse_req_t req, struct node *info, const void *in, size_t in_len)
 {
-	CLEANUP(free_memp) struct sd_ioc_scrub *p = malloc(sizeof(*p));
-	struct fs_job *j;
+	int r;
+	struct sd_ioc_scrub *p = copy_in(in, in_len, sizeof(*p), &r);
 
-	if (!p || in_len != sizeof(*p)) {
-		fs_reply(req, p ? -EINVAL : -ENOMEM);
-		return;
-	}
-	memcpy(p, in, sizeof(*p));
-	j = disk_job(req, info, run_scrub);
-	if (!j)
-		return;
-	j->data = TAKE(p);
-	fs_start(j);
+	if (r < 0)
+		fs_reply(req, r);
+	else
+		start_disk_job(req, info, run_scrub, p);
 }
 
 static void
