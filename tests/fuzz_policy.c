@@ -5,7 +5,6 @@
  * replays tests/data/fuzz_policy, as it is and changed at random; what is
  * called good there must be taken, what is called bad must not.
  */
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,14 +13,8 @@
 #include <sealdisk/codec.h>
 #include <sealdisk/io.h>
 
+#include "fuzz.h"
 #include "policy.h"
-
-static void
-must(bool that)
-{
-	if (!that)
-		abort();
-}
 
 /* Of both kinds; true if it is one of either. */
 static bool
@@ -57,8 +50,6 @@ take(const char *text, size_t len)
 	return taken;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
@@ -68,48 +59,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
 #ifndef SEALDISK_LIBFUZZER
 
-static uint64_t rng;
-
-static size_t
-rnd(size_t n)
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return (size_t)(rng % n);
-}
-
-/* Bytes changed, doubled, left out, or such as JSON is made of. */
-static size_t
-change(char *p, size_t len)
+static void
+replay(const char *path, uint64_t rounds)
 {
 	static const char json[] = "{}[]\",:*?\\0/x";
-	size_t a = rnd(len), n = rnd(16) + 1;
-
-	if (n > len - a)
-		n = len - a;
-	switch (rnd(4)) {
-	case 0:
-		memmove(p + a, p + a + n, len - a - n);
-		return len - n;
-	case 1:
-		memmove(p + a, p + rnd(len - n + 1), n);
-		return len;
-	case 2:
-		p[a] = json[rnd(sizeof(json))];
-		return len;
-	default:
-		p[a] = (char)(p[a] ^ (1 << rnd(8)));
-		return len;
-	}
-}
-
-static void
-replay(const char *path, unsigned rounds)
-{
 	CLEANUP(free_memp) char *text = NULL, *p = NULL;
 	size_t len, now;
-	unsigned i, n;
+	uint64_t i, n;
 
 	must(io_load(AT_FDCWD, path, 1 << 20, &text, &len) == 0);
 	must(!strstr(path, "good") || take(text, len));
@@ -119,8 +75,8 @@ replay(const char *path, unsigned rounds)
 	for (i = 0; i < rounds && len > 0; i++) {
 		memcpy(p, text, len);
 		now = len;
-		for (n = (unsigned)rnd(4) + 1; n > 0 && now > 0; n--)
-			now = change(p, now);
+		for (n = rnd(4) + 1; n > 0 && now > 0; n--)
+			now = change_text(p, now, json, sizeof(json));
 		(void)take(p, now);
 	}
 }
@@ -128,30 +84,12 @@ replay(const char *path, unsigned rounds)
 int
 main(int argc, char **argv)
 {
-	const char *top = getenv("top_srcdir"), *seed = getenv("SEALDISK_SEED");
-	char folder[4096], path[4096 + 256];
-	struct dirent *e;
-	uint64_t n;
-	DIR *d;
-
-	n = (uint64_t)getpid();
-	must(!seed || parse_u64(seed, &n) == 0);
-	(void)printf("SEALDISK_SEED=%llu\n", (unsigned long long)n);
-	rng = n * 2 + 1;
+	seed();
 	if (argc > 1) {
 		replay(argv[1], 100000);
 		return 0;
 	}
-	(void)snprintf(folder, sizeof(folder), "%s/tests/data/fuzz_policy",
-		       top ? top : ".");
-	d = opendir(folder);
-	must(d);
-	while ((e = readdir(d))) {
-		(void)snprintf(path, sizeof(path), "%s/%s", folder, e->d_name);
-		if (e->d_name[0] != '.')
-			replay(path, 2000);
-	}
-	(void)closedir(d);
+	replay_folder("fuzz_policy", 2000, replay);
 	(void)printf("[  PASSED  ] 1 test(s).\n");
 	return 0;
 }

@@ -12,7 +12,6 @@
  * replays tests/data/fuzz_request, as it is and changed at random;
  * SEALDISK_SEED says how.
  */
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,19 +24,13 @@
 
 #include "fake_service.h"
 #include "front.h"
+#include "fuzz.h"
 #include "signature.h"
 
 #define HEADERS_MAX 16
 
 static struct service service;
 static struct front *front;
-
-static void
-must(bool that)
-{
-	if (!that)
-		abort();
-}
 
 /* The next line of *${p}, ended with a NUL; NULL where there is none. */
 static char *
@@ -152,8 +145,6 @@ take(const void *data, size_t len)
 	return is_signed;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
@@ -166,45 +157,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
 #ifndef SEALDISK_LIBFUZZER
 
-static uint64_t rng;
-
-static size_t
-rnd(size_t n)
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return (size_t)(rng % n);
-}
-
-/* Bytes moved, left out, flipped, or such as a request is made of. */
-static size_t
-change(char *p, size_t len)
+static void
+replay(const char *path, uint64_t rounds)
 {
 	static const char form[] = "%&=+?;:,/ \n\0ff00";
-	size_t a = rnd(len), n = rnd(16) + 1;
-
-	if (n > len - a)
-		n = len - a;
-	switch (rnd(4)) {
-	case 0:
-		memmove(p + a, p + a + n, len - a - n);
-		return len - n;
-	case 1:
-		memmove(p + a, p + rnd(len - n + 1), n);
-		return len;
-	case 2:
-		p[a] = form[rnd(sizeof(form))];
-		return len;
-	default:
-		p[a] = (char)(p[a] ^ (1 << rnd(8)));
-		return len;
-	}
-}
-
-static void
-replay(const char *path, unsigned rounds)
-{
 	CLEANUP(free_memp) char *text = NULL, *p = NULL;
 	size_t len, now;
 
@@ -213,11 +169,11 @@ replay(const char *path, unsigned rounds)
 	must(!strstr(path, "bad") || !take(text, len));
 	p = malloc(len + 1);
 	must(p);
-	for (unsigned i = 0; i < rounds && len > 0; i++) {
+	for (uint64_t i = 0; i < rounds && len > 0; i++) {
 		memcpy(p, text, len);
 		now = len;
-		for (size_t n = rnd(4) + 1; n > 0 && now > 0; n--)
-			now = change(p, now);
+		for (uint64_t n = rnd(4) + 1; n > 0 && now > 0; n--)
+			now = change_text(p, now, form, sizeof(form));
 		(void)take(p, now);
 	}
 }
@@ -225,31 +181,14 @@ replay(const char *path, unsigned rounds)
 int
 main(int argc, char **argv)
 {
-	const char *top = getenv("top_srcdir"), *seed = getenv("SEALDISK_SEED");
-	char folder[4096], path[4096 + 256];
-	uint64_t n = (uint64_t)getpid();
-	struct dirent *e;
-	DIR *d;
-
 	log_set_level(LOG_ERROR);
 	must(crypto_init() == 0 && front_new(&service, 1000, &front) == 0);
-	must(!seed || parse_u64(seed, &n) == 0);
-	(void)printf("SEALDISK_SEED=%llu\n", (unsigned long long)n);
-	rng = n * 2 + 1;
+	seed();
 	if (argc > 1) {
 		replay(argv[1], 100000);
 		return 0;
 	}
-	(void)snprintf(folder, sizeof(folder), "%s/tests/data/fuzz_request",
-		       top ? top : ".");
-	d = opendir(folder);
-	must(d);
-	while ((e = readdir(d))) {
-		(void)snprintf(path, sizeof(path), "%s/%s", folder, e->d_name);
-		if (e->d_name[0] != '.')
-			replay(path, 2000);
-	}
-	(void)closedir(d);
+	replay_folder("fuzz_request", 2000, replay);
 	front_free(front);
 	(void)printf("[  PASSED  ] 1 test(s).\n");
 	return 0;

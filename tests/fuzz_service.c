@@ -25,19 +25,10 @@
 #include <sealdisk/kms.h>
 #include <sealdisk/log.h>
 
+#include "fuzz.h"
 #include "service.h"
 
 #define INPUT_MAX 40000
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-#define must(x)                                                                \
-	do {                                                                   \
-		if (!(x)) {                                                    \
-			(void)fprintf(stderr, "%d: %s\n", __LINE__, #x);       \
-			abort();                                               \
-		}                                                              \
-	} while (0)
 
 /* ---- a service with one key of each origin ---- */
 
@@ -209,26 +200,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
 #ifndef SEALDISK_LIBFUZZER
 
-static uint64_t rng;
-
-static uint64_t
-rnd(uint64_t n)
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return rng % n;
-}
-
-static uint64_t
-number_of(const char *name, uint64_t dflt)
-{
-	const char *s = getenv(name);
-	uint64_t v;
-
-	return s && parse_u64(s, &v) == 0 ? v : dflt;
-}
-
 /* Mostly with what a text of its kind may have. */
 static size_t
 change(uint8_t *p, size_t len)
@@ -282,23 +253,6 @@ replay(const char *path, uint64_t rounds)
 }
 
 static void
-replay_folder(const char *folder, uint64_t rounds)
-{
-	char path[4096 + 256];
-	struct dirent *e;
-	DIR *d = opendir(folder);
-
-	must(d);
-	while ((e = readdir(d))) {
-		if (e->d_name[0] == '.')
-			continue;
-		(void)snprintf(path, sizeof(path), "%s/%s", folder, e->d_name);
-		replay(path, rounds);
-	}
-	(void)closedir(d);
-}
-
-static void
 replay_made(char kind, const char *good, uint64_t rounds)
 {
 	char text[1100];
@@ -330,22 +284,16 @@ clear(const char *folder)
 int
 main(int argc, char **argv)
 {
-	const char *top = getenv("top_srcdir");
-	uint64_t seed = number_of("SEALDISK_SEED", (uint64_t)getpid());
 	uint64_t rounds = number_of("SEALDISK_ROUNDS", 200);
-	char folder[4096];
 
 	must(crypto_init() == 0);
 	log_to_syslog();
-	(void)printf("SEALDISK_SEED=%llu\n", (unsigned long long)seed);
-	rng = seed * 2 + 1;
+	seed();
 	set_up();
 	for (int i = 1; i < argc; i++)
 		replay(argv[i], rounds);
-	(void)snprintf(folder, sizeof(folder), "%s/tests/data/fuzz_service",
-		       top ? top : ".");
 	if (argc == 1) {
-		replay_folder(folder, rounds);
+		replay_folder("fuzz_service", rounds, replay);
 		replay_made('b', blob, rounds);
 		replay_made('t', token, rounds);
 	}

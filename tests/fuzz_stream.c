@@ -17,7 +17,6 @@
  * replayed, and changes of each at random; SEALDISK_SEED=N and
  * SEALDISK_ROUNDS=N say which and how many.  --make FILE makes an input.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -27,22 +26,13 @@
 #include <sealdisk/kms.h>
 #include <sealdisk/log.h>
 
+#include "fuzz.h"
 #include "mem_store.h"
 #include "snapshot.h"
 #include "stream.h"
 
 #define HEAD_LEN 40
 #define INPUT_MAX (1u << 20)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-#define must(x)                                                                \
-	do {                                                                   \
-		if (!(x)) {                                                    \
-			(void)fprintf(stderr, "%d: %s\n", __LINE__, #x);       \
-			abort();                                               \
-		}                                                              \
-	} while (0)
 
 /* ---- a KMS with one key ---- */
 
@@ -324,26 +314,6 @@ make(const char *path)
 
 /* ---- replay ---- */
 
-static uint64_t rng;
-
-static uint64_t
-rnd(uint64_t n)
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return rng % n;
-}
-
-static uint64_t
-number_of(const char *name, uint64_t otherwise)
-{
-	const char *text = getenv(name);
-	uint64_t n;
-
-	return text && parse_u64(text, &n) == 0 ? n : otherwise;
-}
-
 /* Bytes changed, moved, doubled or left out. */
 static size_t
 change(uint8_t *p, size_t len)
@@ -400,43 +370,20 @@ replay(const char *path, uint64_t rounds)
 	free(text);
 }
 
-static void
-replay_folder(const char *folder, uint64_t rounds)
-{
-	char path[4096 + 256];
-	struct dirent *e;
-	DIR *d = opendir(folder);
-
-	must(d);
-	while ((e = readdir(d))) {
-		if (e->d_name[0] == '.')
-			continue;
-		(void)snprintf(path, sizeof(path), "%s/%s", folder, e->d_name);
-		replay(path, rounds);
-	}
-	(void)closedir(d);
-}
-
 int
 main(int argc, char **argv)
 {
-	const char *top = getenv("top_srcdir");
-	uint64_t seed = number_of("SEALDISK_SEED", (uint64_t)getpid());
 	uint64_t rounds = number_of("SEALDISK_ROUNDS", 300);
-	char folder[4096];
 
 	must(crypto_init() == 0);
 	log_to_syslog();
 	if (argc == 3 && strcmp(argv[1], "--make") == 0)
 		return make(argv[2]);
-	(void)printf("SEALDISK_SEED=%llu\n", (unsigned long long)seed);
-	rng = seed * 2 + 1;
+	seed();
 	for (int i = 1; i < argc; i++)
 		replay(argv[i], rounds);
-	(void)snprintf(folder, sizeof(folder), "%s/tests/data/fuzz_stream",
-		       top ? top : ".");
 	if (argc == 1)
-		replay_folder(folder, rounds);
+		replay_folder("fuzz_stream", rounds, replay);
 	(void)printf("[  PASSED  ] 1 test(s).\n");
 	return 0;
 }
