@@ -14,6 +14,7 @@
 
 #include <sealdisk/kms.h>
 
+#include "catalog_private.h"
 #include "disk.h"
 
 struct engine_env {
@@ -143,6 +144,30 @@ static inline void
 eenv_create(struct engine_env *v, const char *name, uint64_t size)
 {
 	eenv_create_with(v, name, size, KMS_SERVICE_ALIAS);
+}
+
+static inline int
+eenv_count(const char *name, bool is_dir, void *arg)
+{
+	(void)name;
+	(void)is_dir;
+	++*(unsigned *)arg;
+	return 0;
+}
+
+/* How many names are in a folder of a lineage; NULL: in the lineage itself. */
+static inline unsigned
+eenv_entries(struct engine_env *v, const struct uuid *lineage,
+	     const char *folder)
+{
+	char path[STORE_PATH_LEN];
+	unsigned n = 0;
+	int r;
+
+	path_lineage(lineage, folder, path);
+	r = v->st->ops->list(v->st, path, eenv_count, &n);
+	assert_true(r == 0 || r == -ENOENT);
+	return n;
 }
 
 #endif

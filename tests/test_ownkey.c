@@ -108,28 +108,6 @@ clone_own(enum desc_type type, const char *from, const char *name)
 	return catalog_clone(cat(), env.kms, type, from, &p, &d);
 }
 
-static int
-count_one(const char *name, bool is_dir, void *arg)
-{
-	(void)name;
-	(void)is_dir;
-	++*(unsigned *)arg;
-	return 0;
-}
-
-static unsigned
-entries(const struct uuid *lineage, const char *folder)
-{
-	char path[STORE_PATH_LEN];
-	unsigned n = 0;
-	int r;
-
-	path_lineage(lineage, folder, path);
-	r = env.st->ops->list(env.st, path, count_one, &n);
-	assert_true(r == 0 || r == -ENOENT);
-	return n;
-}
-
 static bool
 is_marked(const struct uuid *lineage)
 {
@@ -185,7 +163,7 @@ it_writes_under_its_own_and_reads_what_was_there_under_the_other(void **state)
 	holds(disk, &mine);
 	assert_ok(disk_detach(disk));
 	/* All that it has written lies in its own lineage. */
-	assert_int_equal(entries(&c.lineage, "chunks/0000"), 2);
+	assert_int_equal(eenv_entries(&env, &c.lineage, "chunks/0000"), 2);
 	has(DESC_DISK, "own", &mine);
 	has(DESC_DISK, "d", &now);
 	has(DESC_SNAPSHOT, "d@b", &base);
@@ -207,15 +185,15 @@ it_stays_when_all_that_it_comes_of_has_gone(void **state)
 	sweep();
 	/* Of those below the first is merged into the second, and that one,
 	 * which is under another DK, into none. */
-	assert_int_equal(entries(&d.lineage, "layers"), 1);
-	assert_int_equal(entries(&c.lineage, "layers"), 1);
+	assert_int_equal(eenv_entries(&env, &d.lineage, "layers"), 1);
+	assert_int_equal(eenv_entries(&env, &c.lineage, "layers"), 1);
 	assert_false(is_marked(&d.lineage));
 	has(DESC_DISK, "own", &base);
 	drop(DESC_DISK, "own");
 	sweep();
 	eenv_reopen(&env);
-	assert_int_equal(entries(&d.lineage, NULL), 0);
-	assert_int_equal(entries(&c.lineage, NULL), 0);
+	assert_int_equal(eenv_entries(&env, &d.lineage, NULL), 0);
+	assert_int_equal(eenv_entries(&env, &c.lineage, NULL), 0);
 }
 
 static void
@@ -232,7 +210,7 @@ what_lies_below_is_merged_while_it_is_in_use(void **state)
 	holds(disk, &base);
 	drop(DESC_SNAPSHOT, "d@a");
 	sweep();
-	assert_int_equal(entries(&d.lineage, "layers"), 2);
+	assert_int_equal(eenv_entries(&env, &d.lineage, "layers"), 2);
 	holds(disk, &base);
 	assert_ok(disk_detach(disk));
 	has(DESC_SNAPSHOT, "d@b", &base);
@@ -291,7 +269,7 @@ one_that_shares_a_key_gets_its_own_before_it_is_used(void **state)
 	assert_false(uuid_equal(&c.lineage, &d.lineage));
 	sweep();
 	/* a, b, what was copied, and that of d. */
-	assert_int_equal(entries(&d.lineage, "layers"), 4);
+	assert_int_equal(eenv_entries(&env, &d.lineage, "layers"), 4);
 	has(DESC_DISK, "copy", &now);
 	/* Then it has a layer of which it may be known what is in it. */
 	assert_int_equal(catalog_own_key(cat(), env.kms, "copy",

@@ -120,28 +120,6 @@ has_old_key(enum desc_type type, const char *name)
 	return descriptor_key(&d, &before.key) != NULL;
 }
 
-static int
-count_one(const char *name, bool is_dir, void *arg)
-{
-	(void)name;
-	(void)is_dir;
-	++*(unsigned *)arg;
-	return 0;
-}
-
-static unsigned
-entries(const struct uuid *lineage, const char *folder)
-{
-	char path[STORE_PATH_LEN];
-	unsigned n = 0;
-	int r;
-
-	path_lineage(lineage, folder, path);
-	r = env.st->ops->list(env.st, path, count_one, &n);
-	assert_true(r == 0 || r == -ENOENT);
-	return n;
-}
-
 static void
 make_disk(void)
 {
@@ -202,14 +180,14 @@ all_is_copied_and_the_old_key_goes(void **state)
 	holds(disk, &now);
 	write_at(8 * MiB, 4 * KiB);
 	sweep();
-	assert_int_equal(entries(&before.lineage, "layers"), 0);
-	assert_int_equal(entries(&before.lineage, "chunks/0000"), 0);
+	assert_int_equal(eenv_entries(&env, &before.lineage, "layers"), 0);
+	assert_int_equal(eenv_entries(&env, &before.lineage, "chunks/0000"), 0);
 	assert_null(disk_dk(disk, &before.key));
 	holds(disk, &now);
 	detach();
 	has(DESC_DISK, "d", &now);
 	/* Blocks of zeros were not made. */
-	assert_int_equal(entries(&d.lineage, "chunks/0000"), 4);
+	assert_int_equal(eenv_entries(&env, &d.lineage, "chunks/0000"), 4);
 }
 
 static void
@@ -274,7 +252,7 @@ snapshots_of_before_keep_the_old_key(void **state)
 	drop(DESC_SNAPSHOT, "d@old");
 	drop(DESC_DISK, "d");
 	sweep();
-	assert_int_equal(entries(&before.lineage, "layers"), 0);
+	assert_int_equal(eenv_entries(&env, &before.lineage, "layers"), 0);
 }
 
 static void
@@ -306,7 +284,7 @@ snapshots_of_meanwhile_lose_it_in_the_end(void **state)
 	assert_false(has_old_key(DESC_SNAPSHOT, "d@a"));
 	assert_false(has_old_key(DESC_SNAPSHOT, "d@b"));
 	sweep();
-	assert_int_equal(entries(&before.lineage, "layers"), 0);
+	assert_int_equal(eenv_entries(&env, &before.lineage, "layers"), 0);
 	holds(s, &kept[0]);
 	assert_ok(disk_detach(s));
 	detach();
@@ -332,7 +310,7 @@ a_snapshot_of_meanwhile_is_removed_and_merged(void **state)
 	is_done();
 	holds(disk, &now);
 	sweep();
-	assert_int_equal(entries(&before.lineage, "layers"), 0);
+	assert_int_equal(eenv_entries(&env, &before.lineage, "layers"), 0);
 	detach();
 	has(DESC_DISK, "d", &now);
 }
@@ -363,7 +341,7 @@ clones_of_what_was_made_meanwhile_lose_it_too(void **state)
 	assert_int_equal(load(DESC_DISK, "same").n_keys, 1);
 	assert_int_equal(load(DESC_DISK, "own").n_keys, 2);
 	sweep();
-	assert_int_equal(entries(&before.lineage, "layers"), 0);
+	assert_int_equal(eenv_entries(&env, &before.lineage, "layers"), 0);
 	detach();
 	has(DESC_DISK, "same", &kept[0]);
 	has(DESC_DISK, "own", &kept[0]);
@@ -394,8 +372,8 @@ it_leaves_a_clone_one_key(void **state)
 	drop(DESC_SNAPSHOT, "d@s");
 	sweep();
 	has(DESC_DISK, "own", &now);
-	assert_int_equal(entries(&before.lineage, "layers"), 0);
-	assert_int_equal(entries(&d.lineage, "layers"), 0);
+	assert_int_equal(eenv_entries(&env, &before.lineage, "layers"), 0);
+	assert_int_equal(eenv_entries(&env, &d.lineage, "layers"), 0);
 }
 
 static void
@@ -548,7 +526,7 @@ everything_goes_on_meanwhile(void **state)
 	has(DESC_DISK, "d", &now);
 	assert_false(has_old_key(DESC_SNAPSHOT, "d@s29"));
 	sweep();
-	assert_int_equal(entries(&before.lineage, "layers"), 0);
+	assert_int_equal(eenv_entries(&env, &before.lineage, "layers"), 0);
 }
 
 static int

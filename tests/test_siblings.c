@@ -10,7 +10,7 @@
 
 #define NAMES_MAX 32
 
-struct names {
+struct name_list {
 	char v[NAMES_MAX][64];
 	size_t n;
 };
@@ -44,7 +44,7 @@ chunk_folder(char out[static STORE_PATH_LEN])
 static int
 add_name(const char *name, bool is_dir, void *arg)
 {
-	struct names *n = arg;
+	struct name_list *n = arg;
 
 	(void)is_dir;
 	assert_true(n->n < NAMES_MAX);
@@ -53,7 +53,7 @@ add_name(const char *name, bool is_dir, void *arg)
 }
 
 static bool
-has_name(const struct names *n, const char *name)
+has_name(const struct name_list *n, const char *name)
 {
 	for (size_t i = 0; i < n->n; i++)
 		if (strcmp(n->v[i], name) == 0)
@@ -63,11 +63,11 @@ has_name(const struct names *n, const char *name)
 
 /* The one file of a chunk that was not there before. */
 static void
-new_chunk(const struct names *before, unsigned index,
+new_chunk(const struct name_list *before, unsigned index,
 	  char out[static STORE_PATH_LEN])
 {
 	char folder[STORE_PATH_LEN], begin[16];
-	struct names now = { .n = 0 };
+	struct name_list now = { .n = 0 };
 
 	chunk_folder(folder);
 	(void)snprintf(begin, sizeof(begin), "%07x-", index);
@@ -89,7 +89,7 @@ static void
 make_clone(struct clone *c, char name)
 {
 	struct clone_params p = { .name = c->disk, .mode = 0600 };
-	struct names before = { .n = 0 };
+	struct name_list before = { .n = 0 };
 	char folder[STORE_PATH_LEN];
 	struct descriptor made;
 	struct disk *d;
@@ -301,7 +301,7 @@ a_map_of_a_sibling_is_refused(void **state)
 static void
 copy_layer(const char *from, const char *to)
 {
-	struct names n = { .n = 0 };
+	struct name_list n = { .n = 0 };
 	char a[STORE_PATH_LEN + 64], b[STORE_PATH_LEN + 64];
 
 	assert_ok(env.st->ops->list(env.st, from, add_name, &n));
