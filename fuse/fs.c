@@ -63,15 +63,6 @@ fs_node(fuse_req_t req, fuse_ino_t ino)
 	return NULL;
 }
 
-int64_t
-fs_now_ms(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 /*
  * Attributes.
  */

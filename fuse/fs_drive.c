@@ -18,6 +18,7 @@
 #include <linux/fuse.h>
 #include <string.h>
 
+#include <sealdisk/clock.h>
 #include <sealdisk/log.h>
 
 struct drive *
@@ -110,7 +111,7 @@ drive_unuse(struct fs *fs, struct drive *d)
 		d->users--;
 	last = d->users == 0;
 	if (last) {
-		d->idle_ms = fs_now_ms();
+		d->idle_ms = clock_ms();
 		d->cut = 0;
 	}
 	(void)pthread_mutex_unlock(&d->lock);

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 
+#include <sealdisk/clock.h>
 #include <sealdisk/log.h>
 
 bool
@@ -40,7 +41,7 @@ due_in(const struct fs *fs, const struct drive *d)
 		return -1;
 	if (!fs->closing && is_busy(disk))
 		return LOOK_MS;
-	left = d->idle_ms + (int64_t)fs->opt.linger_ms - fs_now_ms();
+	left = d->idle_ms + (int64_t)fs->opt.linger_ms - clock_ms();
 	return left < 0 || fs->closing ? 0 : left;
 }
 

@@ -13,6 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <sealdisk/clock.h>
+
 void
 info_look(struct fs *fs, struct node *info, struct look *ret)
 {
@@ -51,7 +53,7 @@ static int
 look_in_survey(struct fs *fs, const struct descriptor *desc, unsigned *layers,
 	       bool *needed)
 {
-	if (!fs->survey || fs_now_ms() - fs->survey_ms > SURVEY_MS)
+	if (!fs->survey || clock_ms() - fs->survey_ms > SURVEY_MS)
 		return -ENOENT;
 	return survey_look(fs->survey, desc, layers, needed);
 }
@@ -68,7 +70,7 @@ look_at_layers(struct fs *fs, const struct descriptor *desc, unsigned *layers,
 	if (r == -ENOENT) {
 		survey_free(TAKE(fs->survey));
 		r = catalog_survey(fs->catalog, &fs->survey);
-		fs->survey_ms = fs_now_ms();
+		fs->survey_ms = clock_ms();
 	}
 	if (r == 0)
 		r = look_in_survey(fs, desc, layers, needed);

@@ -21,6 +21,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include <sealdisk/clock.h>
 #include <sealdisk/log.h>
 
 struct check {
@@ -85,7 +86,7 @@ run_cut(struct fs_job *j)
 	r = drive_cut(j->fs, j->drive, v->why);
 	if (r == -EBUSY) {
 		(void)pthread_mutex_lock(&j->fs->lock);
-		j->fs->check_ms = fs_now_ms() + 1000;
+		j->fs->check_ms = clock_ms() + 1000;
 		(void)pthread_mutex_unlock(&j->fs->lock);
 		j->fs->opt.wake(j->fs->opt.arg);
 		return;
@@ -176,7 +177,7 @@ check_end(struct fs *fs, int r)
 	is_new = r != fs->check_error;
 	fs->check_error = r;
 	fs->checking = false;
-	fs->check_ms = fs_now_ms() + (int64_t)fs->opt.key_check_ms;
+	fs->check_ms = clock_ms() + (int64_t)fs->opt.key_check_ms;
 	(void)pthread_mutex_unlock(&fs->lock);
 	if (r < 0 && is_new)
 		log_warn("the master keys of attached disks cannot be looked "
@@ -229,7 +230,7 @@ start(struct fs *fs)
 int64_t
 fs_check_keys(struct fs *fs)
 {
-	int64_t now = fs_now_ms();
+	int64_t now = clock_ms();
 
 	if (!fs->drives)
 		fs->check_ms = 0;

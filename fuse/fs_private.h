@@ -142,8 +142,6 @@ struct fs_job *fs_job_new(struct fs *fs, fuse_req_t req, struct node *node,
 			  void (*run)(struct fs_job *j));
 void fs_start(struct fs_job *j) NONNULL;
 
-int64_t fs_now_ms(void);
-
 /*
  * fs_drive.c: attach, detach, and the time between.
  */

@@ -121,7 +121,7 @@ struct record {
 	const char *key, *version; /* ids; ${key} may be an alias, too */
 	const char *alias;         /* that is made, moved or removed */
 	const struct context *context;
-	uint64_t began; /* microseconds */
+	int64_t began; /* microseconds */
 };
 
 /* So that k->ledger is there. */

@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include <sealdisk/clock.h>
 #include <sealdisk/log.h>
 
 #include "client_private.h"
@@ -30,15 +30,6 @@ static const struct {
 	{ -EHOSTDOWN, 503, "ServiceUnavailableTemporary" },
 	{ 1, 500, "InternalFailure" }, /* all else */
 };
-
-static uint64_t
-now_us(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
 
 int
 record_open(struct kms *k)
@@ -68,7 +59,7 @@ record_begin(struct kms *k, struct record *c)
 {
 	int r = record_open(k);
 
-	c->began = now_us();
+	c->began = clock_us();
 	if (r == 0)
 		r = ledger_ready(k->ledger);
 	return r < 0 ? unwritten(r) : 0;
@@ -126,7 +117,7 @@ record_end(struct kms *k, struct record *c, int r)
 	if (written < 0)
 		return written;
 	uuid_format(&uuid, id);
-	e.micros = now_us() - c->began;
+	e.micros = (uint64_t)(clock_us() - c->began);
 	written = ledger_write(k->ledger, &e, true,
 			       billable && ledger_is_data(c->action));
 	return written < 0 ? unwritten(written) : r;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include <sealdisk/clock.h>
 #include <sealdisk/crypto.h>
 #include <sealdisk/log.h>
 #include <sealdisk/secret.h>
@@ -108,15 +109,6 @@ front_free(struct front *f)
 
 /* Who sends bad requests. */
 
-static int64_t
-now_ms(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 /* FNV-1a from a seed: who shares a bucket with whom is not to be chosen. */
 static struct bucket *
 bucket_of(struct front *f, const char *address)
@@ -133,7 +125,7 @@ static bool
 bad_requests(struct front *f, const char *address, double cost)
 {
 	struct bucket *b = bucket_of(f, address);
-	int64_t now = now_ms();
+	int64_t now = clock_ms();
 	bool ok;
 
 	(void)pthread_mutex_lock(&f->lock);

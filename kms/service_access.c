@@ -5,8 +5,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include <sealdisk/clock.h>
 #include <sealdisk/log.h>
 
 #include "access.h"
@@ -197,14 +197,11 @@ class_of(const struct action_call *c)
 int
 call_meter(struct action_call *c)
 {
-	struct timespec now;
 	int r;
 
 	if (c->q->peer.via == SERVICE_EMBEDDED)
 		return 0;
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	r = quota_take(c->s->quota, c->who.name, class_of(c),
-		       (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+	r = quota_take(c->s->quota, c->who.name, class_of(c), clock_us());
 	if (r == -EDQUOT)
 		c->code = CODE_THROTTLED;
 	return r;
@@ -212,21 +209,12 @@ call_meter(struct action_call *c)
 
 /* What is written down. */
 
-static int64_t
-now_us(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
 int
 call_ready(struct action_call *c)
 {
 	int r;
 
-	c->began = now_us();
+	c->began = clock_us();
 	r = ledger_ready(c->s->ledger);
 	if (r < 0)
 		c->code = CODE_UNAVAILABLE;
@@ -292,7 +280,7 @@ call_record(struct action_call *c, enum service_code code,
 		.result = code == CODE_OK ? "ok" : service_code_name(code),
 		.reason = c->why[0] ? c->why : c->bad,
 		.status = code == CODE_OK ? 200 : reply->status,
-		.micros = (uint64_t)(now_us() - c->began),
+		.micros = (uint64_t)(clock_us() - c->began),
 	};
 
 	if (!c->a)

@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include <sealdisk/clock.h>
+
 #define FS_TYPE "fuse.sealdisk"
 
 void
@@ -235,22 +237,13 @@ cmd_info_path(const char *path, char ret[static PATH_MAX])
 #define WAIT_MS 2000
 #define TRY_MS 20
 
-static int64_t
-now_ms(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 int
 cmd_lock(struct cmd_env *e, const struct descriptor *d,
 	 struct store_lock **ret_lock, char ret_path[static PATH_MAX])
 {
 	const struct timespec pause = { 0, TRY_MS * 1000000L };
 	struct lock_owner owner = { .mount_point = "" };
-	int64_t end = now_ms() + WAIT_MS; /* the lock itself waits, too */
+	int64_t end = clock_ms() + WAIT_MS; /* the lock itself waits, too */
 	char text[PATH_MAX + 512];
 	int r, o = -ENOENT;
 
@@ -271,7 +264,7 @@ cmd_lock(struct cmd_env *e, const struct descriptor *d,
 		if (o < 0 && cmd_fail_left(e, d) < 0)
 			return r;
 		(void)nanosleep(&pause, NULL);
-	} while (now_ms() < end);
+	} while (clock_ms() < end);
 	if (o < 0)
 		return cmd_fail(r, "somebody has it", "", "%s %s", cmd_name(),
 				d->name);

@@ -14,8 +14,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <termios.h>
-#include <time.h>
 
+#include <sealdisk/clock.h>
 #include <sealdisk/codec.h>
 #include <sealdisk/ioctl.h>
 
@@ -40,15 +40,6 @@ sample_done(struct sample *s)
 {
 	free(s->rows);
 	*s = (struct sample){ .rows = NULL };
-}
-
-static int64_t
-now_ns(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
 /*
@@ -96,7 +87,7 @@ look(const char *mnt, struct sample *s)
 	d = opendir(path);
 	if (!d)
 		return -errno;
-	s->at_ns = now_ns();
+	s->at_ns = clock_ns();
 	while (r == 0 && (ent = readdir(d)))
 		if (ent->d_name[0] != '.')
 			r = add(s, dirfd(d), ent->d_name);
