@@ -285,7 +285,9 @@ job_run(struct job *job)
 {
 	struct fs_job *j = (struct fs_job *)job;
 
+	pending_job_run(j->pending);
 	j->run(j);
+	pending_job_run(NULL);
 }
 
 static void
@@ -293,10 +295,22 @@ job_done(struct job *job)
 {
 	struct fs_job *j = (struct fs_job *)job;
 
+	pending_job_end(j->pending);
+	once_end(j->once);
 	if (j->node)
 		tree_unpin(j->fs->tree, j->node);
 	free(j->data);
 	free(j);
+}
+
+/* One job answers for another. */
+void
+fs_job_pass(struct fs_job *from, struct fs_job *to)
+{
+	to->req = from->req;
+	to->unique = from->unique;
+	to->pending = TAKE(from->pending);
+	to->once = TAKE(from->once);
 }
 
 struct fs_job *
@@ -322,6 +336,10 @@ fs_job_new(struct fs *fs, fuse_req_t req, struct node *node,
 	j->node = node;
 	j->drive = d;
 	j->run = run;
+	if (req) {
+		j->unique = pending_unique();
+		j->pending = pending_job(fs->opt.link, j->unique);
+	}
 	return TAKE(j);
 }
 

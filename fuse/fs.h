@@ -19,6 +19,7 @@
 
 #include "disk.h"
 #include "jobs.h"
+#include "keeper_link.h"
 
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
@@ -39,6 +40,7 @@ struct fs_options {
 	/* Called by any thread: fs_tick() has something to do. */
 	void (*wake)(void *arg);
 	void *arg;
+	struct keeper_link *link; /* NULL: nothing outlives this process */
 };
 
 /* What ${o} points to outlives the fs, except ${o} itself. */
@@ -53,6 +55,13 @@ void fs_set_session(struct fs *fs, struct fuse_session *se);
 
 /* Whether the kernel has greeted us and requests are answered. */
 bool fs_is_serving(const struct fs *fs) NONNULL;
+
+/* After another worker's death: its disks, as it had them attached.  Before the
+ * first request.  What cannot be gone on with is logged, and fails. */
+void fs_resume(struct fs *fs) NONNULL;
+
+/* The upgrade that was asked for does not take place: ${why}. */
+void fs_upgrade_refused(struct fs *fs, const char *why) NONNULL;
 
 /**
  * fs_tick(fs):

@@ -297,8 +297,8 @@ attach_node(struct fs *fs, struct node *n, int flags, struct disk **ret)
 	return -ENOENT;
 }
 
-static void
-list_add(struct fs *fs, struct drive *d)
+void
+drive_list(struct fs *fs, struct drive *d)
 {
 	tree_pin(fs->tree, d->node);
 	(void)pthread_mutex_lock(&fs->lock);
@@ -363,7 +363,7 @@ drive_attach(struct fs *fs, struct drive *d, bool to_read)
 	}
 	(void)pthread_mutex_unlock(&d->lock);
 	if (r == 0)
-		list_add(fs, d);
+		drive_list(fs, d);
 	return r;
 }
 
@@ -489,16 +489,13 @@ drive_cut(struct fs *fs, struct drive *d, int why)
  * a disk go through the cache, where an O_DIRECT write takes the pages away,
  * or none does.
  */
-void
-drive_opened(struct drive *d, int flags, struct fuse_open_answer *ret)
+static void
+count_open(struct drive *d, int flags, struct fuse_open_answer *ret)
 {
-	ret->fh = 0;
-	ret->flags = 0;
 	(void)pthread_mutex_lock(&d->lock);
 	if (d->n_direct || ((flags & O_DIRECT) && !d->n_cached)) {
 		d->n_direct++;
 		d->pages = false; /* no KEEP_CACHE: the kernel drops them */
-		ret->fh = FH_DIRECT;
 		ret->flags = FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
 	} else {
 		d->n_cached++;
@@ -509,14 +506,49 @@ drive_opened(struct drive *d, int flags, struct fuse_open_answer *ret)
 	(void)pthread_mutex_unlock(&d->lock);
 }
 
-void
-drive_closed(struct fs *fs, struct drive *d, uint64_t fh)
+static void
+count_close(struct drive *d, bool direct)
 {
-	unsigned *n = fh & FH_DIRECT ? &d->n_direct : &d->n_cached;
+	unsigned *n = direct ? &d->n_direct : &d->n_cached;
 
 	(void)pthread_mutex_lock(&d->lock);
 	if (*n)
 		--*n;
 	(void)pthread_mutex_unlock(&d->lock);
+}
+
+int
+drive_opened(struct fs *fs, struct drive *d, uint64_t unique, int flags,
+	     struct fuse_open_answer *ret)
+{
+	bool direct;
+	int r;
+
+	ret->flags = 0;
+	if (handle_find(fs, unique, d->node->id, &ret->fh)) {
+		/* The worker before this one has opened it, and not said so:
+		 * its users are counted. */
+		if (ret->fh & FH_DIRECT)
+			ret->flags = FOPEN_DIRECT_IO |
+				     FOPEN_PARALLEL_DIRECT_WRITES;
+		drive_unuse(fs, d);
+		return 0;
+	}
+	count_open(d, flags, ret);
+	direct = ret->flags & FOPEN_DIRECT_IO;
+	r = handle_new(fs, unique, d->node->id, direct, &ret->fh);
+	if (r < 0) {
+		count_close(d, direct);
+		drive_unuse(fs, d);
+	}
+	return r;
+}
+
+void
+drive_closed(struct fs *fs, struct drive *d, uint64_t fh)
+{
+	if (!handle_free(fs, fh))
+		return; /* by the worker before this one */
+	count_close(d, fh & FH_DIRECT);
 	drive_unuse(fs, d);
 }

@@ -5,6 +5,7 @@
 #include "fs_private.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -84,41 +85,65 @@ reply_ioctl(fuse_req_t req, int r, const void *out, size_t len)
 		(void)fuse_reply_ioctl(req, 0, out, len);
 }
 
+/* That of a job, which is told to the next process, too. */
+static void
+reply_job(struct fs_job *j, int r, const void *out, size_t len)
+{
+	once_done(j->once, r, out, len);
+	reply_ioctl(j->req, r, out, len);
+}
+
 static void
 run_set(struct fs_job *j)
 {
 	int r = drive_change(j->fs, j->drive, edit, j->data);
 
-	reply_ioctl(j->req, r, NULL, 0);
+	reply_job(j, r, NULL, 0);
 }
 
 static void
 run_detach(struct fs_job *j)
 {
-	reply_ioctl(j->req, drive_detach(j->fs, j->drive), NULL, 0);
+	reply_job(j, drive_detach(j->fs, j->drive), NULL, 0);
 }
 
 static void
 run_accept(struct fs_job *j)
 {
-	reply_ioctl(j->req, drive_accept(j->fs, j->drive), NULL, 0);
+	reply_job(j, drive_accept(j->fs, j->drive), NULL, 0);
 }
 
-/* A job on the strand of the disk that an info file is about. */
+/* A job on the strand of the disk that an info file is about.  NULL: it has
+ * been answered, by what it did before or with an error.  All of these can be
+ * done twice, but are not if that is known. */
 static struct fs_job *
 disk_job(fuse_req_t req, struct node *info, void (*run)(struct fs_job *j))
 {
 	struct fs *fs = fs_of(req);
-	struct fs_job *j;
+	enum once_was was;
+	struct keep_once *o = fs_once(fs, &was);
+	struct fs_job *j = NULL;
 	struct node *n;
-	int r = tree_other(fs->tree, info, NODE_DISK, &n);
+	int r;
 
-	if (r < 0) {
-		fs_reply(req, r);
+	if (was == ONCE_WAS_DONE) {
+		reply_ioctl(req, o->result, o->out, o->out_len);
+		once_end(o);
 		return NULL;
 	}
-	j = fs_job_new(fs, req, n, run);
-	tree_unpin(fs->tree, n);
+	r = tree_other(fs->tree, info, NODE_DISK, &n);
+	if (r < 0) {
+		fs_reply(req, r);
+	} else {
+		j = fs_job_new(fs, req, n, run);
+		tree_unpin(fs->tree, n);
+	}
+	if (j) {
+		j->once = o;
+		once_begin(o, NULL);
+	} else {
+		once_end(o);
+	}
 	return j;
 }
 
@@ -223,7 +248,7 @@ run_rewrap(struct fs_job *j)
 			r = rewrap_detached(j->fs, j->node, key, &n);
 	}
 	p->rewrapped = n;
-	reply_ioctl(j->req, r, p, sizeof(*p));
+	reply_job(j, r, p, sizeof(*p));
 }
 
 static void
@@ -278,7 +303,7 @@ run_reencrypt(struct fs_job *j)
 		r = reencrypt(j, p);
 		drive_unuse(j->fs, j->drive);
 	}
-	reply_ioctl(j->req, r, p, sizeof(*p));
+	reply_job(j, r, p, sizeof(*p));
 }
 
 static void
@@ -305,7 +330,7 @@ ioctl_reencrypt(fuse_req_t req, struct node *info, const void *in,
 static void
 run_scrub(struct fs_job *j)
 {
-	reply_ioctl(j->req, drive_scrub(j->fs, j->drive, j->data), NULL, 0);
+	reply_job(j, drive_scrub(j->fs, j->drive, j->data), NULL, 0);
 }
 
 static void
@@ -350,10 +375,86 @@ ioctl_stats(fuse_req_t req, struct node *info)
 static void
 ioctl_daemon(fuse_req_t req)
 {
-	struct sd_ioc_daemon out = { .version = 1, .pid = getpid() };
+	const struct keeper_link *l = fs_of(req)->opt.link;
+	struct sd_ioc_daemon out = {
+		.version = 1,
+		.pid = l ? l->keep->keeper : getpid(),
+		.worker = getpid(),
+	};
 
+	if (l) {
+		out.restarts = l->keep->restarts;
+		out.upgrades = l->keep->upgrades;
+	}
 	out.attached = fs_count(fs_of(req), NULL);
 	reply_ioctl(req, 0, &out, sizeof(out));
+}
+
+/* ---- the daemon itself ---- */
+
+static void
+reply_upgrade(fuse_req_t req, int err, const char *why)
+{
+	struct sd_ioc_upgrade out = { .error = (uint32_t)err };
+
+	(void)snprintf(out.why, sizeof(out.why), "%s", why);
+	reply_ioctl(req, 0, &out, sizeof(out));
+}
+
+void
+fs_upgrade_refused(struct fs *fs, const char *why)
+{
+	fuse_req_t req;
+
+	(void)pthread_mutex_lock(&fs->lock);
+	req = TAKE(fs->upgrade);
+	pending_job_end(TAKE(fs->upgrade_job));
+	(void)pthread_mutex_unlock(&fs->lock);
+	if (req)
+		reply_upgrade(req, ENOEXEC, why);
+}
+
+/*
+ * The keeper answers, by a refusal or by the worker that takes over: that one
+ * gets this request again.
+ */
+static void
+ask_for_upgrade(fuse_req_t req, struct keeper_link *l)
+{
+	struct fs *fs = fs_of(req);
+	bool first;
+
+	(void)pthread_mutex_lock(&fs->lock);
+	first = !fs->upgrade;
+	if (first) {
+		fs->upgrade = req;
+		fs->upgrade_job = pending_job(l, pending_unique());
+		l->keep->upgrades_before = l->keep->upgrades;
+	}
+	(void)pthread_mutex_unlock(&fs->lock);
+	if (!first)
+		reply_upgrade(req, EBUSY, "an upgrade is under way");
+	else if (line_say(l->line, LINE_UPGRADE, 0, 0) < 0)
+		fs_upgrade_refused(fs, "the keeper does not answer");
+}
+
+static void
+ioctl_upgrade(fuse_req_t req)
+{
+	struct keeper_link *l = fs_of(req)->opt.link;
+	uid_t uid = fuse_req_ctx(req)->uid;
+
+	if (uid != 0 && uid != fs_of(req)->opt.uid)
+		fs_reply(req, -EPERM);
+	else if (!l)
+		reply_upgrade(req, ENOTSUP, "it was mounted with keeper=no");
+	else if (!(pending_unique() & KEEP_RESENT))
+		ask_for_upgrade(req, l);
+	else if (l->keep->upgrades > l->keep->upgrades_before)
+		reply_upgrade(req, 0, "");
+	else
+		reply_upgrade(req, ENOEXEC,
+			      "the new program died; the old one goes on");
 }
 
 /* As link(2) in a folder that is the mounting user's. */
@@ -389,6 +490,8 @@ fs_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg,
 		ioctl_daemon(req);
 	} else if (cmd == SD_IOC_SNAPSHOT && ino == NODE_ROOT) {
 		ioctl_snapshot(req, in, in_len);
+	} else if (cmd == SD_IOC_UPGRADE && ino == NODE_ROOT) {
+		ioctl_upgrade(req);
 	} else if (n->kind != NODE_INFO) {
 		fs_reply(req, -ENOTTY);
 	} else if (cmd == SD_IOC_SET) {

@@ -12,6 +12,7 @@
 #include "fs_private.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <sealdisk/ioctl.h>
@@ -118,6 +119,7 @@ run_link(struct fs_job *j)
 	if (r == 0)
 		r = j->node->type == DESC_DISK ? freeze(j, &to)
 					       : copy_name(j, &to);
+	once_done(j->once, r, NULL, 0);
 	if (r == 0) {
 		info_outdated(fs);
 		reply_new(j);
@@ -138,6 +140,8 @@ fs_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
 	struct fs *fs = fs_of(req);
 	struct node *n = fs_node(req, ino);
 	char from[NODE_NAME_MAX + 1];
+	struct keep_once *o;
+	enum once_was was;
 	struct tree_place to;
 	struct fs_job *j;
 	int r;
@@ -158,9 +162,23 @@ fs_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
 		fs_reply(req, r);
 		return;
 	}
-	j = fs_job_new(fs, req, n, run_link);
-	if (!j)
+	o = fs_once(fs, &was);
+	r = fs_name_is_new(fs, parent, name);
+	if (was == ONCE_WAS_DONE && o->result < 0)
+		r = o->result;
+	if (r < 0 && !(was != ONCE_NEW && r == -EEXIST)) {
+		once_end(o);
+		fs_reply(req, r);
 		return;
+	}
+	/* Begun before, and it is there: it was made by that. */
+	j = fs_job_new(fs, req, n, r == -EEXIST ? reply_new : run_link);
+	if (!j) {
+		once_end(o);
+		return;
+	}
+	j->once = o;
+	once_begin(o, NULL);
 	j->parent = parent;
 	(void)strcpy(j->name, from);
 	(void)strcpy(j->to, name);
@@ -218,7 +236,7 @@ run_gather(struct fs_job *j)
 	if (r == 0 && ++b->attached < b->n) {
 		next = fs_job_new(fs, NULL, b->nodes[b->attached], run_gather);
 		if (next) {
-			next->req = j->req;
+			fs_job_pass(j, next);
 			next->data = TAKE(j->data);
 			fs_start(next);
 			return;
@@ -228,6 +246,7 @@ run_gather(struct fs_job *j)
 	if (r == 0)
 		r = freeze_all(fs, b);
 	batch_done(fs, b);
+	once_done(j->once, r, NULL, 0);
 	if (r == 0)
 		info_outdated(fs);
 	else if (r != -EEXIST && r != -EBUSY)
@@ -268,11 +287,53 @@ find_disks(struct fs *fs, struct batch *b)
 	return r;
 }
 
+/* How many of the snapshots there are. */
+static unsigned
+count_made(struct fs *fs, const struct sd_ioc_snapshot *q)
+{
+	struct descriptor desc;
+	unsigned n = 0;
+
+	for (uint32_t i = 0; i < q->n; i++) {
+		char name[NODE_NAME_MAX + 1];
+
+		(void)snprintf(name, sizeof(name), "%.*s@%.*s", DISK_NAME_MAX,
+			       q->disks[i], DISK_NAME_MAX, q->name);
+		n += catalog_load(fs->catalog, DESC_SNAPSHOT, name, &desc, NULL,
+				  NULL) == 0;
+	}
+	return n;
+}
+
+/* 1: it was done before.  What has begun is done whole or not at all. */
+static int
+look_whether_done(struct fs *fs, const struct sd_ioc_snapshot *q,
+		  struct keep_once **ret)
+{
+	enum once_was was;
+	struct keep_once *o = fs_once(fs, &was);
+	unsigned made;
+
+	*ret = o;
+	if (!o)
+		return 0;
+	if (was == ONCE_WAS_DONE)
+		return o->result < 0 ? o->result : 1;
+	made = count_made(fs, q);
+	if (was == ONCE_WAS_BEGUN && made == q->n)
+		return 1;
+	if (made > 0)
+		return -EEXIST;
+	once_begin(o, NULL);
+	return 0;
+}
+
 void
 fs_snapshot(fuse_req_t req, const void *in, size_t in_len)
 {
 	CLEANUP(free_memp) struct batch *b = calloc(1, sizeof(*b));
 	struct fs *fs = fs_of(req);
+	struct keep_once *o = NULL;
 	struct fs_job *j = NULL;
 	int r = b ? 0 : -ENOMEM;
 
@@ -283,18 +344,28 @@ fs_snapshot(fuse_req_t req, const void *in, size_t in_len)
 		r = check_request(&b->q);
 	}
 	if (r == 0)
-		r = find_disks(fs, b);
-	if (r == 0) {
-		j = fs_job_new(fs, NULL, b->nodes[0], run_gather);
-		r = j ? 0 : -ENOMEM;
+		r = look_whether_done(fs, &b->q, &o);
+	if (r == 1) {
+		(void)fuse_reply_ioctl(req, 0, NULL, 0);
+		once_end(o);
+		return;
 	}
+	if (r == 0)
+		r = find_disks(fs, b);
 	if (r < 0) {
 		if (b)
 			batch_done(fs, b);
 		fs_reply(req, r);
+		once_end(o);
 		return;
 	}
-	j->req = req;
+	j = fs_job_new(fs, req, b->nodes[0], run_gather);
+	if (!j) {
+		batch_done(fs, b);
+		once_end(o);
+		return;
+	}
+	j->once = o;
 	j->data = TAKE(b);
 	fs_start(j);
 }

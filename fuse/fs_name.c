@@ -22,6 +22,41 @@ fs_check_name(uint64_t parent, const char *name)
 	return name_check(name);
 }
 
+int
+fs_name_is_new(struct fs *fs, uint64_t parent, const char *name)
+{
+	struct descriptor desc;
+	struct node *n;
+	int r = tree_lookup(fs->tree, parent, name, &desc, &n);
+
+	if (r == 0)
+		tree_unpin(fs->tree, n);
+	return r == -ENOENT ? 0 : r == 0 ? -EEXIST : r;
+}
+
+bool
+fs_name_is(struct fs *fs, uint64_t parent, const char *name,
+	   const struct uuid *uuid)
+{
+	struct descriptor desc;
+	struct node *n;
+	bool is;
+
+	if (tree_lookup(fs->tree, parent, name, &desc, &n) < 0)
+		return false;
+	is = uuid_equal(&n->uuid, uuid);
+	tree_unpin(fs->tree, n);
+	return is;
+}
+
+/* Answered, as it was or would have been; the note ends. */
+static void
+answer_once(fuse_req_t req, struct keep_once *o, int r)
+{
+	fs_reply(req, r);
+	once_end(o);
+}
+
 /*
  * Unlink.
  */
@@ -39,6 +74,7 @@ run_unlink(struct fs_job *j)
 		log_error("remove %s: %s", j->name, err_text(r));
 	if (r == 0)
 		info_outdated(fs);
+	once_done(j->once, r, NULL, 0);
 	fs_reply(j->req, r);
 	if (r == 0)
 		fs_sweep(fs);
@@ -48,7 +84,7 @@ run_unlink(struct fs_job *j)
  * of snapshots, with its name; what is wrong has been answered. */
 static struct fs_job *
 named_job(fuse_req_t req, fuse_ino_t parent, const char *name,
-	  void (*run)(struct fs_job *j))
+	  void (*run)(struct fs_job *j), struct keep_once *o)
 {
 	struct fs *fs = fs_of(req);
 	struct descriptor desc;
@@ -62,12 +98,17 @@ named_job(fuse_req_t req, fuse_ino_t parent, const char *name,
 	if (r == 0)
 		r = tree_lookup(fs->tree, parent, name, &desc, &n);
 	if (r < 0) {
-		fs_reply(req, r);
+		answer_once(req, o, r);
 		return NULL;
 	}
 	j = fs_job_new(fs, req, n, run);
-	if (j)
+	if (j) {
 		tree_place_name(&p, name, j->name);
+		j->once = o;
+		once_begin(o, &n->uuid);
+	} else {
+		once_end(o);
+	}
 	tree_unpin(fs->tree, n);
 	return j;
 }
@@ -75,8 +116,20 @@ named_job(fuse_req_t req, fuse_ino_t parent, const char *name,
 void
 fs_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct fs_job *j = named_job(req, parent, name, run_unlink);
+	struct fs *fs = fs_of(req);
+	enum once_was was;
+	struct keep_once *o = fs_once(fs, &was);
+	struct fs_job *j;
 
+	if (was == ONCE_WAS_DONE) {
+		answer_once(req, o, o->result);
+		return;
+	}
+	if (was == ONCE_WAS_BEGUN && !fs_name_is(fs, parent, name, &o->uuid)) {
+		answer_once(req, o, 0);
+		return;
+	}
+	j = named_job(req, parent, name, run_unlink, o);
 	if (j)
 		fs_start(j);
 }
@@ -149,6 +202,7 @@ run_rename(struct fs_job *j)
 		set_name(j);
 	else if (r != -EEXIST && r != -EBUSY)
 		log_error("rename %s to %s: %s", j->name, j->to, err_text(r));
+	once_done(j->once, r, NULL, 0);
 	fs_reply(j->req, r);
 }
 
@@ -171,6 +225,9 @@ void
 fs_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
 	  fuse_ino_t to_parent, const char *to, unsigned flags)
 {
+	struct fs *fs = fs_of(req);
+	struct keep_once *o;
+	enum once_was was;
 	struct fs_job *j;
 	int r = 0;
 
@@ -178,14 +235,23 @@ fs_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
 	if (flags & ~(unsigned)RENAME_NOREPLACE)
 		r = -EINVAL;
 	if (r == 0)
-		r = check_places(fs_of(req), parent, to_parent);
+		r = check_places(fs, parent, to_parent);
 	if (r == 0)
 		r = strlen(to) > DISK_NAME_MAX ? -ENAMETOOLONG : name_check(to);
 	if (r < 0) {
 		fs_reply(req, r);
 		return;
 	}
-	j = named_job(req, parent, name, run_rename);
+	o = fs_once(fs, &was);
+	if (was == ONCE_WAS_DONE) {
+		answer_once(req, o, o->result);
+		return;
+	}
+	if (was == ONCE_WAS_BEGUN && fs_name_is(fs, to_parent, to, &o->uuid)) {
+		answer_once(req, o, 0);
+		return;
+	}
+	j = named_job(req, parent, name, run_rename, o);
 	if (j) {
 		(void)strcpy(j->to, to);
 		fs_start(j);

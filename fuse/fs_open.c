@@ -19,12 +19,17 @@
 /* libfuse 3.14 cannot say FOPEN_PARALLEL_DIRECT_WRITES, so the answer is put
  * together here. */
 static void
-reply_open(struct fs *fs, fuse_req_t req, struct drive *d, int flags)
+reply_open(struct fs *fs, fuse_req_t req, uint64_t unique, struct drive *d,
+	   int flags)
 {
 	struct fuse_open_answer a;
 	struct fuse_open_out out = { .fh = 0 };
+	int r = drive_opened(fs, d, unique, flags, &a);
 
-	drive_opened(d, flags, &a);
+	if (r < 0) {
+		fs_reply(req, r);
+		return;
+	}
 	out.fh = a.fh;
 	out.open_flags = a.flags;
 	/* If the kernel does not take it, it will not send a release either. */
@@ -63,7 +68,7 @@ run_open(struct fs_job *j)
 	else if (r < 0)
 		fs_reply(j->req, r);
 	else
-		reply_open(j->fs, j->req, j->drive, j->flags);
+		reply_open(j->fs, j->req, j->unique, j->drive, j->flags);
 }
 
 void
@@ -87,7 +92,7 @@ fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	d = drive_peek(n);
 	if (d && drive_use(d)) {
 		if (!refuse_older(fs, req, d, fi->flags))
-			reply_open(fs, req, d, fi->flags);
+			reply_open(fs, req, pending_unique(), d, fi->flags);
 		return;
 	}
 	j = fs_job_new(fs, req, n, run_open);
@@ -132,24 +137,29 @@ fill_attr(const struct stat *st, struct fuse_attr *a)
 
 /* Node and open file in one answer, for the reason of reply_open(). */
 static void
-reply_create(struct fs *fs, fuse_req_t req, struct drive *d, int flags,
-	     const struct fuse_entry_param *e)
+reply_create(struct fs_job *j, const struct fuse_entry_param *e)
 {
+	struct fs *fs = j->fs;
+	struct drive *d = j->drive;
 	struct {
 		struct fuse_entry_out entry;
 		struct fuse_open_out open;
 	} out = { .entry.nodeid = e->ino };
 	struct fuse_open_answer a;
+	int r = drive_opened(fs, d, j->unique, j->flags, &a);
 
+	if (r < 0) {
+		fs_reply(j->req, r);
+		return;
+	}
 	/* Whole seconds: see TIMEOUT_... */
 	out.entry.entry_valid = (uint64_t)e->entry_timeout;
 	out.entry.attr_valid = (uint64_t)e->attr_timeout;
 	fill_attr(&e->attr, &out.entry.attr);
-	drive_opened(d, flags, &a);
 	out.open.fh = a.fh;
 	out.open.open_flags = a.flags;
 	tree_count(fs->tree, d->node);
-	if (fuse_reply_buf(req, (const char *)&out, sizeof(out)) < 0) {
+	if (fuse_reply_buf(j->req, (const char *)&out, sizeof(out)) < 0) {
 		tree_forget(fs->tree, d->node->id, 1);
 		drive_closed(fs, d, a.fh);
 	}
@@ -168,7 +178,7 @@ run_open_new(struct fs_job *j)
 	}
 	r = fs_entry(j->fs, j->node, NULL, &e);
 	if (r == 0) {
-		reply_create(j->fs, j->req, j->drive, j->flags, &e);
+		reply_create(j, &e);
 		return;
 	}
 	drive_unuse(j->fs, j->drive);
@@ -192,6 +202,8 @@ make_disk(struct fs_job *j, struct descriptor *desc, struct node **ret)
 				  desc, NULL);
 	int r = made;
 
+	if (made == 0)
+		once_done(j->once, 0, NULL, 0);
 	if (r < 0 && r != -EEXIST)
 		log_error("create %s: %s", j->name, err_text(r));
 	/* Somebody else may have been faster: unless that was to be told, it is
@@ -219,6 +231,7 @@ run_create(struct fs_job *j)
 	next = fs_job_new(j->fs, j->req, n, run_open_new);
 	if (next) {
 		next->flags = j->flags;
+		fs_job_pass(j, next);
 		fs_start(next);
 	}
 	tree_unpin(j->fs->tree, n);
@@ -245,16 +258,33 @@ static void
 start_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	     int flags, void (*run)(struct fs_job *j))
 {
+	struct fs *fs = fs_of(req);
 	int r = fs_check_name(parent, name);
+	struct keep_once *o = NULL;
 	struct fs_job *j;
+	enum once_was was;
 
+	if (r == 0) {
+		o = fs_once(fs, &was);
+		if (was == ONCE_NEW && (flags & O_EXCL))
+			r = fs_name_is_new(fs, parent, name);
+	}
 	if (r < 0) {
+		once_end(o);
 		fs_reply(req, r);
 		return;
 	}
-	j = fs_job_new(fs_of(req), req, NULL, run);
-	if (!j)
+	/* Then what has the name is what this request has made. */
+	if (was != ONCE_NEW)
+		flags &= ~O_EXCL;
+	else
+		once_begin(o, NULL);
+	j = fs_job_new(fs, req, NULL, run);
+	if (!j) {
+		once_end(o);
 		return;
+	}
+	j->once = o;
 	j->flags = flags;
 	j->mode = mode & 0600;
 	(void)strcpy(j->name, name);

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "fs.h"
+#include "pending.h"
 #include "tree.h"
 #include "worker.h"
 
@@ -22,8 +23,7 @@
 #define TIMEOUT_ATTACHED 1.0
 #define TIMEOUT_FOLDER 3600.0
 
-/* Bits of a disk's file handle: all that a handle holds, so that it means the
- * same to the next process. */
+/* Bits of a disk's file handle; above them is its place (fs_once.c). */
 enum { FH_DIRECT = 1 };
 
 /* Of a disk, what a stat tells. */
@@ -83,6 +83,8 @@ struct fs {
 	struct note *notes;
 	uint64_t next_note;
 	volatile bool stop_sweep;
+	fuse_req_t upgrade; /* waits for how that ends; or NULL */
+	struct keep_job *upgrade_job;
 	pthread_mutex_t survey_lock; /* guards what follows, see fs_info.c */
 	struct survey *survey;
 	int64_t survey_ms;
@@ -104,6 +106,9 @@ struct fs_job {
 	char name[NODE_NAME_MAX + 1], to[DISK_NAME_MAX + 1];
 	fuse_ino_t parent; /* of link */
 	void *data;        /* free()d at the end */
+	uint64_t unique;   /* of the request; 0: not known */
+	struct keep_job *pending;
+	struct keep_once *once;
 };
 
 /*
@@ -141,6 +146,8 @@ void fs_reply_node(fuse_req_t req, struct node *n,
 struct fs_job *fs_job_new(struct fs *fs, fuse_req_t req, struct node *node,
 			  void (*run)(struct fs_job *j));
 void fs_start(struct fs_job *j) NONNULL;
+/* ${to} answers the request of ${from} from now on. */
+void fs_job_pass(struct fs_job *from, struct fs_job *to) NONNULL;
 
 /*
  * fs_drive.c: attach, detach, and the time between.
@@ -166,6 +173,8 @@ int drive_attach(struct fs *fs, struct drive *d, bool to_read) NONNULL CHECKED;
 int drive_accept(struct fs *fs, struct drive *d) NONNULL CHECKED;
 /* -EBUSY: in use.  0 also where it is not attached. */
 int drive_detach(struct fs *fs, struct drive *d) NONNULL CHECKED;
+/* It has a disk, from now on. */
+void drive_list(struct fs *fs, struct drive *d) NONNULL;
 
 /**
  * drive_cut(fs, d, why):
@@ -216,8 +225,9 @@ struct fuse_open_answer {
 	uint64_t fh;
 	uint32_t flags;
 };
-void drive_opened(struct drive *d, int flags, struct fuse_open_answer *ret)
-    NONNULL;
+/* ${unique}: of the request.  -ENFILE, and the caller is counted out. */
+int drive_opened(struct fs *fs, struct drive *d, uint64_t unique, int flags,
+		 struct fuse_open_answer *ret) NONNULL CHECKED;
 void drive_closed(struct fs *fs, struct drive *d, uint64_t fh) NONNULL;
 
 /**
@@ -275,6 +285,12 @@ void fs_symlink(fuse_req_t req, const char *link, fuse_ino_t parent,
 		const char *name);
 /* 0, or what a new name in that folder is refused with. */
 int fs_check_name(uint64_t parent, const char *name) NONNULL CHECKED;
+/* -EEXIST: something there has it. */
+int fs_name_is_new(struct fs *fs, uint64_t parent, const char *name)
+    NONNULL CHECKED;
+/* Whether what has the name there is ${uuid}. */
+bool fs_name_is(struct fs *fs, uint64_t parent, const char *name,
+		const struct uuid *uuid) NONNULL CHECKED;
 
 /* What is known of a disk because it is attached here. */
 struct look {
@@ -306,6 +322,36 @@ void fs_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg,
 /* fs_keys.c: with fs->lock held, look at the keys of attached disks if it is
  * time to; in how many ms that is again, or -1. */
 int64_t fs_check_keys(struct fs *fs) NONNULL;
+
+/*
+ * fs_once.c: what must not be done twice.  All of it takes NULL for a request
+ * that is not noted, as where there is no keeper.
+ */
+enum once_was { ONCE_NEW, ONCE_WAS_BEGUN, ONCE_WAS_DONE };
+
+/* The request that the calling thread is at; was it begun, or done, before?
+ * NULL: it is not noted, as ONCE_NEW. */
+struct keep_once *fs_once(struct fs *fs, enum once_was *ret_was)
+    __attribute__((__nonnull__(2)));
+/* It was seen that it is not done; ${about}, or NULL. */
+void once_begin(struct keep_once *o, const struct uuid *about);
+/* With its result, and what else is answered. */
+void once_done(struct keep_once *o, int result, const void *out, size_t len);
+/* It was answered. */
+void once_end(struct keep_once *o);
+
+/* An open file's number, which holds how it is open.  -ENFILE. */
+int handle_new(struct fs *fs, uint64_t unique, uint64_t node, bool direct,
+	       uint64_t *ret_fh) NONNULL CHECKED;
+/* That of a request that comes again, if it was given one. */
+bool handle_find(struct fs *fs, uint64_t unique, uint64_t node,
+		 uint64_t *ret_fh) NONNULL CHECKED;
+/* False: it was closed before. */
+bool handle_free(struct fs *fs, uint64_t fh) NONNULL CHECKED;
+void handle_count(struct fs *fs, uint64_t node, unsigned *ret_direct,
+		  unsigned *ret_cached) NONNULL;
+/* The node of the next one from place *${i} on, which is moved; 0: none. */
+uint64_t handle_next(struct fs *fs, unsigned *i) NONNULL;
 
 /*
  * fs_note.c: text that an open file or folder goes on reading as it was when

@@ -272,6 +272,31 @@ host_unmount(const char *mnt, bool lazy)
 }
 
 /*
+ * Out of memory.
+ */
+
+#define OOM_FILE "/proc/self/oom_score_adj"
+#define OOM_NEVER "-1000"
+
+int
+host_keep_alive(bool never)
+{
+	static char before[16];
+	CLEANUP(close_fdp) int fd = open(OOM_FILE, O_RDWR | O_CLOEXEC);
+	const char *value = never ? OOM_NEVER : before;
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	if (never && !before[0]) {
+		n = read(fd, before, sizeof(before) - 1);
+		if (n < 0)
+			return -errno;
+	}
+	return write(fd, value, strlen(value)) < 0 ? -errno : 0;
+}
+
+/*
  * The service manager.
  */
 

@@ -36,6 +36,10 @@ bool host_tune_mount(dev_t dev, size_t readahead) CHECKED;
  * Else -EBUSY then.  -EPERM: or where fusermount3 says no more. */
 int host_unmount(const char *mnt, bool lazy) NONNULL CHECKED;
 
+/* Whether the kernel, out of memory, may end this process: never, or as it was
+ * before.  -EACCES. */
+int host_keep_alive(bool never) CHECKED;
+
 /* "READY=1", "STATUS=...": to the service manager, if there is one. */
 void host_notify(const char *fmt, ...)
     __attribute__((__format__(__printf__, 1, 2)));

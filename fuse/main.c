@@ -178,6 +178,11 @@ const struct command commands[] = {
 	{ "unlock", cmd_unlock, 1, 1, "NAME",
 	  "break the lock that another host, now off, has left on a disk", NULL,
 	  NULL },
+	{ "upgrade", cmd_upgrade, 1, 1, "MOUNTPOINT",
+	  "let the program that is installed now serve a mount",
+	  "All disks stay attached and open.  Where the new program cannot go "
+	  "on with what\nthere is, the old one does.\n",
+	  NULL },
 	{ NULL, NULL, 0, 0, NULL, NULL, NULL, NULL },
 };
 

@@ -4,6 +4,7 @@
 #include "session.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -12,16 +13,21 @@
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <time.h>
+#include <unistd.h>
 
+#include <sealdisk/clock.h>
 #include <sealdisk/log.h>
 
+#include "crash.h"
 #include "fs.h"
 #include "host.h"
 #include "jobs.h"
+#include "pending.h"
 #include "worker.h"
 
 #define MAX_JOB_THREADS 16 /* how many may wait for a KMS */
 #define WIPE_POLL_MS 5
+#define HANDOVER_MS 200 /* that requests under way may take */
 /* Of requests of WORKER_IO_MAX, several at once: one worker decrypts while
  * another reads, and the store is kept busy. */
 #define READAHEAD (4U * WORKER_IO_MAX)
@@ -35,7 +41,8 @@ struct session {
 	int wake_fd, signal_fd;
 	dev_t dev;
 	_Atomic unsigned serving; /* workers in their loop */
-	_Atomic bool greeted;
+	_Atomic unsigned threads; /* numbered */
+	_Atomic bool greeted, handover;
 	bool ready, stopping, wiping;
 };
 
@@ -77,6 +84,13 @@ wake(void *arg)
 	(void)!write(s->wake_fd, &one, sizeof(one));
 }
 
+static bool
+serves(const struct session *s)
+{
+	return !fuse_session_exited(s->se) &&
+	       !atomic_load_explicit(&s->handover, memory_order_relaxed);
+}
+
 /*
  * One worker: read a request, answer it.  A read that a signal has interrupted
  * is how a wipe gets to a worker with nothing to do.
@@ -86,9 +100,15 @@ serve(struct worker *w, void *arg)
 {
 	struct session *s = arg;
 	struct fuse_buf buf = { .mem = w->in };
-	int r = 0;
+	struct pending p;
+	int r;
 
-	while (!fuse_session_exited(s->se)) {
+	crash_thread();
+	r = pending_thread(&p, s->o->link, w, atomic_fetch_add(&s->threads, 1));
+	if (r < 0)
+		log_warn("a thread cannot tell of its requests: %s",
+			 err_text(r));
+	while (serves(s)) {
 		worker_checkpoint(w);
 		atomic_store_explicit(&w->asleep, true, memory_order_relaxed);
 		r = fuse_session_receive_buf(s->se, &buf);
@@ -99,7 +119,9 @@ serve(struct worker *w, void *arg)
 			break;
 		if (w->in_used < (size_t)r)
 			w->in_used = (size_t)r;
-		fuse_session_process_buf(s->se, &buf);
+		if (pending_begin(&p, buf.mem, (size_t)r))
+			fuse_session_process_buf(s->se, &buf);
+		pending_end(&p);
 		/* The answer to the greeting has been taken by now. */
 		if (!atomic_load_explicit(&s->greeted, memory_order_relaxed) &&
 		    fs_is_serving(s->fs)) {
@@ -107,7 +129,7 @@ serve(struct worker *w, void *arg)
 			wake(s);
 		}
 	}
-	if (!fuse_session_exited(s->se)) {
+	if (serves(s)) {
 		log_error("/dev/fuse: %s", err_text(r));
 		fuse_session_exit(s->se);
 	}
@@ -182,13 +204,57 @@ mount_it(struct session *s)
 {
 	int r = make_session(s);
 
+	char fd[32];
+
 	if (r < 0)
 		return r;
+	(void)snprintf(fd, sizeof(fd), "/dev/fd/%d",
+		       s->o->link ? s->o->link->fuse_fd : -1);
 	errno = 0;
-	if (fuse_session_mount(s->se, s->o->mount_point) < 0)
+	if (fuse_session_mount(s->se, s->o->link ? fd : s->o->mount_point) < 0)
 		return errno ? -errno : -EIO;
 	fs_set_session(s->fs, s->se);
 	return 0;
+}
+
+int
+session_mount(const struct session_options *o, int *ret_fd,
+	      const char **ret_why)
+{
+	struct session s = { .o = o };
+	int r;
+
+	*ret_why = fuse_says;
+	fuse_set_log_func(on_fuse_log);
+	r = make_session(&s);
+	if (r < 0)
+		return r;
+	errno = 0;
+	if (fuse_session_mount(s.se, o->mount_point) < 0)
+		r = errno ? -errno : -EIO;
+	if (r == 0) {
+		*ret_fd = fcntl(fuse_session_fd(s.se), F_DUPFD_CLOEXEC, 3);
+		r = *ret_fd < 0 ? -errno : 0;
+	}
+	fuse_session_destroy(s.se);
+	return r;
+}
+
+/*
+ * After another worker: the kernel greets but once, and gives what that one had
+ * read and not answered to whoever asks for it.
+ */
+static void
+go_on(struct session *s)
+{
+	struct keep *k = s->o->link->keep;
+	struct fuse_buf buf = { .mem = k->init,
+				.size = atomic_load(&k->init_len) };
+
+	fuse_session_process_buf(s->se, &buf);
+	fs_resume(s->fs);
+	pending_resend(s->o->link);
+	atomic_store(&s->greeted, true);
 }
 
 static void
@@ -201,13 +267,19 @@ be_ready(struct session *s)
 	tuned = host_mount_device(s->o->mount_point, &s->dev) == 0 &&
 		host_tune_mount(s->dev, READAHEAD);
 	s->o->ready(s->o->arg);
+	if (s->o->link)
+		link_tell_death(s->o->link->keep);
 	host_warn();
 	if (!tuned && geteuid() == 0)
 		log_warn("the system refuses more readahead for the mount: "
 			 "reading will be slower");
 	fs_sweep(s->fs);
-	host_notify("READY=1\nSTATUS=%s serves %s", s->o->mount_point,
-		    s->o->store);
+	if (s->o->link)
+		link_ready(s->o->link, "%s serves %s", s->o->mount_point,
+			   s->o->store);
+	else
+		host_notify("READY=1\nSTATUS=%s serves %s", s->o->mount_point,
+			    s->o->store);
 }
 
 /*
@@ -223,8 +295,13 @@ let_go(struct session *s)
 
 	s->stopping = true;
 	(void)fs_count(s->fs, &open_files);
-	host_notify("STOPPING=1\nSTATUS=unmounted; %u files are still open",
-		    open_files);
+	if (s->o->link)
+		link_status(s->o->link, "unmounted; %u files are still open",
+			    open_files);
+	else
+		host_notify("STOPPING=1\nSTATUS=unmounted; %u files are still "
+			    "open",
+			    open_files);
 	if (open_files)
 		log_note("%s: unmounted; %u files are served until they are "
 			 "closed",
@@ -274,21 +351,57 @@ housekeep(struct session *s)
 	return timeout;
 }
 
+/*
+ * No more requests are read; what is under way is answered, and what takes
+ * longer than that the next worker is given once more.
+ */
+static void __attribute__((__noreturn__)) hand_over(struct session *s)
+{
+	const struct timespec pause = { 0, 1000000 };
+	int64_t end = clock_ms() + HANDOVER_MS;
+
+	atomic_store(&s->handover, true);
+	while (atomic_load(&s->serving) && clock_ms() < end) {
+		workers_kick(&s->workers);
+		(void)nanosleep(&pause, NULL);
+	}
+	_exit(0);
+}
+
+static void
+listen_to_keeper(struct session *s)
+{
+	struct line_msg m;
+	int fd;
+
+	while (line_receive(s->o->link->line, false, &m, &fd) == 0) {
+		if (fd >= 0)
+			(void)close(fd);
+		if (m.what == LINE_HANDOVER)
+			hand_over(s);
+		else if (m.what == LINE_REFUSED)
+			fs_upgrade_refused(s->fs, m.text);
+	}
+}
+
 static void
 keep_house(struct session *s)
 {
 	struct pollfd p[] = {
 		{ .fd = s->signal_fd, .events = POLLIN },
 		{ .fd = s->wake_fd, .events = POLLIN },
+		{ .fd = s->o->link ? s->o->link->line : -1, .events = POLLIN },
 	};
 	uint64_t n;
 
 	while (!fuse_session_exited(s->se)) {
-		(void)poll(p, 2, housekeep(s));
+		(void)poll(p, 3, housekeep(s));
 		if (p[1].revents)
 			(void)!read(s->wake_fd, &n, sizeof(n));
 		if (p[0].revents)
 			take_signals(s);
+		if (p[2].revents)
+			listen_to_keeper(s);
 	}
 }
 
@@ -337,6 +450,7 @@ open_fs(struct session *s)
 		.writeback_cache = o->writeback_cache,
 		.wake = wake,
 		.arg = s,
+		.link = o->link,
 	};
 
 	return fs_new(&fo, &s->fs);
@@ -365,6 +479,7 @@ int
 session_run(const struct session_options *o, const char **ret_why)
 {
 	CLEANUP(session_done) struct session s = { .o = o };
+	bool again;
 	int r;
 
 	s.wake_fd = s.signal_fd = -1;
@@ -381,19 +496,26 @@ session_run(const struct session_options *o, const char **ret_why)
 		r = open_fs(&s);
 	if (r == 0)
 		r = mount_it(&s);
+	again = o->link && atomic_load(&o->link->keep->init_len);
+	if (r == 0 && again)
+		go_on(&s);
 	if (r == 0)
 		r = start_workers(&s);
 	if (r < 0)
 		return r;
 
 	keep_house(&s);
-	if (!s.stopping)
+	if (!s.stopping && !o->link)
 		host_notify("STOPPING=1");
 	end_workers(&s);
 	fs_stop_sweep(s.fs);
 	fs_set_session(s.fs, NULL); /* the kernel has dropped all pages */
 	r = fs_detach_all(s.fs);
-	if (!s.ready && r == 0)
+	if (!s.ready && !again && r == 0)
 		r = -EIO; /* unmounted before it had served */
+	if (o->link && (s.ready || again)) {
+		o->link->keep->result = r;
+		atomic_store(&o->link->keep->finished, 1);
+	}
 	return r;
 }

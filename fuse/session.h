@@ -20,6 +20,7 @@
 #include <sealdisk/cleanup.h>
 
 #include "disk.h"
+#include "keeper_link.h"
 
 struct session_options {
 	struct engine *engine;
@@ -34,7 +35,14 @@ struct session_options {
 	/* Called once, when the mount serves. */
 	void (*ready)(void *arg);
 	void *arg;
+	/* A worker's: it has the mount from there.  NULL: this process mounts,
+	 * and its end is that of the mount. */
+	struct keeper_link *link;
 };
+
+/* The keeper's part: mount, and no more.  *${ret_why} as below. */
+int session_mount(const struct session_options *o, int *ret_fd,
+		  const char **ret_why) NONNULL CHECKED;
 
 /**
  * session_run(o, ret_why):
@@ -42,6 +50,9 @@ struct session_options {
  * detached: 0, or the first error of a detach, which was logged.
  * Where it fails before it serves, *${ret_why} (static) is what libfuse said of
  * it, or NULL.
+ * A worker goes on with what the one before it has left, if there was one, and
+ * says in the memory that it shares with its keeper when the mount has come to
+ * its end.
  */
 int session_run(const struct session_options *o, const char **ret_why)
     NONNULL CHECKED;

@@ -20,7 +20,7 @@
  * Placed so that the data begins on a page, the kernel copies page to page.
  */
 #define PAGE 4096U
-#define WRITE_HEADERS 80U
+#define WRITE_HEADERS WORKER_WRITE_HEADERS
 #define IN_ALLOC (WORKER_IN_LEN + PAGE)
 
 static __thread struct worker *self;
@@ -62,11 +62,25 @@ worker_free(struct worker *w)
 	if (w->scratch)
 		wipe(w);
 	scratch_free(w->scratch);
-	free(w->in_base);
+	if (w->in_base)
+		(void)munmap(w->in_base, IN_ALLOC);
 	free(w->out);
 	free(w);
 }
 DEFINE_CLEANUP(struct worker, worker_free)
+
+/* A mapping of its own: its first page may become another's (keep.h). */
+static uint8_t *
+mapping_new(size_t len)
+{
+	uint8_t *p = mmap(NULL, len, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		return NULL;
+	(void)madvise(p, len, MADV_DONTDUMP);
+	return p;
+}
 
 /* Pages of its own, left out of core dumps. */
 static uint8_t *
@@ -92,7 +106,7 @@ worker_new(struct workers *ws, bool buffers, struct worker **ret)
 	if (r < 0)
 		return r;
 	if (buffers) {
-		w->in_base = buffer_new(IN_ALLOC);
+		w->in_base = mapping_new(IN_ALLOC);
 		w->out = buffer_new(WORKER_IO_MAX);
 		if (!w->in_base || !w->out)
 			return -ENOMEM;

@@ -24,6 +24,7 @@
 #include "disk.h"
 
 #define WORKER_IO_MAX (1U << 20) /* bytes of one read or write */
+#define WORKER_WRITE_HEADERS 80U /* of FUSE, before a write's data */
 
 /* Sanitizers need more stack than there is in daily use. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

@@ -42,6 +42,9 @@ static const struct setting table[] = {
 	{ "mount", "threads", NUMBER, MEMBER(threads), .dflt = "0", .max = 256,
 	  .option = "threads",
 	  .help = "threads that serve requests; 0: as many as suit" },
+	{ "mount", "keeper", FLAG, MEMBER(keeper), .dflt = "yes",
+	  .option = "keeper",
+	  .help = "let another process go on where the one that serves dies" },
 	{ "mount", "writeback_cache", FLAG, MEMBER(writeback_cache),
 	  .dflt = "no", .help = "let the kernel gather small buffered writes" },
 

@@ -476,7 +476,7 @@ table_is_whole(void **state)
 	(void)state;
 	(void)setenv("HOME", dir, 1);
 	settings_each(set_default_again, &count);
-	assert_int_equal(count, 35);
+	assert_int_equal(count, 36);
 }
 
 static void

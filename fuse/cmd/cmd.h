@@ -86,6 +86,7 @@ int cmd_top(int argc, char **argv);
 int cmd_tree(int argc, char **argv);
 int cmd_umount(int argc, char **argv);
 int cmd_unlock(int argc, char **argv);
+int cmd_upgrade(int argc, char **argv);
 extern const struct command key_commands[]; /* key.c */
 extern const struct command kms_commands[]; /* kms.c */
 

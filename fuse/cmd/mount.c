@@ -7,21 +7,33 @@
  * not outlive a fork, and libgcrypt's pool of secret memory is locked already.
  * It runs this same command, with --ready-fd; the command that was called
  * returns when the mount serves, or with the daemon's error.
+ *
+ * It is two processes, in truth: a keeper, whose life is the mount's, and a
+ * worker, the same command with --keeper-fd, which serves.  A keeper that an
+ * upgrade has exchanged gets --keeper-state.
  */
 #include "cmd.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <sealdisk/io.h>
+#include <sealdisk/crypto.h>
 #include <sealdisk/log.h>
+#include <sealdisk/secret.h>
 
+#include "broken.h"
+#include "crash.h"
 #include "disk.h"
 #include "host.h"
+#include "keeper.h"
+#include "keeper_link.h"
+#include "meta.h"
 #include "session.h"
 
 struct mount_args {
@@ -29,9 +41,10 @@ struct mount_args {
 	char options[4 * PATH_MAX]; /* all -o, one after the other */
 	char kernel[PATH_MAX];      /* those of them that are mount(2)'s */
 	bool foreground, fake, read_only, allow_other;
-	int ready_fd;
+	int ready_fd, keeper_fd, state_fd;
 	char mnt[PATH_MAX], path[PATH_MAX]; /* ${where}, ${store} resolved */
 	struct settings settings;
+	struct keeper_link *link; /* of a worker */
 };
 
 /*
@@ -185,21 +198,44 @@ take_letters(struct mount_args *a, const char *letters, const char *next,
 	return 0;
 }
 
+/* --NAME=N, of those that only we pass on to ourselves.  1: it is none. */
+static int
+take_fd(struct mount_args *a, const char *arg)
+{
+	const struct {
+		const char *name;
+		int *fd;
+	} fds[] = {
+		{ "--ready-fd=", &a->ready_fd },
+		{ "--keeper-fd=", &a->keeper_fd },
+		{ "--keeper-state=", &a->state_fd },
+	};
+	uint64_t fd;
+
+	for (size_t i = 0; i < LEN(fds); i++) {
+		size_t len = strlen(fds[i].name);
+
+		if (strncmp(arg, fds[i].name, len) != 0)
+			continue;
+		if (parse_u64(arg + len, &fd) < 0 || fd > INT_MAX)
+			return cmd_usage("%s", arg);
+		*fds[i].fd = (int)fd;
+		return 0;
+	}
+	return 1;
+}
+
 static int
 take_arg(struct mount_args *a, const char *arg, const char *next,
 	 bool *ret_used)
 {
-	uint64_t fd;
+	int r = take_fd(a, arg);
 
 	*ret_used = false;
+	if (r <= 0)
+		return r;
 	if (strcmp(arg, "--foreground") == 0) {
 		a->foreground = true;
-		return 0;
-	}
-	if (strncmp(arg, "--ready-fd=", 11) == 0) {
-		if (parse_u64(arg + 11, &fd) < 0 || fd > INT_MAX)
-			return cmd_usage("%s", arg);
-		a->ready_fd = (int)fd;
 		return 0;
 	}
 	if (arg[0] == '-' && arg[1] && arg[1] != '-')
@@ -337,15 +373,23 @@ on_ready(void *arg)
 
 static int
 open_engine(struct mount_args *a, struct store *st, struct kms *kms,
-	    struct engine **ret)
+	    struct keeper_link *l, struct engine **ret)
 {
-	const struct engine_options o = {
+	struct engine_options o = {
 		.mount_point = a->mnt,
 		.cache_size = a->settings.cache_size,
 	};
 	const char *why = NULL, *hint = NULL;
-	int r = engine_open(st, kms, &o, ret);
+	int r;
 
+	if (l) {
+		o.kept = keep_kept(l->keep);
+		o.owner = l->keep->keeper;
+		o.keep_lock = link_lock;
+		o.drop_lock = link_drop;
+		o.keep_arg = l;
+	}
+	r = engine_open(st, kms, &o, ret);
 	if (r == -ENOENT) {
 		why = "this is not a store: it has no store.ini";
 		hint = "`sealdisk init` makes a store";
@@ -353,13 +397,12 @@ open_engine(struct mount_args *a, struct store *st, struct kms *kms,
 	return r < 0 ? cmd_fail(r, why, hint, "mount %s", a->path) : 0;
 }
 
-static int
-serve(struct mount_args *a)
+static void on_worker_ready(void *arg);
+
+static struct session_options
+options_of(struct mount_args *a)
 {
-	CLEANUP(store_freep) struct store *st = NULL;
-	CLEANUP(kms_closep) struct kms *kms = NULL;
-	CLEANUP(engine_closep) struct engine *e = NULL;
-	struct session_options o = {
+	return (struct session_options){
 		.store = a->path,
 		.mount_point = a->mnt,
 		.key = a->settings.kms_key,
@@ -370,34 +413,275 @@ serve(struct mount_args *a)
 		.allow_other = a->allow_other,
 		.read_only = a->read_only,
 		.writeback_cache = a->settings.writeback_cache,
-		.foreground = a->ready_fd < 0,
-		.ready = on_ready,
+		.foreground = a->link ? !a->link->keep->background
+				      : a->ready_fd < 0,
+		.ready = a->link ? on_worker_ready : on_ready,
 		.arg = a,
 	};
-	const char *why = NULL;
-	int r;
+}
 
-	/* Who called hears of a failure in one line, by what is returned; the
-	 * details are for the daemon's log. */
-	if (a->ready_fd >= 0)
-		log_to_syslog();
+static void
+prepare(void)
+{
 	host_prepare();
 	(void)umask(077);
 	(void)prctl(PR_SET_NAME, "sealdisk");
-	r = store_posix_open(a->path, &st);
+}
+
+/* All workers have it by one descriptor (store.h). */
+static int
+open_store(const struct mount_args *a, struct keeper_link *l,
+	   struct store **ret)
+{
+	int r;
+
+	if (l && l->locks[LINK_STORE] >= 0)
+		return store_posix_adopt(TAKE_FD(l->locks[LINK_STORE]), ret);
+	r = store_posix_open(a->path, ret);
+	return r == 0 && l ? link_lock(l, LINK_STORE, store_posix_fd(*ret)) : r;
+}
+
+/* ${l} NULL: without a keeper. */
+static int
+serve(struct mount_args *a, struct keeper_link *l)
+{
+	CLEANUP(store_freep) struct store *st = NULL;
+	CLEANUP(kms_closep) struct kms *kms = NULL;
+	CLEANUP(engine_closep) struct engine *e = NULL;
+	struct session_options o = options_of(a);
+	const char *why = NULL;
+	int r;
+
+	r = open_store(a, l, &st);
 	if (r < 0)
 		return cmd_fail(r, NULL, NULL, "mount %s", a->path);
 	r = cmd_open_kms(&a->settings, &kms);
 	if (r == 0)
-		r = open_engine(a, st, kms, &e);
+		r = open_engine(a, st, kms, l, &e);
+	if (r == 0 && l && l->fuse_fd < 0) {
+		r = link_hello(l, 0, "");
+		if (r == 0)
+			r = link_wait(l);
+	}
 	if (r)
 		return r;
 	o.engine = e;
+	o.link = l;
 	r = session_run(&o, &why);
 	if (r < 0)
 		r = cmd_fail(r, why && why[0] ? why : NULL, NULL,
 			     "mount %s on %s", a->path, a->mnt);
 	return r;
+}
+
+static int
+serve_alone(struct mount_args *a)
+{
+	prepare();
+	return serve(a, NULL);
+}
+
+/* This command once more, without what is between us and one of us; room for
+ * three more is left. */
+static int
+child_args(const struct mount_args *a, int argc, char **argv, char ***ret)
+{
+	static char name[] = "sealdisk", mount[] = "mount",
+		    config[] = "--config";
+	char **args = calloc((size_t)argc + 8, sizeof(*args));
+	int n = 0;
+
+	(void)a;
+	if (!args)
+		return -ENOMEM;
+	args[n++] = name;
+	if (cmd_globals.config) {
+		/* A keeper in the background is in another folder. */
+		char *file = realpath(cmd_globals.config, NULL);
+
+		args[n++] = config;
+		args[n++] = file ? file : strdup(cmd_globals.config);
+		if (!args[n - 1]) {
+			free(args);
+			return -ENOMEM;
+		}
+	}
+	args[n++] = mount;
+	for (int i = 1; i < argc; i++)
+		if (strncmp(argv[i], "--ready-fd=", 11) != 0 &&
+		    strncmp(argv[i], "--keeper-", 9) != 0)
+			args[n++] = argv[i];
+	*ret = args;
+	return 0;
+}
+
+/*
+ * The worker.
+ */
+
+/* The passphrase that the keeper was given, by a pipe of our own. */
+static int
+take_passphrase(struct mount_args *a, const struct keep *k)
+{
+	char *to = a->settings.keystore_passphrase_fd;
+	int fds[2];
+
+	if (!k->passphrase_len)
+		return 0;
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return -errno;
+	if (write(fds[1], k->passphrase, k->passphrase_len) !=
+	    (ssize_t)k->passphrase_len)
+		return -EIO;
+	(void)close(fds[1]);
+	(void)snprintf(to, sizeof(a->settings.keystore_passphrase_fd), "%d",
+		       fds[0]);
+	return 0;
+}
+
+static void
+on_worker_ready(void *arg)
+{
+	struct mount_args *a = arg;
+
+	if (a->link->keep->background)
+		go_to_background();
+	a->link->keep->settings = a->settings;
+}
+
+/* Whether this program could take over: what it can find out without touching
+ * what the one that serves has in its hands. */
+static int
+try_self(const struct keep *k)
+{
+	CLEANUP(store_freep) struct store *st = NULL;
+	CLEANUP(free_memp) char *text = NULL;
+	CLEANUP(free_memp) struct store_meta *m = malloc(sizeof(*m));
+	size_t len;
+	int r = m ? crypto_self_test() : -ENOMEM;
+
+	if (r == 0)
+		r = store_posix_open(k->store, &st);
+	if (r == 0)
+		r = st->ops->load(st, "store.ini", META_MAX, &text, &len);
+	return r < 0 ? r : store_meta_parse(text, len, m);
+}
+
+/* What came of reading the settings was ${r}. */
+static int
+be_worker(struct mount_args *a, int r)
+{
+	static struct keeper_link l;
+	enum line_mode mode;
+	int e = link_open(a->keeper_fd, &l, &mode);
+
+	if (e < 0)
+		return e;
+	a->link = &l;
+	if (mode == LINE_TRIAL && r == 0)
+		r = try_self(l.keep);
+	if (mode == LINE_TRIAL)
+		(void)!link_hello(&l, r > 0 ? -EINVAL : r,
+				  r > 0   ? "its settings cannot be read"
+				  : r < 0 ? err_text(r)
+					  : "");
+	/* It is what it was, and was told then. */
+	if (mode == LINE_GO_ON) {
+		a->settings = l.keep->settings;
+		r = 0;
+	}
+	if (r == 0 && mode != LINE_START)
+		r = link_wait(&l);
+	if (r)
+		return r;
+	(void)snprintf(a->path, sizeof(a->path), "%s", l.keep->store);
+	(void)snprintf(a->mnt, sizeof(a->mnt), "%s", l.keep->mount_point);
+	if (l.keep->background)
+		log_to_syslog();
+	prepare();
+	crash_init(l.keep);
+	if (l.keep->broken == KEEP_BROKEN)
+		return broken_serve(&l);
+	r = take_passphrase(a, l.keep);
+	if (r == 0)
+		r = serve(a, &l);
+	if (!atomic_load(&l.keep->finished))
+		l.keep->result = r;
+	return r;
+}
+
+/*
+ * The keeper.
+ */
+
+static int
+mount_for_worker(void *arg, int *ret_fuse_fd)
+{
+	struct mount_args *a = arg;
+	struct session_options o = options_of(a);
+	const char *why = NULL;
+	int r = session_mount(&o, ret_fuse_fd, &why);
+
+	if (r < 0)
+		r = cmd_fail(r, why && why[0] ? why : NULL, NULL,
+			     "mount %s on %s", a->path, a->mnt);
+	return r;
+}
+
+/* One line, which only the first of our children could read. */
+static void
+read_passphrase(const struct settings *s, struct keep *k)
+{
+	uint64_t fd;
+	char c;
+
+	if (parse_u64(s->keystore_passphrase_fd, &fd) < 0 || fd > INT_MAX)
+		return;
+	while (k->passphrase_len < sizeof(k->passphrase) &&
+	       read((int)fd, &c, 1) == 1) {
+		k->passphrase[k->passphrase_len++] = (uint8_t)c;
+		if (c == '\n')
+			break;
+	}
+	secret_wipe(&c, sizeof(c));
+}
+
+static int
+be_keeper(struct mount_args *a, int argc, char **argv)
+{
+	struct keeper_options o = {
+		.mount = mount_for_worker,
+		.ready = on_ready,
+		.arg = a,
+		.foreground = a->ready_fd < 0,
+	};
+	int r = child_args(a, argc, argv, &o.argv);
+
+	if (r == 0)
+		r = keep_new(&o.keep_fd, &o.keep);
+	if (r < 0)
+		return cmd_fail(r, NULL, NULL, "mount %s", a->path);
+	prepare();
+	(void)snprintf(o.keep->store, sizeof(o.keep->store), "%s", a->path);
+	(void)snprintf(o.keep->mount_point, sizeof(o.keep->mount_point), "%s",
+		       a->mnt);
+	o.keep->background = a->ready_fd >= 0;
+	read_passphrase(&a->settings, o.keep);
+	return keeper_run(&o);
+}
+
+/* After an upgrade: it serves all the while. */
+static int
+be_keeper_again(struct mount_args *a, int argc, char **argv)
+{
+	struct keeper_options o = { .ready = on_ready, .arg = a };
+	int r = child_args(a, argc, argv, &o.argv);
+
+	if (r < 0)
+		return r;
+	log_to_syslog();
+	prepare();
+	return keeper_resume(a->state_fd, &o);
 }
 
 /*
@@ -420,35 +704,27 @@ keep_fds(int fd, const char *passphrase)
 
 /* In the child: the same command again, as the daemon. */
 static void
-become_daemon(const struct mount_args *a, int argc, char **argv, int fd)
+become_daemon(struct mount_args *a, int argc, char **argv, int fd)
 {
-	char self[PATH_MAX], ready[32], name[] = "sealdisk", mount[] = "mount",
-					config[] = "--config", passphrase[64];
-	CLEANUP(free_memp)
-	char **args = calloc((size_t)argc + 7, sizeof(*args));
-	CLEANUP(free_memp)
-	char *file = cmd_globals.config ? strdup(cmd_globals.config) : NULL;
+	char self[PATH_MAX], ready[32], passphrase[64];
 	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	int n = 0;
+	char **args;
+	size_t n = 0;
 
-	if (len < 0 || !args)
+	if (len < 0 || child_args(a, argc, argv, &args) < 0)
 		return;
 	self[len] = '\0';
+	while (args[n])
+		n++;
 	(void)snprintf(ready, sizeof(ready), "--ready-fd=%d", fd);
-	args[n++] = name;
-	if (file) {
-		args[n++] = config;
-		args[n++] = file;
-	}
+	args[n++] = ready;
 	if (cmd_globals.passphrase_fd) {
+		/* A global option stands before the command. */
 		(void)snprintf(passphrase, sizeof(passphrase),
 			       "--passphrase-fd=%s", cmd_globals.passphrase_fd);
-		args[n++] = passphrase;
+		memmove(args + 2, args + 1, (n - 1) * sizeof(*args));
+		args[1] = passphrase;
 	}
-	args[n++] = mount;
-	for (int i = 1; i < argc; i++)
-		args[n++] = argv[i];
-	args[n++] = ready;
 	keep_fds(fd, a->settings.keystore_passphrase_fd);
 	(void)execv(self, args);
 }
@@ -482,16 +758,28 @@ start_daemon(struct mount_args *a, int argc, char **argv)
 int
 cmd_mount(int argc, char **argv)
 {
-	static struct mount_args a = { .ready_fd = -1 };
+	static struct mount_args a = { .ready_fd = -1,
+				       .keeper_fd = -1,
+				       .state_fd = -1 };
 	int r = parse(&a, argc, argv);
 
+	if (a.keeper_fd >= 0)
+		return be_worker(&a, r);
+	if (a.state_fd >= 0)
+		return be_keeper_again(&a, argc, argv);
 	if (r == 0)
 		r = check_places(&a);
 	if (r == 0 && !a.fake) {
-		if (a.foreground || a.ready_fd >= 0)
-			r = serve(&a);
-		else
+		if (!a.foreground && a.ready_fd < 0) {
 			r = start_daemon(&a, argc, argv);
+		} else {
+			/* Who called hears of a failure in one line, by what
+			 * is returned; the details are for the daemon's log. */
+			if (a.ready_fd >= 0)
+				log_to_syslog();
+			r = a.settings.keeper ? be_keeper(&a, argc, argv)
+					      : serve_alone(&a);
+		}
 	}
 	tell(&a, r);
 	return r;

@@ -281,6 +281,11 @@ int catalog_lock_disk(struct catalog *c, const struct uuid *uuid,
  * meanwhile.  -EBUSY: it is just being. */
 int catalog_share_disk(struct catalog *c, const struct uuid *uuid,
 		       struct store_lock **ret) NONNULL CHECKED;
+/* The lock of a disk, or of what is frozen, that an earlier process took by
+ * ${fd}, which is taken over; -1: anew.  -EBUSY: somebody else has it. */
+int catalog_adopt_disk(struct catalog *c, const struct uuid *uuid,
+		       enum desc_type type, const char *mount_point, int fd,
+		       struct store_lock **ret) NONNULL CHECKED;
 
 /* A lineage's lock, shared, for who makes a layer and then what names it. Waits
  * for who is removing layers. */

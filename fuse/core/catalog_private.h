@@ -9,6 +9,7 @@
 struct catalog {
 	struct store *st;
 	struct store_meta meta;
+	pid_t owner; /* whose number stands in locks; 0: ours */
 };
 
 /* Names, collected from a listing. */

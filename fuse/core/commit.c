@@ -20,7 +20,7 @@
  *
  * Whoever wants a commit while one runs shares the next (group commit).
  */
-#include "engine_private.h"
+#include "kept_private.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -124,6 +124,8 @@ begin_to_fail(struct disk *d)
 {
 	if (atomic_exchange(&d->failed, true))
 		return false;
+	if (d->slot)
+		atomic_store(&d->slot->failed, 1);
 	atomic_fetch_sub(&d->e->cache.pinned, atomic_load(&d->pinned));
 	drop_unsynced(d);
 	return true;
@@ -621,6 +623,28 @@ out:
 	return lost;
 }
 
+/*
+ * The first time after another process has died: which of its pages are durable
+ * nobody knows, so all of them become that before the first of their other
+ * copies is written.
+ */
+static int
+settle_all(struct disk *d)
+{
+	int r = 0;
+
+	if (!atomic_load(&d->unsettled))
+		return 0;
+	if (!PLANTED(RESUMED_UNSETTLED))
+		r = d->e->st->ops->sync_all(d->e->st);
+	if (r < 0) {
+		engine_fail(d->e, r);
+		return -EIO;
+	}
+	atomic_store(&d->unsettled, false);
+	return 0;
+}
+
 static int
 commit_steps(struct disk *d, struct commit *c)
 {
@@ -633,6 +657,8 @@ commit_steps(struct disk *d, struct commit *c)
 	if (!d->nameless && session_lost(d))
 		return disk_fail(d, -EBUSY, "somebody else has attached it");
 	/* Not known: nothing is written, and the next commit looks again. */
+	if (r == 0)
+		r = settle_all(d);
 	if (r == 0)
 		r = save_size(d);
 	if (r == 0)
@@ -662,24 +688,30 @@ static int
 commit_run(struct disk *d)
 {
 	struct commit *c = d->commit;
+	uint64_t cut;
 	int r;
 
 	c->seq = atomic_load(&d->seq);
 	c->maps_synced = false;
 	atomic_store(&d->dirty_bytes, 0);
 	cache_exceed(true);
+	if (replay_rest(d) == 0)
+		atomic_store(&d->replaying, false);
+	cut = kept_cut(d);
 	r = commit_steps(d, c);
 	cache_exceed(false);
 	end_pages(c, r == 0);
+	if (r == 0 && !atomic_load(&d->replaying))
+		kept_committed(d, cut);
 	atomic_fetch_add(r == 0 ? &d->commits : &d->commit_errors, 1);
 	return r;
 }
 
-/* Whether a commit has anything to do; the disk's mutex is held. */
-static bool
-anything_dirty(struct disk *d)
+bool
+disk_is_dirty(struct disk *d)
 {
-	return !link_empty(&d->dirty) || !link_empty(&d->dirty_map) ||
+	return atomic_load(&d->unsettled) || atomic_load(&d->replaying) ||
+	       !link_empty(&d->dirty) || !link_empty(&d->dirty_map) ||
 	       !link_empty(&d->dirty_root) || atomic_load(&d->size_dirty);
 }
 
@@ -701,7 +733,7 @@ lead(struct disk *d)
 	d->last_error = r;
 	if (r == 0)
 		d->good_seq = d->done_seq;
-	else if (anything_dirty(d) && d->dirty_since == 0)
+	else if (disk_is_dirty(d) && d->dirty_since == 0)
 		d->dirty_since = now_ms();
 	pthread_cond_broadcast(&d->committed);
 	/* While the commit had everything in its hands the background thread
@@ -719,7 +751,7 @@ wait_for(struct disk *d, bool force)
 	/* What a running commit has taken is dirty no more, and is not yet
 	 * durable: then it must be waited for, too.  Who has asked for one may
 	 * want the descriptors of chunks that were mirrored. */
-	force |= d->commit_wanted || anything_dirty(d);
+	force |= d->commit_wanted || disk_is_dirty(d);
 	need = atomic_load(&d->seq) + (force ? 1 : 0);
 	while (d->done_seq < need) {
 		if (atomic_load(&d->failed))
@@ -762,7 +794,7 @@ ask_for_room(struct disk *d)
 	int r = 0;
 
 	pthread_mutex_lock(&d->mutex);
-	if (!atomic_load(&d->failed) && anything_dirty(d))
+	if (!atomic_load(&d->failed) && disk_is_dirty(d))
 		r = d->last_error;
 	d->commit_wanted = true;
 	pthread_cond_signal(&d->wake);
@@ -794,7 +826,9 @@ commit_for_room(struct disk *d)
 	r = wait_for(d, true);
 	if (r == 0 && others)
 		usleep(1000);
-	return r == 0 && cache_crowded(&e->cache, 2) ? stuck : r;
+	return r == 0 && (cache_crowded(&e->cache, 2) || kept_crowded(e))
+		   ? stuck
+		   : r;
 }
 
 void

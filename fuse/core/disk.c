@@ -19,6 +19,7 @@
 #include <sealdisk/log.h>
 
 #include "catalog_private.h"
+#include "kept_private.h"
 
 static void
 cond_init(pthread_cond_t *c)
@@ -80,7 +81,9 @@ disk_free(struct disk *d)
 	scratch_free(d->mover);
 	commit_free(d->commit);
 	free(d->seen);
+	replay_free(d->replay);
 	store_unlock(d->lock);
+	kept_release(d);
 	pthread_mutex_destroy(&d->size_lock);
 	pthread_mutex_destroy(&d->layers_lock);
 	pthread_rwlock_destroy(&d->barrier);
@@ -258,12 +261,22 @@ open_layers(struct disk *d, int flags, struct digests **known, bool tracked)
 	}
 	if (r == 0)
 		r = layer_open_todo(d->top);
-	return r == 0 ? clean_todos(d) : r;
+	/* Its files are of this very session, and may be in use: see detach. */
+	return r == 0 && !d->gone_on ? clean_todos(d) : r;
+}
+
+int
+disk_open_top(struct disk *d, int flags)
+{
+	CLEANUP(digests_freep) struct digests *known = NULL;
+	int r = checkpoint_verify(d, flags, &known);
+
+	return r == 0 ? open_layers(d, flags, &known, false) : r;
 }
 
 /* Nobody writes to it, so that there is no session. */
-static int
-begin_reading(struct disk *d)
+int
+disk_open_frozen(struct disk *d)
 {
 	d->session = d->desc.session;
 	atomic_store(&d->size, d->desc.size);
@@ -305,11 +318,23 @@ attach(struct disk *d, enum desc_type type, const char *name, int flags)
 	if (r == 0 && type == DESC_DISK)
 		r = begin_disk(d, flags);
 	else if (r == 0)
-		r = begin_reading(d);
+		r = disk_open_frozen(d);
 	/* Loading pages must not keep plaintext of settled blocks. */
 	if (r == 0)
 		scratch_wipe(d->bg);
-	if (r == 0 && type == DESC_DISK && !d->e->manual)
+	return r;
+}
+
+/* ${r}: what came of the attach. */
+static int
+begin_work(struct disk *d, int flags, int r)
+{
+	d->read_only =
+	    (flags & DISK_READ_ONLY) || d->rolled_back || d->desc.read_only ||
+	    (d->top && d->top->meta.read_only) || d->desc.type != DESC_DISK;
+	if (r == 0 && !d->slot)
+		r = kept_claim(d);
+	if (r == 0 && d->desc.type == DESC_DISK && !d->e->manual)
 		r = quiet_start(d);
 	return r;
 }
@@ -342,6 +367,23 @@ hide(struct engine *e, struct disk *d)
 	pthread_mutex_unlock(&e->mutex);
 }
 
+/* ${r} as of an attach: it is attached, or is no more. */
+static int
+finish(struct disk *d, int r, struct disk **ret)
+{
+	if (r < 0) {
+		disk_free(d);
+		return r;
+	}
+	show(d->e, d);
+	/* Without it the disk can be used all the same. */
+	r = reencrypt_start(d);
+	if (r < 0)
+		log_error("disk %s: reencrypt: %s", d->desc.name, err_text(r));
+	*ret = d;
+	return 0;
+}
+
 int
 disk_attach(struct engine *e, enum desc_type type, const char *name, int flags,
 	    struct disk **ret)
@@ -353,21 +395,31 @@ disk_attach(struct engine *e, enum desc_type type, const char *name, int flags,
 		return -ENOMEM;
 	list(e, d);
 	d->brief = flags & DISK_BRIEF;
-	r = attach(d, type, name, flags);
-	if (r < 0) {
-		disk_free(d);
-		return r;
+	r = begin_work(d, flags, attach(d, type, name, flags));
+	return finish(d, r, ret);
+}
+
+int
+disk_resume(struct engine *e, unsigned slot, const char *name, int lock_fd,
+	    struct disk **ret)
+{
+	struct disk *d = disk_new(e);
+	int flags, r;
+
+	if (!d) {
+		if (lock_fd >= 0)
+			(void)close(lock_fd);
+		return -ENOMEM;
 	}
-	d->read_only = (flags & DISK_READ_ONLY) || d->rolled_back ||
-		       d->desc.read_only || d->top->meta.read_only ||
-		       type != DESC_DISK;
-	show(e, d);
-	/* Without it the disk can be used all the same. */
-	r = reencrypt_start(d);
+	list(e, d);
+	flags = e->kept->disks[slot].read_only ? DISK_READ_ONLY : 0;
+	r = begin_work(d, flags, disk_go_on(d, slot, name, lock_fd));
 	if (r < 0)
-		log_error("disk %s: reencrypt: %s", d->desc.name, err_text(r));
-	*ret = d;
-	return 0;
+		d->slot = NULL; /* it is the caller's */
+	r = finish(d, r, ret);
+	if (r == 0 && (*ret)->unsettled)
+		commit_ask(*ret);
+	return r;
 }
 
 /* Nobody knows how the last one that had it on top ended. */
@@ -521,6 +573,9 @@ detach(struct disk *d)
 		r = bury_all(d);
 	if (r == 0)
 		r = sync_mirrors(d);
+	/* Of the process that died, too, all is known by now. */
+	if (r == 0 && d->gone_on)
+		r = clean_todos(d);
 	/* Layers that have been on top in this session. */
 	for (unsigned i = 1; r == 0 && i <= d->n_layers; i++) {
 		struct layer *l = d->layers[i];
@@ -558,6 +613,13 @@ disk_abandon(struct disk *d)
 		(void)disk_fail(d, -EIO, "given up");
 	quiet_stop(d);
 	disk_free(d);
+}
+
+void
+disk_die(struct disk *d)
+{
+	d->slot = NULL;
+	disk_abandon(d);
 }
 
 int

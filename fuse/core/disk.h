@@ -18,10 +18,13 @@
 #ifndef SEALDISK_DISK_H
 #define SEALDISK_DISK_H
 
+#include <sys/types.h>
+
 #include "catalog.h"
 
 struct engine;
 struct disk;
+struct kept; /* kept.h */
 
 /*
  * A thread's own cipher handles and buffers: the read and write path allocates
@@ -44,6 +47,14 @@ struct engine_options {
 	unsigned merge_chunks; /* of a layer that a piece of merging it takes;
 				* 0: by time */
 	bool manual;           /* tests: no background thread */
+	/* What outlives this process; NULL: nothing does, as of a command. */
+	struct kept *kept;
+	pid_t owner; /* whose number stands in locks; 0: ours */
+	/* Whoever keeps that gets a duplicate of the descriptor of a disk's
+	 * lock, and may close it when the lock was released. */
+	int (*keep_lock)(void *arg, unsigned slot, int fd);
+	void (*drop_lock)(void *arg, unsigned slot);
+	void *keep_arg;
 };
 
 /**
@@ -100,6 +111,24 @@ enum {
  */
 int disk_attach(struct engine *e, enum desc_type type, const char *name,
 		int flags, struct disk **ret) NONNULL CHECKED;
+
+/**
+ * disk_resume(e, slot, name, lock_fd, ret):
+ * Go on with a disk that a process which has died had attached, by what
+ * opt.kept has of it; ${name} is what it is called now.  Its lock is that of
+ * ${lock_fd}, which is taken over; -1: it is taken anew.  No call of the KMS.
+ * After an error the slot is as it was.
+ *
+ * -EBUSY   somebody else has had it attached since
+ * -ENODEV  it had been detached
+ * -EIO     what was written and not committed is not known any more
+ */
+int disk_resume(struct engine *e, unsigned slot, const char *name, int lock_fd,
+		struct disk **ret) NONNULL CHECKED;
+
+/* For tests: drop everything in memory as the death of a process would that
+ * leaves opt.kept. */
+void disk_die(struct disk *d);
 
 /**
  * disk_detach(d):
@@ -192,6 +221,8 @@ struct disk_stats {
 	uint64_t allocated; /* bytes of data that the top layer's chunks hold */
 	uint64_t dirty_groups;
 	uint64_t chunks_open;
+	uint64_t resumed; /* entries that a process before this one had not
+			   * committed */
 	bool failed;  /* a sync has failed: read-only until attached again */
 	bool unclean; /* this attach followed an unclean stop */
 	bool older;   /* it was put back to an older state, and is read-only */

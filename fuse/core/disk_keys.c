@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "catalog_private.h"
+#include "kept_private.h"
 
 static struct disk_dk *
 find(struct disk *d, const struct uuid *uuid)
@@ -58,6 +59,8 @@ disk_add_dk(struct disk *d, const struct uuid *uuid, const struct key *dk)
 	pthread_mutex_unlock(&d->layers_lock);
 	if (r < 0)
 		secret_free(key, sizeof(*key));
+	else
+		kept_dks(d);
 	return r;
 }
 
@@ -85,6 +88,7 @@ disk_forget_dks(struct disk *d)
 		*k = (struct disk_dk){ .key = NULL };
 	}
 	pthread_mutex_unlock(&d->layers_lock);
+	kept_dks(d);
 }
 
 void

@@ -1,7 +1,7 @@
 /*
  * disk_props.c - an attached disk's size, descriptor and counters.
  */
-#include "engine_private.h"
+#include "kept_private.h"
 
 #include <errno.h>
 #include <string.h>
@@ -51,6 +51,8 @@ set_size(struct disk *d, uint64_t size)
 		resave(d);
 	} else {
 		atomic_store(&d->size, size);
+		if (d->slot)
+			atomic_store(&d->slot->size, size);
 		atomic_store(&d->size_dirty, false);
 	}
 	pthread_mutex_unlock(&d->size_lock);
@@ -187,6 +189,7 @@ disk_stats(struct disk *d, struct disk_stats *ret)
 	ret->repairs = atomic_load(&d->repairs);
 	ret->allocated = blocks > 0 ? (uint64_t)blocks * BLOCK_SIZE : 0;
 	ret->failed = atomic_load(&d->failed);
+	ret->resumed = atomic_load(&d->resumed);
 	ret->unclean = d->drop_cache;
 	ret->older = d->rolled_back;
 	ret->chunks_open = atomic_load(&d->e->cache.open_files);

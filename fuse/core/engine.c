@@ -114,6 +114,10 @@ engine_open(struct store *st, struct kms *kms, const struct engine_options *opt,
 	e->seal_limit = opt->seal_limit ? opt->seal_limit : SEAL_LIMIT;
 	e->merge_chunks = opt->merge_chunks;
 	e->manual = opt->manual;
+	e->kept = opt->kept;
+	e->keep_lock = opt->keep_lock;
+	e->drop_lock = opt->drop_lock;
+	e->keep_arg = opt->keep_arg;
 	pthread_mutex_init(&e->mutex, NULL);
 	pthread_mutex_init(&e->snapshots, NULL);
 	pthread_mutex_init(&e->merging, NULL);
@@ -125,6 +129,7 @@ engine_open(struct store *st, struct kms *kms, const struct engine_options *opt,
 	r = catalog_open(st, &e->cat);
 	if (r < 0)
 		return r;
+	e->cat->owner = opt->owner;
 	e->meta = *catalog_meta(e->cat);
 	r = cache_init(&e->cache,
 		       opt->cache_size ? opt->cache_size : default_cache());

@@ -371,6 +371,14 @@ struct disk {
 	unsigned holds;            /* the same: it is not detached meanwhile */
 	bool brief;                /* DISK_BRIEF */
 	bool nameless; /* of the merger: no descriptor, no lock of its own */
+	/* kept_private.h, resume.c */
+	struct kept_disk *slot; /* NULL: it has none */
+	unsigned slot_no;
+	struct replay *replay; /* of what a dead process has left; or NULL */
+	atomic_bool replaying; /* some of it is still to be done */
+	bool gone_on;          /* after that */
+	atomic_bool unsettled; /* what that wrote need not be durable yet */
+	_Atomic uint64_t resumed;
 };
 
 struct engine {
@@ -398,6 +406,10 @@ struct engine {
 	 */
 	_Atomic uint64_t merged, merge_total;
 	struct link disks;
+	struct kept *kept;
+	int (*keep_lock)(void *arg, unsigned slot, int fd);
+	void (*drop_lock)(void *arg, unsigned slot);
+	void *keep_arg;
 };
 
 int64_t now_ms(void);
@@ -430,6 +442,14 @@ int reencrypt_start(struct disk *d) NONNULL CHECKED;
 void reencrypt_stop(struct disk *d) NONNULL;
 
 /* ---- disk.c ---- */
+
+/* For disk_resume(): the layers of a disk whose session is known, or those of
+ * what is frozen. */
+int disk_open_top(struct disk *d, int flags) NONNULL CHECKED;
+int disk_open_frozen(struct disk *d) NONNULL CHECKED;
+/* resume.c: like attach. */
+int disk_go_on(struct disk *d, unsigned slot, const char *name, int lock_fd)
+    NONNULL CHECKED;
 
 /* A disk without a name that has layer ${ref}, frozen, on top, by the keys of
  * a descriptor; what it writes there is durable as that of any disk.  Ends with
@@ -728,6 +748,8 @@ void commit_ask(struct disk *d) NONNULL;
 int commit_for_room(struct disk *d) NONNULL CHECKED;
 int commit_new(struct commit **ret) NONNULL CHECKED;
 void commit_free(struct commit *c);
+/* Whether a commit has anything to do; the disk's mutex is held. */
+bool disk_is_dirty(struct disk *d) NONNULL;
 /* Drop every reference that lists and commits hold (detach, abandon). */
 void commit_drop(struct disk *d) NONNULL;
 /* Write a page's second copy; lock held exclusively.  0 where it need not. */

@@ -11,6 +11,7 @@
  * The table changes only when all of the request's blocks are in the file.
  */
 #include "group_private.h"
+#include "kept_private.h"
 
 #include <errno.h>
 #include <string.h>
@@ -283,6 +284,7 @@ write_plan(struct plan *pl, struct scratch *s, struct chunk *c, struct page *p,
 		uncache_old(pl, p);
 	apply_plan(pl, p);
 	page_dirty(p, len);
+	kept_group(p, pl->first, pl->n);
 	chunk_touch(c);
 	return 0;
 }
@@ -343,7 +345,7 @@ group_write(struct disk *d, struct scratch *s, const void *buf, size_t len,
 	struct chunk *c;
 	int r;
 
-	if (cache_crowded(&d->e->cache, 2))
+	if (cache_crowded(&d->e->cache, 2) || kept_crowded(d->e))
 		return -EAGAIN;
 	r = layer_lookup(d->top, s, index, &state, &c);
 	if (r == 0 && state != ENTRY_DATA) {

@@ -3,6 +3,7 @@
  * written for them, and their slots are free when the page is committed.
  */
 #include "group_private.h"
+#include "kept_private.h"
 
 #include <errno.h>
 #include <string.h>
@@ -31,6 +32,7 @@ group_zero_entries(struct page *p, unsigned first, unsigned n, uint8_t state)
 	atomic_fetch_sub(&p->disk->allocated, freed);
 	group_count_kept(p);
 	page_dirty(p, 0);
+	kept_group(p, first, n);
 }
 
 static int

@@ -6,7 +6,7 @@
  * A root page that was needed stays in memory as long as the layer is open, map
  * pages are in the cache like any other.
  */
-#include "engine_private.h"
+#include "kept_private.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -461,6 +461,7 @@ layer_set(struct layer *l, struct scratch *s, uint64_t index,
 	/* First the page, then the root that names it: a commit that takes
 	 * the root's image takes this page's too. */
 	page_dirty(p, 0);
+	kept_map(l, index, e);
 	if (p->fresh)
 		root_set(root, p->index);
 	page_release(p);

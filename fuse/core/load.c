@@ -18,7 +18,7 @@
  * A map page and a root page are written only when all that they name is
  * durable, so there the newer copy is right.
  */
-#include "engine_private.h"
+#include "kept_private.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -348,6 +348,8 @@ page_load(struct page *p, struct scratch *s)
 	p->state = r == 0 ? PAGE_LOADED : PAGE_FAILED;
 	p->error = r;
 	p->touched = now_ms();
+	if (r == 0 && p->kind == PAGE_GROUP)
+		replay_page(p);
 	return r;
 }
 

@@ -13,6 +13,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -47,7 +48,7 @@ this_host(char out[static 256])
 
 /* malloc'ed; NULL: no memory. */
 static char *
-owner_text(const char *mount_point)
+owner_text(const struct catalog *c, const char *mount_point)
 {
 	CLEANUP(free_memp) char *mount = malloc(MOUNT_TEXT_MAX);
 	char host[256], host_text[3 * 256], boot[40], since[TIME_STR_LEN];
@@ -64,7 +65,8 @@ owner_text(const char *mount_point)
 		strcpy(mount, "-");
 	if (asprintf(&text,
 		     "host=%s\nboot_id=%s\npid=%ld\nsince=%s\nmount_point=%s\n",
-		     host_text, boot, (long)getpid(), since, mount) < 0)
+		     host_text, boot, (long)(c->owner ? c->owner : getpid()),
+		     since, mount) < 0)
 		return NULL;
 	return text;
 }
@@ -73,7 +75,7 @@ static int
 lock(struct catalog *c, const char *path, bool wait, const char *mount_point,
      struct store_lock **ret)
 {
-	CLEANUP(free_memp) char *text = owner_text(mount_point);
+	CLEANUP(free_memp) char *text = owner_text(c, mount_point);
 
 	if (!text)
 		return -ENOMEM;
@@ -352,6 +354,10 @@ tries_of(struct catalog *c, const struct uuid *uuid)
 		return TRIES; /* it is free by now */
 	if (!o.host[0] && o.pid == 0)
 		return FEW_TRIES;
+	/* A daemon that was killed may be a moment on its way out yet. */
+	if (o.this_host && o.pid > 0 && kill((pid_t)o.pid, 0) < 0 &&
+	    errno == ESRCH)
+		return TRIES;
 	return o.this_host && !o.mount_point[0] ? TRIES : 0;
 }
 
@@ -378,7 +384,7 @@ catalog_lock_disk(struct catalog *c, const struct uuid *uuid,
 		  const char *mount_point, struct store_lock **ret)
 {
 	CLEANUP(store_unlockp) struct store_lock *l = NULL;
-	CLEANUP(free_memp) char *text = owner_text(mount_point);
+	CLEANUP(free_memp) char *text = owner_text(c, mount_point);
 	struct lock_owner o;
 	int r;
 
@@ -403,6 +409,25 @@ catalog_share_disk(struct catalog *c, const struct uuid *uuid,
 		   struct store_lock **ret)
 {
 	return lock_brief(c, uuid, STORE_LOCK_SH, ret);
+}
+
+int
+catalog_adopt_disk(struct catalog *c, const struct uuid *uuid,
+		   enum desc_type type, const char *mount_point, int fd,
+		   struct store_lock **ret)
+{
+	enum store_lock_mode mode = type == DESC_DISK ? STORE_LOCK_EX
+						      : STORE_LOCK_SH;
+	char path[STORE_PATH_LEN];
+
+	if (fd >= 0 && c->st->ops->lock_adopt) {
+		lock_path("disk", uuid, path);
+		return c->st->ops->lock_adopt(c->st, path, mode, fd, ret);
+	}
+	if (fd >= 0)
+		(void)close(fd);
+	return type == DESC_DISK ? catalog_lock_disk(c, uuid, mount_point, ret)
+				 : catalog_share_disk(c, uuid, ret);
 }
 
 int

@@ -18,7 +18,8 @@ enum planted {
 	PAGE_OVER_NEWEST,  /* a page is written over its newest copy */
 	FROZEN_LATE,  /* the snapshot has a name before its layer is frozen */
 	MERGED_EARLY, /* the parent is left before the child has it all */
-	SETTLED_IN_MEMORY /* what a page was settled to is not made durable */
+	SETTLED_IN_MEMORY, /* what a page was settled to is not made durable */
+	RESUMED_UNSETTLED  /* what a process wrote that died neither */
 };
 extern enum planted planted;
 #define PLANTED(bug) (planted == (bug))

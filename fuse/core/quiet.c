@@ -43,6 +43,8 @@ page_mirror(struct page *p)
 	if (p->same || p->dirty || p->inflight || p->disk->failed ||
 	    layer_is_frozen(p->layer))
 		return 0;
+	if (atomic_load(&p->disk->unsettled))
+		return -EAGAIN;
 	r = page_home_of(p, &key, &f, &base);
 	if (r == 0)
 		r = page_encode(&h, &p->body, key, raw);
@@ -390,7 +392,7 @@ quiet_round(struct disk *d, bool all)
 	struct page *p;
 	bool over;
 
-	if (atomic_load(&d->failed))
+	if (atomic_load(&d->failed) || atomic_load(&d->unsettled))
 		return;
 	mirror_all(d, age);
 	while ((p = take_quiet(d, &d->keep,

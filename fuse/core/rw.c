@@ -4,7 +4,7 @@
  * Where a piece says that a commit must come first (-EAGAIN) or that its chunk
  * was just replaced (-ESTALE), it is tried again with no lock held.
  */
-#include "engine_private.h"
+#include "kept_private.h"
 
 #include <errno.h>
 #include <string.h>
@@ -71,6 +71,8 @@ grow(struct disk *d, uint64_t end)
 	pthread_mutex_lock(&d->size_lock);
 	if (end > atomic_load(&d->size)) {
 		atomic_store(&d->size, end);
+		if (d->slot)
+			atomic_store(&d->slot->size, end);
 		atomic_store(&d->size_dirty, true);
 	}
 	pthread_mutex_unlock(&d->size_lock);
@@ -170,6 +172,8 @@ zero_piece(struct disk *d, struct scratch *s, uint64_t off, uint64_t len,
 {
 	size_t n;
 
+	if (kept_crowded(d->e))
+		return -EAGAIN;
 	if (off % BLOCK_SIZE || len < BLOCK_SIZE) {
 		n = BLOCK_SIZE - off % BLOCK_SIZE;
 		*ret_n = n < len ? n : (size_t)len;

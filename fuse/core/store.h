@@ -110,6 +110,15 @@ struct store_ops {
 	/* -EBUSY while the lock is still ours in name but no longer in fact
 	 * (a file system that lost it, a file that was removed). */
 	int (*lock_check)(struct store_lock *l);
+	/* The descriptor that a lock is held by, which is the lock's still; a
+	 * process that has a duplicate of it holds the lock, too.  NULL, as
+	 * lock_adopt: this store has no such thing. */
+	int (*lock_fd)(struct store_lock *l);
+	/* The lock that an earlier process took by ${fd}, which is taken over.
+	 * -EBUSY: it was released, and somebody else has it. */
+	int (*lock_adopt)(struct store *st, const char *path,
+			  enum store_lock_mode mode, int fd,
+			  struct store_lock **ret);
 	/* What the holder said of itself; malloc'ed.  -ENOENT: nobody. */
 	int (*lock_owner)(struct store *st, const char *path, char **ret);
 
@@ -160,5 +169,13 @@ DEFINE_CLEANUP(struct store_lock, store_unlock)
  * -ENOENT, -ENOTDIR, -EACCES
  */
 int store_posix_open(const char *path, struct store **ret) NONNULL CHECKED;
+
+/*
+ * By the folder's descriptor, which is taken over; and that of a store, which
+ * is the store's still.  Through one and the same, also in another process, the
+ * error of a sync is told that somebody else was told who has died of it.
+ */
+int store_posix_adopt(int fd, struct store **ret) NONNULL CHECKED;
+int store_posix_fd(const struct store *st) NONNULL;
 
 #endif

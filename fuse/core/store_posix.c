@@ -262,6 +262,8 @@ static const struct store_ops posix_ops = {
 	.lock_say = posix_lock_say,
 	.unlock = posix_unlock,
 	.lock_check = posix_lock_check,
+	.lock_fd = posix_lock_fd,
+	.lock_adopt = posix_lock_adopt,
 	.lock_owner = posix_lock_owner,
 	.space = px_space,
 	.free = px_free,
@@ -270,12 +272,22 @@ static const struct store_ops posix_ops = {
 int
 store_posix_open(const char *path, struct store **ret)
 {
-	struct posix_store *ps;
-	int fd;
+	int fd = open(path, FOLDER_FLAGS | O_CLOEXEC);
 
-	fd = open(path, FOLDER_FLAGS | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
+	return fd < 0 ? -errno : store_posix_adopt(fd, ret);
+}
+
+int
+store_posix_fd(const struct store *st)
+{
+	return ((const struct posix_store *)st)->root;
+}
+
+int
+store_posix_adopt(int fd, struct store **ret)
+{
+	struct posix_store *ps;
+
 	ps = malloc(sizeof(*ps));
 	if (!ps) {
 		(void)close(fd);

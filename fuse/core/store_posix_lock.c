@@ -116,22 +116,39 @@ write_info(int fd, const char *info)
 	return r == -ENOSPC || r == -EDQUOT ? 0 : r;
 }
 
+/* Takes ${fd} over. */
+static int
+lock_new(struct store *st, const char *path, int fd, bool exclusive,
+	 struct posix_lock **ret)
+{
+	struct posix_lock *pl = malloc(sizeof(*pl) + strlen(path) + 1);
+
+	if (!pl) {
+		(void)close(fd);
+		return -ENOMEM;
+	}
+	pl->base.st = st;
+	pl->fd = fd;
+	pl->exclusive = exclusive;
+	pl->said = false;
+	strcpy(pl->path, path);
+	*ret = pl;
+	return 0;
+}
+
 int
 posix_lock(struct store *st, const char *path, enum store_lock_mode mode,
 	   bool wait, const char *info, struct store_lock **ret)
 {
-	CLEANUP(free_memp) struct posix_lock *pl = NULL;
 	CLEANUP(close_fdp) int dir = -1;
 	CLEANUP(close_fdp) int fd = -1;
+	struct posix_lock *pl;
 	const char *name;
 	int r;
 
 	r = posix_parent((struct posix_store *)st, path, true, &dir, &name);
 	if (r < 0)
 		return r;
-	pl = malloc(sizeof(*pl) + strlen(path) + 1);
-	if (!pl)
-		return -ENOMEM;
 	fd = acquire(dir, name, lock_type(mode == STORE_LOCK_EX), wait);
 	if (fd < 0)
 		return fd;
@@ -140,13 +157,38 @@ posix_lock(struct store *st, const char *path, enum store_lock_mode mode,
 		if (r < 0)
 			return r;
 	}
-
-	pl->base.st = st;
-	pl->fd = TAKE_FD(fd);
-	pl->exclusive = mode == STORE_LOCK_EX;
+	r = lock_new(st, path, TAKE_FD(fd), mode == STORE_LOCK_EX, &pl);
+	if (r < 0)
+		return r;
 	pl->said = pl->exclusive && info;
-	strcpy(pl->path, path);
-	*ret = &TAKE(pl)->base;
+	*ret = &pl->base;
+	return 0;
+}
+
+int
+posix_lock_fd(struct store_lock *l)
+{
+	return lock_of(l)->fd;
+}
+
+int
+posix_lock_adopt(struct store *st, const char *path, enum store_lock_mode mode,
+		 int fd, struct store_lock **ret)
+{
+	struct posix_lock *pl;
+	int r = lock_new(st, path, fd, mode == STORE_LOCK_EX, &pl);
+
+	if (r < 0)
+		return r;
+	r = posix_lock_check(&pl->base);
+	if (r < 0) {
+		/* Not unlocked: whose it may be now is not touched. */
+		(void)close(pl->fd);
+		free(pl);
+		return r;
+	}
+	pl->said = pl->exclusive;
+	*ret = &pl->base;
 	return 0;
 }
 

@@ -55,6 +55,10 @@ int posix_lock(struct store *st, const char *path, enum store_lock_mode mode,
 int posix_lock_say(struct store_lock *l, const char *info) CHECKED;
 void posix_unlock(struct store_lock *l, bool remove);
 int posix_lock_check(struct store_lock *l) CHECKED;
+int posix_lock_fd(struct store_lock *l);
+int posix_lock_adopt(struct store *st, const char *path,
+		     enum store_lock_mode mode, int fd, struct store_lock **ret)
+    CHECKED;
 int posix_lock_owner(struct store *st, const char *path, char **ret) CHECKED;
 
 #endif

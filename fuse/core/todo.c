@@ -6,7 +6,8 @@
  * names of files made; it is a hint, never synced and not authenticated, so
  * what it says decides only where to look: a file goes if its superblock is
  * authentic, says that this very layer made it in an earlier session, and the
- * map does not name it.
+ * map does not name it.  At the end of a session that went on after the death
+ * of a process, that session's own are looked at, too.
  */
 #include "engine_private.h"
 
@@ -76,7 +77,8 @@ is_ours(struct layer *l, struct scratch *s, const char *path, struct super *su)
 	     super_verify(s->temp, keys + KEY_LEN) == 0 &&
 	     uuid_equal(&su->layer, &l->ref.layer) &&
 	     uuid_equal(&su->lineage, &l->ref.lineage) &&
-	     su->session < l->disk->session;
+	     (su->session < l->disk->session ||
+	      (l->disk->gone_on && su->session == l->disk->session));
 	secret_free(keys, 2 * KEY_LEN);
 	if (!ok)
 		return false;

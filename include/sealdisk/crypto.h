@@ -38,6 +38,9 @@ enum cipher {
  */
 int crypto_init(void) CHECKED;
 
+/* libgcrypt's tests of itself.  -EIO: it fails one. */
+int crypto_self_test(void) CHECKED;
+
 /* "aes-256-gcm" and "aes-256-ocb" <-> enum cipher; NULL, -EINVAL if unknown. */
 const char *cipher_name(enum cipher c);
 int cipher_parse(const char *name, enum cipher *ret) NONNULL CHECKED;

@@ -133,10 +133,27 @@ struct sd_ioc_reencrypt {
 /* On the mount's own folder: who serves it. */
 struct sd_ioc_daemon {
 	uint32_t version;  /* 1 */
-	int32_t pid;       /* as the daemon sees itself */
+	int32_t pid;       /* the keeper's, as it sees itself: the mount's */
 	uint64_t attached; /* disks */
-	uint64_t reserved[6];
+	int32_t worker;    /* who answers just now */
+	uint32_t pad;
+	uint64_t restarts; /* workers that died and were followed */
+	uint64_t upgrades;
+	uint64_t reserved[3];
 };
 #define SD_IOC_DAEMON _IOR(SD_IOC_TYPE, 4, struct sd_ioc_daemon)
+
+/*
+ * On the mount's own folder: let the program that now lies where this one was
+ * started from take over, with all that is attached and open.  Answered when it
+ * serves; or ${error} says that it does not, ${why} why not, and the old one
+ * goes on.  For root and the daemon's user alone: -EPERM.
+ */
+struct sd_ioc_upgrade {
+	uint32_t error; /* 0, or an errno */
+	uint32_t pad;
+	char why[504];
+};
+#define SD_IOC_UPGRADE _IOR(SD_IOC_TYPE, 11, struct sd_ioc_upgrade)
 
 #endif

@@ -36,6 +36,7 @@ struct settings {
 	uint64_t cache_size; /* bytes; 0: 64 MiB or 2 % of memory */
 	uint64_t linger;     /* seconds */
 	uint64_t threads;    /* 0: as many as suit the machine */
+	bool keeper;         /* a daemon that dies is followed by another */
 	bool writeback_cache;
 	/* [store]: what `init` writes into store.ini */
 	char cipher[32];
