@@ -90,12 +90,51 @@ refuse 1 'File exists' sd check a --salvage c
 refuse 2 'for one disk' sd check --salvage d
 
 note 'a descriptor'
+sd rm --yes a
 cp "$STORE/disks/b.ini" "$T/b.ini"
 echo nonsense >"$STORE/disks/b.ini"
 look 6
 check 'that cannot be read' said '.findings[0].what == "descriptor"'
-check 'the others are looked at' said '[.disks[].name] == ["a","c","b@s"]'
-cp "$T/b.ini" "$STORE/disks/b.ini"
+check 'the others are looked at' said '[.disks[].name] == ["c","b@s"]'
+look 0 --repair
+check 'it is made anew of its spare copy' said '.findings[0].what == "lost" and
+	.findings[0].made and .findings[0].path == "disks/b.ini"'
+look 0
+check 'and is looked at again' said '[.disks[].name] == ["b","c","b@s"]'
+sd info b --json >"$T/info"
+check 'which info says' jq -e '.rebuilt | type == "string"' "$T/info"
+check 'as in the manual' valid info <"$T/info"
+rm "$STORE/disks/b.ini" "$STORE/snapshots/b/s.ini"
+look 6
+check 'one that is gone is told' said '[.findings[].what] == ["lost","lost"]'
+refuse 3 'there is no such disk' sd info b
+expect 0 'disks/b.ini: it is lost.*(made anew)' sd check b --repair
+check 'no other' test ! -e "$STORE/snapshots/b/s.ini"
+look 0 --repair
+check 'a snapshot, too' said '.findings[0].path == "snapshots/b/s.ini"'
+rm -r "$STORE/spares"
+look 0
+check 'a spare copy that is missing' said '[.findings[] |
+	select(.what == "spare")] | length == 3'
+look 0 --repair
+check 'is made, by an attach or so' said '[.findings[] |
+	select(.what == "spare" and .made)] | length == 1'
+sd rm --yes b@s
+sd create e --size 1M
+sd rm --yes e
+look 0
+check 'what was removed is not lost' said '.findings == []'
+look 0 --repair
+check 'and does not come back' said '[.disks[].name] == ["b","c"]'
+sd snapshot b@s
+
+note 'store.ini'
+cp "$STORE/store.ini" "$T/store.ini"
+rm "$STORE/store.ini"
+refuse 3 'check --repair' sd ls
+look 0 --repair
+check 'it is made anew' cmp "$T/store.ini" "$STORE/store.ini"
+check 'which is said' grep -q 'store.ini was lost' "$T/check.err"
 
 note 'in use'
 start_daemon

@@ -370,7 +370,7 @@ a_lost_descriptor_loses_no_data(void **state)
 	create(e, "a");
 	text = text_of(e->st, "disks/a.ini");
 	assert_ok(e->st->ops->remove(e->st, "disks/a.ini"));
-	recover(e, 0);
+	recover(e, 1); /* its spare copy is there */
 	sweep_all(e);
 	put(e->st, "disks/a.ini", text);
 	free(text);

@@ -103,17 +103,25 @@ a_descriptor_that_cannot_be_read_stops_all(void **state)
 	assert_string_equal(fd.last, "disks/c.ini");
 }
 
-/* Somebody has lost a descriptor: what it named stays. */
+/* Somebody has lost a descriptor, and its spare copy: what it named stays. */
 static void
 data_without_a_descriptor_is_told_and_kept(void **state)
 {
+	struct descriptor *d = malloc(sizeof(*d));
+	char u[UUID_STR_LEN], *text;
 	struct found fd;
+	struct key dk;
 	size_t len;
-	char *text;
 
 	(void)state;
+	assert_non_null(d);
+	load_descriptor("a", d, &dk);
+	uuid_format(&d->uuid, u);
+	free(d);
+	(void)snprintf(path, sizeof(path), "spares/%s.ini", u);
 	text = raw_load("disks/a.ini", &len);
 	raw_remove("disks/a.ini");
+	raw_remove(path);
 	fd = check(true);
 	assert_int_equal(all(&fd), 1);
 	assert_int_equal(fd.n[CHECK_LINEAGE], 1);

@@ -262,9 +262,19 @@ make_history(void)
 
 /* ---- kinds of files, and what was done to them ---- */
 
-enum kind { K_DESCRIPTOR, K_LAYER, K_MAP, K_DIGESTS, K_CHUNK, K_OTHER, KINDS };
+enum kind {
+	K_DESCRIPTOR,
+	K_LAYER,
+	K_MAP,
+	K_DIGESTS,
+	K_CHUNK,
+	K_SPARE,
+	K_OTHER,
+	KINDS
+};
 static const char *const kind_words[KINDS] = {
-	"descriptor", "layer.ini", "map", "digests", "chunk file", "all else",
+	"descriptor", "layer.ini",  "map",      "digests",
+	"chunk file", "spare copy", "all else",
 };
 
 static enum kind
@@ -277,6 +287,8 @@ kind_of(const char *path)
 	    strncmp(path, "snapshots/", 10) == 0 ||
 	    strncmp(path, "images/", 7) == 0)
 		return K_DESCRIPTOR;
+	if (strncmp(path, "spares/", 7) == 0)
+		return K_SPARE;
 	if (strstr(path, "/chunks/"))
 		return K_CHUNK;
 	return strcmp(name, "layer.ini") == 0 ? K_LAYER
@@ -389,7 +401,7 @@ try(struct store *st, const char *path, enum deed deed, size_t at,
 static size_t
 stride(enum kind kind, size_t len)
 {
-	if (kind == K_DESCRIPTOR || kind == K_LAYER)
+	if (kind == K_DESCRIPTOR || kind == K_LAYER || kind == K_SPARE)
 		return test_is_slow() ? 1 : 37;
 	if (kind == K_DIGESTS || kind == K_OTHER)
 		return test_is_slow() ? 1 : 61;

@@ -8,9 +8,11 @@
 #include <string.h>
 
 #include <sealdisk/ioctl.h>
+#include <sealdisk/log.h>
 
 #include "check.h"
 #include "cmd_scrub.h"
+#include "rebuild.h"
 #include "repair.h"
 #include "salvage.h"
 
@@ -92,18 +94,42 @@ on_found(const struct check_finding *f, void *arg)
 			      "the chunks of its lineage",
 		[CHECK_BUSY] = "it is in use, and so nothing is said of its "
 			       "chunks",
+		[CHECK_LOST] = "it is lost, and there is a spare copy of it",
+		[CHECK_SPARE] = "a spare copy that is missing, damaged or of "
+				"nothing",
 	};
 	struct checking *k = arg;
+	const char *more = f->removed ? " (removed)"
+			   : f->made  ? " (made anew)"
+				      : "";
+	bool failed = f->err < 0 && f->what != CHECK_DESCRIPTOR;
 
 	(void)!json_array_append_new(
-	    k->findings, json_pack("{ss ss sb}", "what", check_word(f->what),
-				   "path", f->path, "removed", f->removed));
+	    k->findings,
+	    json_pack("{ss ss sb sb}", "what", check_word(f->what), "path",
+		      f->path, "removed", f->removed, "made", f->made));
 	if (!cmd_globals.json)
-		printf("%s: %s%s\n", f->path, said[f->what],
-		       f->removed ? " (removed)" : "");
+		printf("%s: %s%s%s%s\n", f->path, said[f->what], more,
+		       failed ? ": " : "", failed ? err_text(f->err) : "");
 	if (f->what == CHECK_DESCRIPTOR || f->what == CHECK_LINEAGE ||
-	    f->what == CHECK_MAP)
+	    f->what == CHECK_MAP || (f->what == CHECK_LOST && !f->made))
 		k->worst = -EUCLEAN;
+}
+
+/* Descriptors come first: what has none is not looked at. */
+static int
+rebuild(struct checking *k, const char *name)
+{
+	const struct check_options o = { k->repair, on_found, k };
+	int r = 0;
+
+	if (k->repair)
+		r = cmd_open_kms(&k->e.settings, &k->e.kms);
+	if (r)
+		return r;
+	r = catalog_rebuild(k->e.catalog, k->e.kms, name, &o);
+	return r < 0 ? cmd_fail(r, NULL, NULL, "check: store %s", k->e.path)
+		     : 0;
 }
 
 static int
@@ -126,12 +152,8 @@ repair_maps(struct checking *k, const struct cmd_target *t)
 	const struct engine_options opt = { .mount_point = "" };
 	CLEANUP(engine_closep) struct engine *eng = NULL;
 	struct repair_report rep = { .pages = 0 };
-	int r = 0;
+	int r;
 
-	if (!k->e.kms)
-		r = cmd_open_kms(&k->e.settings, &k->e.kms);
-	if (r)
-		return r;
 	r = engine_open(k->e.store, k->e.kms, &opt, &eng);
 	if (r == 0)
 		r = engine_repair_maps(eng, t->type, t->name, &rep);
@@ -233,14 +255,14 @@ cmd_check(int argc, char **argv)
 	if (r == 0 && salvage)
 		return salvage_disk(&t, salvage);
 	if (r == 0)
-		r = cmd_open(&k.e, k.repair ? CMD_CHANGE : 0);
+		r = cmd_open(&k.e, k.repair ? CMD_CHANGE | CMD_RESTORE : 0);
+	k.disks = json_array();
+	k.findings = json_array();
+	if (r == 0 && (k.repair || argc == 0))
+		r = rebuild(&k, argc > 0 ? t.name : NULL);
 	if (r == 0 && argc > 0)
 		r = cmd_load_target(&k.e, &t, &d);
 	if (r == 0 && argc > 0)
 		r = add(&k, &t);
-	if (r)
-		return r;
-	k.disks = json_array();
-	k.findings = json_array();
-	return run(&k, argc == 0);
+	return r ? r : run(&k, argc == 0);
 }

@@ -217,6 +217,7 @@ enum {
 	CMD_TRY_KMS = 2, /* kms stays NULL where it does not; for names of keys
 			  * only, for which no root is opened */
 	CMD_CHANGE = 4,  /* the command will change the store */
+	CMD_RESTORE = 8, /* a store.ini that is lost is made anew, and told */
 };
 int cmd_open(struct cmd_env *e, int want) NONNULL CHECKED;
 void cmd_close(struct cmd_env *e) NONNULL; /* also as a CLEANUP handler */

@@ -90,18 +90,36 @@ cmd_open_kms(const struct settings *s, struct kms **ret)
 	return r < 0 ? cmd_fail_kms(s, r) : 0;
 }
 
+/* Its spare copy is as good.  ${err}: what was wrong with it. */
 static int
-open_catalog(struct cmd_env *e)
+restore(struct cmd_env *e, int err)
+{
+	if ((err != -ENOENT && err != -EUCLEAN) ||
+	    catalog_restore(e->store) < 0)
+		return err;
+	cmd_note("%s: store.ini was lost: made anew of its spare copy",
+		 cmd_name());
+	return catalog_open(e->store, &e->catalog);
+}
+
+static int
+open_catalog(struct cmd_env *e, int want)
 {
 	const char *why = NULL, *hint = NULL;
 	int r;
 
 	r = store_posix_open(e->path, &e->store);
-	if (r == 0)
+	if (r == 0) {
 		r = catalog_open(e->store, &e->catalog);
+		if (r < 0 && (want & CMD_RESTORE))
+			r = restore(e, r);
+	}
 	if (r == -ENOENT) {
 		why = "this is not a store: it has no store.ini";
-		hint = "`sealdisk init` makes a store";
+		hint = "`sealdisk init` makes a store, `sealdisk check "
+		       "--repair` a store.ini that was lost";
+	} else if (r == -EUCLEAN) {
+		hint = "`sealdisk check --repair` makes store.ini anew";
 	}
 	return r < 0
 		   ? cmd_fail(r, why, hint, "%s: store %s", cmd_name(), e->path)
@@ -119,7 +137,7 @@ cmd_open(struct cmd_env *e, int want)
 	if (r == 0)
 		r = cmd_store_path(&e->settings, e->path);
 	if (r == 0)
-		r = open_catalog(e);
+		r = open_catalog(e, want);
 	if (r)
 		return r;
 	if (want & CMD_KMS) {

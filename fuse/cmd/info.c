@@ -91,6 +91,7 @@ add_descriptor(json_t *j, const struct descriptor *d)
 {
 	const struct desc_key *k = descriptor_key(d, &d->key);
 	char lineage[UUID_STR_LEN], layer[UUID_STR_LEN], mode[8];
+	char when[TIME_STR_LEN];
 	int r;
 
 	uuid_format(&d->lineage, lineage);
@@ -112,6 +113,10 @@ add_descriptor(json_t *j, const struct descriptor *d)
 	if (r == 0 && d->type != DESC_DISK)
 		r = add(j, json_pack("{sb}", "sealed",
 				     !digest_is_none(d->digest)));
+	if (r == 0 && d->rebuilt) {
+		format_time(d->rebuilt, when);
+		r = add(j, json_pack("{ss}", "rebuilt", when));
+	}
 	return r;
 }
 

@@ -11,8 +11,6 @@
 
 #include "catalog_private.h"
 
-#define STORE_INI "store.ini"
-
 /* Paths. */
 
 static const char *const folders[] = { "disks", "snapshots", "images" };
@@ -354,9 +352,12 @@ catalog_init(struct store *st, const struct store_meta *m)
 		r = catalog_lock_names(&c, &lock);
 	if (r == 0)
 		r = check_empty(st);
-	if (r < 0)
-		return r;
-	return st->ops->replace(st, STORE_INI, text, strlen(text));
+	if (r == 0)
+		r = st->ops->replace(st, STORE_INI, text, strlen(text));
+	/* What opens the store makes up for one that failed. */
+	if (r == 0)
+		(void)!store_spare_put(st, text);
+	return r;
 }
 
 int
@@ -461,8 +462,8 @@ catalog_load_verified(struct catalog *c, struct kms *kms, enum desc_type type,
 }
 
 int
-catalog_save(struct catalog *c, const struct descriptor *d,
-	     const struct key *dk)
+catalog_save_first(struct catalog *c, const struct descriptor *d,
+		   const struct key *dk)
 {
 	CLEANUP(free_memp) char *text = NULL;
 	char path[STORE_PATH_LEN];

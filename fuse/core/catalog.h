@@ -27,6 +27,10 @@ struct catalog;
  */
 int catalog_init(struct store *st, const struct store_meta *m) NONNULL CHECKED;
 
+/* Where store.ini is gone or damaged: make it anew of its spare copy.  -ENOENT,
+ * -EUCLEAN: there is none that is any better. */
+int catalog_restore(struct store *st) NONNULL CHECKED;
+
 /* Read store.ini.  -ENOENT: not a store.  ${st} stays the caller's. */
 int catalog_open(struct store *st, struct catalog **ret) NONNULL CHECKED;
 void catalog_close(struct catalog *c);
@@ -73,10 +77,20 @@ int catalog_load_verified(struct catalog *c, struct kms *kms,
 			  struct descriptor *ret, struct key *ret_dk)
     NONNULL CHECKED;
 
-/* Replace the descriptor of a disk whose lock the caller holds (size, session,
- * properties).  Durable. */
+/**
+ * catalog_save(c, d, dk):
+ * Replace the descriptor of a disk whose lock the caller holds (size, session,
+ * properties), and its spare copy where that says something else.  Durable.
+ */
 int catalog_save(struct catalog *c, const struct descriptor *d,
 		 const struct key *dk) NONNULL CHECKED;
+
+/* The descriptor alone, where somebody waits and no wrapped key has gone; and
+ * its spare copy, later. */
+int catalog_save_first(struct catalog *c, const struct descriptor *d,
+		       const struct key *dk) NONNULL CHECKED;
+int catalog_keep_spare(struct catalog *c, const struct descriptor *d,
+		       const struct key *dk) NONNULL CHECKED;
 
 struct disk_params {
 	const char *name;

@@ -6,7 +6,8 @@
  * the rest is order, each step durable before the next:
  *
  * - create: lineages/UUID/pending, the layer, the descriptor; the mark goes
- * - remove: lineages/UUID/pending, the descriptor goes; the files are swept
+ * - remove: lineages/UUID/pending, the spare copy goes, the descriptor goes;
+ * the files are swept
  * - rename: the new descriptor, the folder of snapshots, the old one goes
  *
  * Whatever a crash leaves of these, catalog_recover() tells from the two
@@ -352,6 +353,9 @@ remove_descriptor(struct catalog *c, const struct descriptor *d)
 	r = pending_mark_all(c->st, d);
 	if (r == 0 && d->type != DESC_DISK)
 		r = receiving_forget(c->st, NULL, d);
+	if (r < 0)
+		return r;
+	r = spare_remove(c, &d->uuid);
 	if (r < 0)
 		return r;
 	path_descriptor(d->type, d->of, d->name, path);

@@ -70,7 +70,8 @@ remove_added(struct catalog *c, const struct descriptor *d, size_t n)
 
 	for (size_t i = 0; i < n; i++) {
 		path_descriptor(d[i].type, d[i].of, d[i].name, path);
-		try_remove(c->st, path);
+		if (spare_remove(c, &d[i].uuid) == 0)
+			try_remove(c->st, path);
 	}
 }
 
@@ -226,6 +227,7 @@ disk_of(const struct descriptor *from, const struct clone_params *p,
 	d->digest_session = d->session;
 	memset(d->digest, 0, sizeof(d->digest));
 	d->checkpointed = 0;
+	d->rebuilt = 0;
 	d->clean = true;
 	d->allocated = 0;
 	d->reencrypting = false;

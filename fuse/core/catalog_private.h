@@ -120,6 +120,29 @@ void try_remove(struct store *st, const char *path) NONNULL;
  */
 #define SETS "sets"
 
+#define STORE_INI "store.ini"
+
+/* catalog_spare.c: spares/UUID.ini, by the uuid of the descriptor. */
+#define SPARES "spares"
+void path_spare(const struct uuid *uuid, char out[static STORE_PATH_LEN])
+    NONNULL;
+bool spare_name_parse(const char *name, struct uuid *ret) NONNULL CHECKED;
+enum spare_state { SPARE_NONE, SPARE_SAME, SPARE_OTHER };
+/* Whether a spare says all that ${text} does but what changes by itself. */
+bool spare_says(const char *spare, const char *text, bool frozen)
+    NONNULL CHECKED;
+/* What the spare of ${d}, the text of which is ${text}, is. */
+int spare_look(struct catalog *c, const struct descriptor *d, const char *text,
+	       enum spare_state *ret) NONNULL CHECKED;
+/* Before a descriptor is replaced of which a wrapped key has changed, or
+ * removed.  Durable.  That there is none to be removed is no error. */
+int spare_put(struct catalog *c, const struct uuid *uuid, const char *text)
+    NONNULL CHECKED;
+int spare_remove(struct catalog *c, const struct uuid *uuid) NONNULL CHECKED;
+/* The same of store.ini; made where there is none. */
+int store_spare_put(struct store *st, const char *text) NONNULL CHECKED;
+int store_spare_keep(struct catalog *c) NONNULL CHECKED;
+
 /* Every descriptor of a store, as far as recovery and sweeping ask. */
 struct seen {
 	enum desc_type type;
@@ -136,7 +159,8 @@ struct census {
 	size_t n, cap;
 	struct uuid *lineages; /* that some descriptor names */
 	size_t n_lineages, cap_lineages;
-	unsigned bad; /* descriptors that could not be read */
+	unsigned bad; /* descriptors that could not be read, or are lost: what
+		       * they name is not known, or nobody names it */
 };
 /* The caller holds locks/catalog. */
 int census_take(struct catalog *c, struct census *ret) NONNULL CHECKED;

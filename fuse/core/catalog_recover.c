@@ -130,6 +130,49 @@ census_one(const char *name, void *arg)
 	return 0;
 }
 
+static int
+compare_uuids(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct uuid));
+}
+
+/* A spare copy is made after its descriptor, and removed before it. */
+static void
+look_at_spare(struct census *s, const struct uuid *sorted, const char *name)
+{
+	struct uuid uuid;
+
+	if (!spare_name_parse(name, &uuid) ||
+	    (s->n && bsearch(&uuid, sorted, s->n, sizeof(uuid), compare_uuids)))
+		return;
+	s->bad++;
+	log_warn("the descriptor is gone that " SPARES "/%s is a copy of: "
+		 "`sealdisk check --repair` makes it anew",
+		 name);
+}
+
+static int
+look_for_lost(struct catalog *c, struct census *s)
+{
+	CLEANUP(names_done) struct names n = { 0 };
+	CLEANUP(free_memp) struct uuid *sorted = NULL;
+	int r;
+
+	/* One that cannot be read is counted already: its spare may be any. */
+	if (s->bad)
+		return 0;
+	sorted = calloc(s->n + 1, sizeof(*sorted));
+	if (!sorted)
+		return -ENOMEM;
+	for (size_t i = 0; i < s->n; i++)
+		sorted[i] = s->seen[i].uuid;
+	qsort(sorted, s->n, sizeof(*sorted), compare_uuids);
+	r = names_list(c->st, SPARES, &n);
+	for (size_t i = 0; r == 0 && i < n.n; i++)
+		look_at_spare(s, sorted, n.v[i]);
+	return r;
+}
+
 int
 census_take(struct catalog *c, struct census *ret)
 {
@@ -142,6 +185,8 @@ census_take(struct catalog *c, struct census *ret)
 		return -ENOMEM;
 	for (a.type = DESC_DISK; a.type <= DESC_IMAGE && r == 0; a.type++)
 		r = catalog_list(c, a.type, census_one, &a);
+	if (r == 0)
+		r = look_for_lost(c, &s);
 	if (r < 0)
 		return r;
 	*ret = s;
@@ -287,6 +332,8 @@ drop_member(struct catalog *c, const struct seen *seen)
 
 	r = catalog_path(seen->type, seen->name, path);
 	if (r == 0)
+		r = spare_remove(c, &seen->uuid);
+	if (r == 0)
 		r = c->st->ops->remove(c->st, path);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
@@ -351,6 +398,8 @@ catalog_recover(struct catalog *c, unsigned *ret_bad)
 		r = look_at_lineages(c, &s);
 	if (r == 0)
 		r = receiving_forget(c->st, &s, NULL);
+	if (r == 0)
+		r = store_spare_keep(c);
 	if (r == 0)
 		*ret_bad = s.bad;
 	return r;

@@ -19,7 +19,8 @@ const char *
 check_word(enum check_what w)
 {
 	static const char *const words[] = {
-		"descriptor", "lineage", "layer", "chunk", "map", "busy",
+		"descriptor", "lineage", "layer", "chunk",
+		"map",        "busy",    "lost",  "spare",
 	};
 
 	return words[w];

@@ -20,6 +20,9 @@ enum check_what {
 	CHECK_MAP,        /* a map that cannot be read: nothing is said of the
 			   * chunks of its lineage */
 	CHECK_BUSY,       /* of a lineage in use just now nothing is said */
+	CHECK_LOST,       /* a descriptor of which there is a spare copy */
+	CHECK_SPARE,      /* a spare copy that is missing or damaged, or of
+			   * nothing */
 	CHECK_NWHAT
 };
 /* "descriptor", ... */
@@ -28,8 +31,9 @@ const char *check_word(enum check_what w);
 struct check_finding {
 	enum check_what what;
 	char path[STORE_PATH_LEN]; /* in the store */
-	int err;                   /* of CHECK_DESCRIPTOR: why */
-	bool removed;
+	int err; /* of CHECK_DESCRIPTOR: why; of CHECK_LOST and CHECK_SPARE:
+		  * why it was not made anew */
+	bool removed, made;
 };
 
 struct check_options {

@@ -577,9 +577,11 @@ save_size(struct disk *d)
 	pthread_mutex_lock(&d->size_lock);
 	if (atomic_exchange(&d->size_dirty, false)) {
 		d->desc.size = atomic_load(&d->size);
-		r = catalog_save(d->e->cat, &d->desc, d->top->dk);
+		r = catalog_save_first(d->e->cat, &d->desc, d->top->dk);
 		if (r < 0)
 			atomic_store(&d->size_dirty, true);
+		else
+			spare_later(d);
 	}
 	pthread_mutex_unlock(&d->size_lock);
 	return r;

@@ -627,6 +627,7 @@ disk_background(struct disk *d)
 {
 	int r = commit_wait(d);
 
+	spare_round(d, true);
 	quiet_round(d, false);
 	return r;
 }

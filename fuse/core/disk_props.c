@@ -23,6 +23,37 @@ resave(struct disk *d)
 	commit_ask(d);
 }
 
+void
+spare_later(struct disk *d)
+{
+	int64_t never = 0;
+
+	atomic_compare_exchange_strong(&d->spare_since, &never, now_ms());
+	pthread_mutex_lock(&d->mutex);
+	pthread_cond_signal(&d->wake);
+	pthread_mutex_unlock(&d->mutex);
+}
+
+void
+spare_round(struct disk *d, bool now)
+{
+	int64_t since = atomic_load(&d->spare_since);
+	int r;
+
+	if (since == 0 || atomic_load(&d->failed) ||
+	    (!now && now_ms() - since < (int64_t)d->e->commit_ms))
+		return;
+	pthread_mutex_lock(&d->size_lock);
+	atomic_store(&d->spare_since, 0);
+	r = catalog_keep_spare(d->e->cat, &d->desc, disk_top_dk(d));
+	pthread_mutex_unlock(&d->size_lock);
+	if (r < 0) {
+		log_debug("disk %s: its descriptor's spare copy: %s",
+			  d->desc.name, err_text(r));
+		atomic_store(&d->spare_since, now_ms());
+	}
+}
+
 /* With size_lock held: replace the descriptor by ${n} and keep it. */
 static int
 save(struct disk *d, const struct descriptor *n)

@@ -332,8 +332,11 @@ struct disk {
 	bool drop_cache;  /* after an unclean stop: see format.md, "Attach" */
 	_Atomic uint64_t size;
 	atomic_bool size_dirty; /* grown by a write, descriptor not replaced */
-	atomic_bool failed;     /* a sync has failed */
-	atomic_uint pinned;     /* its part of cache->pinned */
+	/* ms: the spare copy does not say what the descriptor does; 0: it does
+	 */
+	_Atomic int64_t spare_since;
+	atomic_bool failed; /* a sync has failed */
+	atomic_uint pinned; /* its part of cache->pinned */
 
 	pthread_mutex_t mutex;
 	pthread_cond_t wake;      /* the background thread */
@@ -859,6 +862,10 @@ void quiet_stop(struct disk *d) NONNULL;
 void quiet_hurry(struct disk *d) NONNULL;
 /* One round; ${all}: without waiting for age (detach). */
 void quiet_round(struct disk *d, bool all) NONNULL;
+/* disk_props.c: the spare copy of the descriptor, which was changed alone, is
+ * to follow; and follows, if it has waited long enough. */
+void spare_later(struct disk *d) NONNULL;
+void spare_round(struct disk *d, bool now) NONNULL;
 /* With the locks of page and chunk held: give back the space of freed slots,
  * where at least ${min_run} lie side by side. */
 void group_punch(struct page *p, unsigned min_run) NONNULL;

@@ -90,6 +90,7 @@ struct descriptor {
 	uint8_t digest[SHA256_LEN]; /* of the last checkpoint */
 	uint64_t digest_session;
 	int64_t checkpointed;    /* when that was; 0: never */
+	int64_t rebuilt;         /* made of its spare copy; 0: never */
 	char anchor[8];          /* none | kms */
 	char on_key_revoked[8];  /* keep | stop */
 	uint64_t allocated;      /* bytes, as of the last clean detach */

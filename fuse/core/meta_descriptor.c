@@ -54,6 +54,7 @@ static const struct field tail[] = {
 	{ "digest", FIELD_DIGEST, AT(digest), 0, NULL },
 	{ "digest_session", FIELD_U64, AT(digest_session), COUNT_MAX, NULL },
 	{ "checkpointed", FIELD_LATER_TIME, AT(checkpointed), 0, NULL },
+	{ "rebuilt", FIELD_LATER_TIME, AT(rebuilt), 0, NULL },
 	{ "anchor", FIELD_WORD, AT(anchor), sizeof("none"), anchors },
 	{ "on_key_revoked", FIELD_WORD, AT(on_key_revoked), sizeof("keep"),
 	  revocations },

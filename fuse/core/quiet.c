@@ -409,8 +409,9 @@ static bool
 idle(struct disk *d)
 {
 	return d->dirty_since == 0 && !d->commit_wanted &&
-	       link_empty(&d->quiet) && link_empty(&d->keep) &&
-	       link_empty(&d->dead) && !checkpoint_due(d);
+	       atomic_load(&d->spare_since) == 0 && link_empty(&d->quiet) &&
+	       link_empty(&d->keep) && link_empty(&d->dead) &&
+	       !checkpoint_due(d);
 }
 
 /* Sleep until there may be something to do; whether a commit is due. */
@@ -453,8 +454,10 @@ quiet_main(void *arg)
 				usleep(TICK_MS * 1000);
 			}
 		}
-		if (!d->stop)
+		if (!d->stop) {
+			spare_round(d, false);
 			quiet_round(d, false);
+		}
 		secret_wipe_registers();
 	}
 	return NULL;

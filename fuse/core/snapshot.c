@@ -190,7 +190,11 @@ put_on_top(struct frozen *f)
 
 	pthread_mutex_lock(&d->size_lock);
 	describe_next(f);
-	r = catalog_save(d->e->cat, f->next, f->new->dk);
+	/* Writers wait; but a new DK nobody could do without. */
+	if (f->own)
+		r = catalog_save(d->e->cat, f->next, f->new->dk);
+	else
+		r = catalog_save_first(d->e->cat, f->next, f->new->dk);
 	if (r == 0) {
 		int64_t blocks = atomic_exchange(&d->allocated, 0);
 
@@ -198,6 +202,7 @@ put_on_top(struct frozen *f)
 		d->desc = *f->next;
 		atomic_store(&d->top, f->new);
 		f->done = true;
+		spare_later(d);
 	} else {
 		/* Either may stand there now: let it be the old one, or else
 		 * the next commit does. */
