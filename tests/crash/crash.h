@@ -164,6 +164,8 @@ void stream_done(void);
  */
 bool check_state(struct store *st, const struct world *w, struct kms *kms,
 		 uint64_t seed, unsigned cuts, char why[static WHY_LEN]);
+/* Lose some descriptors, and make them anew (lose.c). */
+bool lose_some(struct session *s);
 /* How many there were, of which so many had been cut twice. */
 uint64_t states_checked(uint64_t *ret_twice);
 /* Tell what is done after the cuts, from here on. */
