@@ -9,7 +9,9 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/ioprio.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 #include <sealdisk/ioctl.h>
 #include <sealdisk/log.h>
@@ -83,6 +85,17 @@ keep_record(struct scrubbing *sc, struct disk *disk)
 			 err_text(r));
 }
 
+/*
+ * After all others, as far as the disk's scheduler knows that.  Not idle: what
+ * is idle may wait for seconds, and while it reads a snapshot waits for it.
+ */
+static void
+give_way(void)
+{
+	(void)!syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0,
+		       IOPRIO_PRIO_VALUE(IOPRIO_CLASS_BE, IOPRIO_BE_NR - 1));
+}
+
 static void *
 run(void *arg)
 {
@@ -91,6 +104,7 @@ run(void *arg)
 	struct scrub_totals t;
 	int r;
 
+	give_way();
 	r = disk_scrub(disk, sc->scratch, &sc->options, &t);
 	(void)pthread_mutex_lock(&sc->lock);
 	sc->totals = t;

@@ -141,10 +141,11 @@ const struct command commands[] = {
 	  "  -n, --dry-run   only say what would be done\n\n"
 	  "Also for disks that are in use.\n",
 	  NULL },
-	{ "scrub", cmd_scrub, 1, 1,
-	  "NAME [--rate BYTES] [--background] [--files] [--no-repair] "
-	  "[--stop]",
+	{ "scrub", cmd_scrub, 0, 1,
+	  "NAME | --all [--rate BYTES] [--background] [--files] "
+	  "[--no-repair] [--stop]",
 	  "look at every bit of a disk, snapshot or image",
+	  "  --all          one after another, each layer once or more\n"
 	  "  --rate BYTES   that are read a second, at most\n"
 	  "  --background   return at once; `sealdisk info` tells how far it "
 	  "is\n"

@@ -82,6 +82,21 @@ if [ -f "$unit" ] && with systemd-analyze; then
 		grep -E "^($own)=" "$unit"
 fi
 
+note 'the scrub'
+unit=${top_builddir:-.}/conf/sealdisk-scrub@.service
+timer=${top_srcdir:-.}/conf/sealdisk-scrub@.timer
+if [ -f "$unit" ] && with systemd-analyze; then
+	sed "s|/[^ ]*/sealdisk -s|$SEALDISK -s|; /^Documentation=/d" "$unit" \
+		>"$T/sealdisk-scrub@test.service"
+	sed '/^Documentation=/d' "$timer" >"$T/sealdisk-scrub@test.timer"
+	check 'systemd reads it, and its timer' silent \
+		env SYSTEMD_LOG_LEVEL=warning systemd-analyze verify \
+		"$T/sealdisk-scrub@test.service" "$T/sealdisk-scrub@test.timer"
+	for line in OnCalendar=monthly Persistent=true; do
+		check "the timer has $line" grep -qxF "$line" "$timer"
+	done
+fi
+
 # exposed UNIT: whether it is so no more than it must be.
 exposed() {
 	if systemd-analyze security --offline=true --threshold=15 --no-pager \

@@ -94,6 +94,28 @@ refuse 1 'is not mounted' sd scrub a --background
 refuse 2 'not a rate' sd scrub a --rate fast
 refuse 3 'there is no such disk' sd scrub none
 
+note 'all of them, as the timer does'
+sd create other --size 8M
+sd snapshot a@t
+sd image a@s kept
+status=0
+sd scrub --all --rate 1G --json >"$T/scrub" 2>"$T/scrub.err" || status=$?
+check 'what is damaged is told' test "$status" -eq 6
+check 'their JSON is that of the manual' valid 'scrub all' <"$T/scrub"
+check 'each layer is looked at once or more' scrubbed 'map(.name) ==
+	["a","other"]'
+sd rm --yes a
+status=0
+sd scrub --all --json >"$T/scrub" 2>/dev/null || status=$?
+check 'what no disk has is looked at through one that has it' scrubbed \
+	'map(.name) == ["other","a@t"]'
+refuse 2 'say which' sd scrub
+refuse 2 'say which' sd scrub a --all
+refuse 2 'waits for each' sd scrub --all --background
+sd rm --yes a@t
+sd rm --yes a@s
+sd rm --yes image:kept
+check 'all that is left is well' sd scrub --all
 
 note 'which files'
 for fs in ext4 xfs; do

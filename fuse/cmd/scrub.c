@@ -335,14 +335,105 @@ scrub_run(const struct cmd_target *t, uint32_t flags, uint64_t rate,
 	return 0;
 }
 
+/* ---- all there are ---- */
+
+struct all {
+	struct cmd_env e;
+	struct survey *survey;
+	enum desc_type type;
+	uint32_t flags;
+	uint64_t rate;
+	bool files;
+	json_t *results;
+	int worst;
+};
+
+static void
+all_done(struct all *a)
+{
+	survey_free(a->survey);
+	json_decref(a->results);
+	cmd_close(&a->e);
+}
+
+/* What is wrong with one is no reason to leave out the others. */
+static int
+scrub_next(const char *name, void *arg)
+{
+	CLEANUP(free_memp) struct descriptor *d = malloc(sizeof(*d));
+	CLEANUP(cmd_json_freep) json_t *result = NULL;
+	struct all *a = arg;
+	struct cmd_target t;
+	int r;
+
+	if (!d)
+		return -ENOMEM;
+	r = catalog_load(a->e.catalog, a->type, name, d, NULL, NULL);
+	if (r == -ENOENT || (r == 0 && !survey_is_alone(a->survey, d)))
+		return 0;
+	cmd_target_of(a->type, name, &t);
+	r = scrub_run(&t, a->flags, a->rate, false, a->files, &result);
+	if (r == 0) {
+		if (json_array_append(a->results, result) < 0)
+			return -ENOMEM;
+		if (!cmd_globals.json)
+			scrub_print(result);
+		r = scrub_verdict(result);
+	}
+	if (r != 0 && (a->worst == 0 || r == -EBADMSG))
+		a->worst = r;
+	return r == -ECANCELED || r == -ENOMEM ? r : 0;
+}
+
+static int
+scrub_all(uint32_t flags, uint64_t rate, bool files)
+{
+	CLEANUP(all_done)
+	struct all a = { .flags = flags, .rate = rate, .files = files };
+	int r;
+
+	a.results = json_array();
+	r = cmd_open(&a.e, 0);
+	if (r)
+		return r;
+	r = catalog_survey(a.e.catalog, &a.survey);
+	for (a.type = DESC_DISK; r == 0 && a.type <= DESC_IMAGE; a.type++)
+		r = catalog_list(a.e.catalog, a.type, scrub_next, &a);
+	if (r < 0 && r != -ECANCELED)
+		return cmd_fail(r, NULL, NULL, "scrub: store %s", a.e.path);
+	if (cmd_globals.json)
+		r = cmd_print_json(json_incref(a.results));
+	return a.worst ? a.worst : r;
+}
+
+static int
+scrub_one(const char *name, uint32_t flags, uint64_t rate, bool background,
+	  bool files)
+{
+	CLEANUP(cmd_json_freep) json_t *result = NULL;
+	struct cmd_target t;
+	int r;
+
+	r = cmd_parse_name(name, CMD_ANY_TYPE, &t);
+	if (r == 0)
+		r = scrub_run(&t, flags, rate, background, files, &result);
+	if (r || !result)
+		return r;
+	if (cmd_globals.json)
+		r = cmd_print_json(json_incref(result));
+	else
+		scrub_print(result);
+	return r ? r : scrub_verdict(result);
+}
+
 int
 cmd_scrub(int argc, char **argv)
 {
 	bool background = false, stop = false, no_repair = false;
-	bool files = false;
-	CLEANUP(cmd_json_freep) json_t *result = NULL;
+	bool files = false, all = false;
 	const char *rate_text = NULL;
 	const struct cmd_option options[] = {
+		{ "all", NULL, &all },
 		{ "background", NULL, &background },
 		{ "files", NULL, &files },
 		{ "no-repair", NULL, &no_repair },
@@ -351,26 +442,22 @@ cmd_scrub(int argc, char **argv)
 		{ NULL, NULL, NULL },
 	};
 	uint32_t flags = SD_SCRUB_BLOCKS;
-	struct cmd_target t;
 	uint64_t rate = 0;
 	int r;
 
 	r = cmd_parse(&argc, &argv, options);
-	if (r == 0)
-		r = cmd_parse_name(argv[0], CMD_ANY_TYPE, &t);
+	if (r == 0 && all != (argc == 0))
+		r = cmd_usage("say which, or --all");
+	if (r == 0 && all && (background || stop))
+		r = cmd_usage("--all waits for each, one after another");
 	if (r == 0 && rate_text &&
 	    (parse_size(rate_text, &rate) < 0 || rate == 0))
 		r = cmd_usage("%s: not a rate", rate_text);
 	if (r)
 		return r;
 	flags |= no_repair ? 0 : SD_SCRUB_REPAIR;
-	r = scrub_run(&t, stop ? SD_SCRUB_STOP : flags, rate, background, files,
-		      &result);
-	if (r || !result)
-		return r;
-	if (cmd_globals.json)
-		r = cmd_print_json(json_incref(result));
-	else
-		scrub_print(result);
-	return r ? r : scrub_verdict(result);
+	if (all)
+		return scrub_all(flags, rate, files);
+	return scrub_one(argv[0], stop ? SD_SCRUB_STOP : flags, rate,
+			 background, files);
 }

@@ -228,6 +228,11 @@ DEFINE_CLEANUP(struct survey, survey_free)
 int survey_look(const struct survey *s, const struct descriptor *d,
 		unsigned *ret_layers, bool *ret_needed) NONNULL CHECKED;
 
+/* Whether who reads all layers of a store, one descriptor after another, has to
+ * read ${d}, for all it sees in the other ones. */
+bool survey_is_alone(const struct survey *s, const struct descriptor *d)
+    NONNULL CHECKED;
+
 /**
  * catalog_would_free(c, d, max_chunks, ret):
  * How many bytes come free when ${d} is removed and the store is swept: blocks,

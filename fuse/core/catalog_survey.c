@@ -154,3 +154,12 @@ survey_look(const struct survey *s, const struct descriptor *d,
 		      !uuid_equal(&l->owner, &d->uuid);
 	return 0;
 }
+
+bool
+survey_is_alone(const struct survey *s, const struct descriptor *d)
+{
+	const struct surveyed *l = find(s, &d->layer.layer);
+
+	return d->type == DESC_DISK || !l ||
+	       (!l->has_child && uuid_equal(&l->owner, &d->uuid));
+}
