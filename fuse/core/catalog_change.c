@@ -8,7 +8,8 @@
  * - create: lineages/UUID/pending, the layer, the descriptor; the mark goes
  * - remove: lineages/UUID/pending, the spare copy goes, the descriptor goes;
  * the files are swept
- * - rename: the new descriptor, the folder of snapshots, the old one goes
+ * - rename: the new descriptor, the folder of snapshots, the spare copy, the
+ *   old one goes
  *
  * Whatever a crash leaves of these, catalog_recover() tells from the two
  * descriptors of one uuid, or from the mark.  All of it under locks/catalog,
@@ -285,6 +286,8 @@ undo_rename(struct catalog *c, const struct descriptor *d,
 	path_descriptor(d->type, d->of, d->name, path);
 	if (store_exists(c->st, path) != 1 && catalog_save(c, d, dk) < 0)
 		return;
+	if (catalog_keep_spare(c, d, dk) < 0)
+		return;
 	path_descriptor(d->type, d->of, renamed->name, path);
 	try_remove(c->st, path);
 }
@@ -296,9 +299,13 @@ rename_steps(struct catalog *c, const struct descriptor *d,
 	char path[STORE_PATH_LEN];
 	int r;
 
-	r = catalog_save(c, renamed, dk);
+	r = catalog_save_first(c, renamed, dk);
 	if (r == 0 && d->type == DESC_DISK)
 		r = move_snapshots(c->st, d->name, renamed->name);
+	/* While there are two names recovery sees to it that it has the right
+	 * one. */
+	if (r == 0)
+		r = catalog_keep_spare(c, renamed, dk);
 	if (r < 0)
 		return r;
 	path_descriptor(d->type, d->of, d->name, path);

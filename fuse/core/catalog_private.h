@@ -139,9 +139,9 @@ int spare_look(struct catalog *c, const struct descriptor *d, const char *text,
 int spare_put(struct catalog *c, const struct uuid *uuid, const char *text)
     NONNULL CHECKED;
 int spare_remove(struct catalog *c, const struct uuid *uuid) NONNULL CHECKED;
-/* The same of store.ini; made where there is none. */
+/* The same of store.ini; made where there is none, if there is space. */
 int store_spare_put(struct store *st, const char *text) NONNULL CHECKED;
-int store_spare_keep(struct catalog *c) NONNULL CHECKED;
+void store_spare_keep(struct catalog *c) NONNULL;
 
 /* Every descriptor of a store, as far as recovery and sweeping ask. */
 struct seen {

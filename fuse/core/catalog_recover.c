@@ -238,6 +238,23 @@ bring_snapshots(struct store *st, const char *from, const char *to)
 	return st->ops->rename(st, from_path, to_path);
 }
 
+/* The spare copy says one of the two names.  Without space it may be the other
+ * one, until the disk is attached. */
+static void
+take_for_spare(struct catalog *c, const struct seen *keep)
+{
+	CLEANUP(free_memp) char *text = NULL;
+	char path[STORE_PATH_LEN];
+	size_t len;
+	int r;
+
+	r = catalog_path(keep->type, keep->name, path);
+	if (r == 0)
+		r = c->st->ops->load(c->st, path, META_MAX, &text, &len);
+	if (r == 0)
+		(void)!spare_put(c, &keep->uuid, text);
+}
+
 static int
 drop_name(struct catalog *c, const struct seen *keep, const struct seen *drop)
 {
@@ -246,6 +263,7 @@ drop_name(struct catalog *c, const struct seen *keep, const struct seen *drop)
 
 	if (drop->type == DESC_DISK)
 		r = bring_snapshots(c->st, drop->name, keep->name);
+	take_for_spare(c, keep);
 	if (r == 0)
 		r = catalog_path(drop->type, drop->name, path);
 	if (r == 0)
@@ -398,8 +416,7 @@ catalog_recover(struct catalog *c, unsigned *ret_bad)
 		r = look_at_lineages(c, &s);
 	if (r == 0)
 		r = receiving_forget(c->st, &s, NULL);
-	if (r == 0)
-		r = store_spare_keep(c);
+	store_spare_keep(c);
 	if (r == 0)
 		*ret_bad = s.bad;
 	return r;

@@ -194,16 +194,14 @@ store_spare_put(struct store *st, const char *text)
 	return st->ops->replace(st, STORE_SPARE, text, strlen(text));
 }
 
-int
+void
 store_spare_keep(struct catalog *c)
 {
 	CLEANUP(free_memp) char *text = NULL;
-	int r = store_exists(c->st, STORE_SPARE);
 
-	if (r != 0)
-		return r < 0 ? r : 0;
-	r = store_meta_format(&c->meta, &text);
-	return r < 0 ? r : store_spare_put(c->st, text);
+	if (store_exists(c->st, STORE_SPARE) == 0 &&
+	    store_meta_format(&c->meta, &text) == 0)
+		(void)!store_spare_put(c->st, text);
 }
 
 int
