@@ -197,10 +197,11 @@ is_above(struct rebuild *k, const struct layer_meta *from,
 	return false;
 }
 
-/* -EUCLEAN: there is none, or there are several. */
+/* Above ${below}, unless that is NULL.  -EUCLEAN: there is none, or there are
+ * several. */
 static int
 find_open(struct rebuild *k, const struct descriptor *d, const struct key *dk,
-	  bool there, struct layer_ref *ret)
+	  const struct layer_ref *below, struct layer_ref *ret)
 {
 	CLEANUP(layers_done) struct layer_set live = { .n = 0 };
 	CLEANUP(names_done) struct names n = { 0 };
@@ -221,7 +222,7 @@ find_open(struct rebuild *k, const struct descriptor *d, const struct key *dk,
 		if (uuid_parse(n.v[i], &ref.layer) < 0 ||
 		    is_taken(k, &live, &ref.layer) ||
 		    load_layer(k, &ref, dk, &m) < 0 || m.state != LAYER_OPEN ||
-		    (there && !is_above(k, &m, &d->layer, dk)))
+		    (below && !is_above(k, &m, below, dk)))
 			continue;
 		*ret = ref;
 		found++;
@@ -229,12 +230,16 @@ find_open(struct rebuild *k, const struct descriptor *d, const struct key *dk,
 	return r == 0 && found != 1 ? -EUCLEAN : r;
 }
 
-/* One that is frozen gets another above it when the disk is attached. */
+/* One that is frozen gets another above it when the disk is attached.  One that
+ * is being merged has, or had, a child above the same parent, and is not what
+ * it was. */
 static int
 find_top(struct rebuild *k, struct descriptor *d, const struct key *dk)
 {
+	const struct layer_ref *below = NULL;
 	struct layer_ref top;
 	struct layer_meta m;
+	bool merging;
 	int r, r2;
 
 	r = load_layer(k, &d->layer, dk, &m);
@@ -242,10 +247,15 @@ find_top(struct rebuild *k, struct descriptor *d, const struct key *dk)
 		r = -EUCLEAN;
 	if (d->type != DESC_DISK || (r == 0 && m.state == LAYER_OPEN))
 		return r;
-	r2 = find_open(k, d, dk, r == 0, &top);
+	merging = r == 0 && m.state == LAYER_MERGING;
+	if (r == 0 && !merging)
+		below = &d->layer;
+	else if (r == 0 && m.has_parent)
+		below = &m.parent;
+	r2 = find_open(k, d, dk, below, &top);
 	if (r2 == 0)
 		d->layer = top;
-	return r2 == 0 || r2 == -ENOMEM ? r2 : r;
+	return r2 == 0 || r2 == -ENOMEM || merging ? r2 : r;
 }
 
 /* ---- how far the disk had come ---- */
