@@ -24,112 +24,17 @@
 #include "mem_store.h"
 #include "page.h"
 #include "snapshot.h"
+#include "store_copy.h"
 
 #define BLOCKS 24 /* of a disk, that are looked at, in two chunks */
 #define CHUNK_BLOCKS 1024
 #define DISK_SIZE ((uint64_t)3 * CHUNK_BLOCKS * BLOCK_SIZE)
 #define MOMENTS 4
-#define FILES_MAX 64
 
 static struct engine_env env;
 
-/* ---- copies ---- */
-
-struct file {
-	char path[STORE_PATH_LEN];
-	uint8_t *data;
-	size_t len;
-};
-
-struct copy {
-	struct file f[FILES_MAX];
-	size_t n;
-};
-
 static struct copy copies[MOMENTS]; /* the last one is what there is */
 static const struct copy *const end = &copies[MOMENTS - 1];
-
-struct walk {
-	struct store *st;
-	struct copy *c;
-	char path[STORE_PATH_LEN];
-};
-
-static int
-copy_one(const char *name, bool is_dir, void *arg)
-{
-	struct walk *w = arg, below = *w;
-	struct store_file *f;
-	struct file *to;
-	uint64_t len;
-
-	assert_true(snprintf(below.path, sizeof(below.path), "%s%s%s", w->path,
-			     w->path[0] ? "/" : "",
-			     name) < (int)sizeof(below.path));
-	if (strcmp(below.path, "locks") == 0)
-		return 0;
-	if (is_dir)
-		return w->st->ops->list(w->st, below.path, copy_one, &below);
-	assert_true(w->c->n < FILES_MAX);
-	to = &w->c->f[w->c->n++];
-	(void)strcpy(to->path, below.path);
-	assert_ok(w->st->ops->open(w->st, to->path, false, &f));
-	assert_ok(w->st->ops->size(f, &len));
-	to->len = (size_t)len;
-	to->data = malloc(len + 1);
-	assert_non_null(to->data);
-	if (len)
-		assert_ok(w->st->ops->read(f, to->data, to->len, 0));
-	store_close(f);
-	return 0;
-}
-
-static void
-copy_store(struct store *st, struct copy *ret)
-{
-	struct walk w = { st, ret, "" };
-
-	assert_ok(st->ops->list(st, "", copy_one, &w));
-}
-
-static void
-put(struct store *st, const struct file *f)
-{
-	struct store_file *to;
-
-	(void)!st->ops->remove(st, f->path);
-	assert_ok(st->ops->create(st, f->path, &to));
-	if (f->len)
-		assert_ok(st->ops->write(to, f->data, f->len, 0));
-	store_close(to);
-}
-
-static struct store *
-store_of(const struct copy *c)
-{
-	struct store *st;
-
-	assert_ok(mem_store_open(&st));
-	for (size_t i = 0; i < c->n; i++)
-		put(st, &c->f[i]);
-	return st;
-}
-
-static const struct file *
-find(const struct copy *c, const char *path)
-{
-	for (size_t i = 0; i < c->n; i++)
-		if (strcmp(c->f[i].path, path) == 0)
-			return &c->f[i];
-	return NULL;
-}
-
-static bool
-same(const struct file *a, const struct file *b)
-{
-	return a && b && a->len == b->len &&
-	       memcmp(a->data, b->data, a->len) == 0;
-}
 
 /* ---- what there is to be read ---- */
 
@@ -614,8 +519,7 @@ teardown(void **state)
 {
 	(void)state;
 	for (unsigned m = 0; m < MOMENTS; m++)
-		for (size_t i = 0; i < copies[m].n; i++)
-			free(copies[m].f[i].data);
+		copy_free(&copies[m]);
 	scratch_free(env.s);
 	kms_close(env.kms);
 	tmpdir_remove(env.dir);

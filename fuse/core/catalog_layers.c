@@ -118,7 +118,8 @@ walk(struct store *st, struct layer_set *s, struct layer_ref ref)
 			break;
 		ref = m.parent;
 	}
-	return r;
+	/* Somebody needs it. */
+	return r == -ENOENT ? -EUCLEAN : r;
 }
 
 int
