@@ -71,20 +71,24 @@ expect 0 '^$' sd export a "$T/out"
 check 'also where it had gone' cmp "$T/raw" "$T/out"
 
 note 'what is lost'
-chunk=$(chunk_of a 0000003)
-rm "$chunk"
+rm "$(chunk_of a 0000003)"
 look 6 a
 check 'a chunk' said '.disks[0].lost == 4194304'
+printf '\377\376\375' | dd of="$(chunk_of a 0000002)" bs=1 seek=70000 \
+	conv=notrunc status=none
 look 6 a --repair
 status=0
 sd check a --salvage c --json >"$T/out.json" 2>"$T/err" || status=$?
 check 'not all could be saved' test "$status" -eq 6
 check 'which is said' grep -q 'not all of it could be read' "$T/err"
-check 'and what' jq -e '.lost == 4194304 and .ranges ==
-	[{"offset":12582912,"length":4194304}]' "$T/out.json"
+check 'and what: a chunk, and of a damaged block that block' jq -e '
+	.lost == 4198400 and .ranges[0].length == 4096 and
+	.ranges[1:] == [{"offset":12582912,"length":4194304}]' "$T/out.json"
 check 'its JSON is that of the manual' valid 'check salvage' <"$T/out.json"
 expect 0 '^$' sd export c "$T/c"
 dd if=/dev/zero of="$T/raw" bs=4M seek=3 count=1 conv=notrunc status=none
+dd if=/dev/zero of="$T/raw" bs=4096 count=1 conv=notrunc status=none \
+	seek="$(jq '.ranges[0].offset / 4096' "$T/out.json")"
 check 'the rest is there' cmp "$T/raw" "$T/c"
 refuse 1 'File exists' sd check a --salvage c
 refuse 2 'for one disk' sd check --salvage d

@@ -4,6 +4,7 @@
  */
 #include "damage_env.h"
 
+#include "repair.h"
 #include "scrub.h"
 #include "snapshot.h"
 
@@ -172,6 +173,32 @@ a_superblock_costs_nothing_yet(void **state)
 	assert_ok(disk_detach(d));
 }
 
+/* It is what a lost map is made of. */
+static void
+a_superblock_is_made_anew_from_what_else_is_known(void **state)
+{
+	struct repair_report rep;
+	char map[STORE_PATH_LEN];
+	struct found fd;
+	struct disk *d;
+
+	(void)state;
+	chunk_path("a", 1, path);
+	layer_path("a", "map", map);
+	raw_destroy(path, 0, SUPER_LEN);
+	d = attach("a");
+	fd = scrub(d, true);
+	assert_int_equal(fd.n, 1);
+	assert_int_equal(fd.t.repaired, 1);
+	fd = scrub(d, true);
+	assert_int_equal(fd.n, 0);
+	assert_ok(disk_detach(d));
+	raw_remove(map);
+	assert_ok(engine_repair_maps(env.e, DESC_DISK, "a", &rep));
+	assert_int_equal(rep.chunks, 3);
+	check_whole("a");
+}
+
 /* ---- copies ---- */
 
 /* The copy that nobody has read since the disk was attached. */
@@ -328,6 +355,7 @@ main(void)
 		T(a_chunk_that_is_gone_costs_the_chunk),
 		T(a_map_page_costs_what_it_names),
 		T(a_superblock_costs_nothing_yet),
+		T(a_superblock_is_made_anew_from_what_else_is_known),
 		T(a_copy_that_rots_is_written_from_the_other),
 		T(so_is_one_of_the_map),
 		T(what_is_covered_is_not_lost),

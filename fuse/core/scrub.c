@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <sealdisk/log.h>
@@ -286,12 +287,34 @@ check_page(struct scrub *sc, struct chunk *c, uint64_t group,
 	return r;
 }
 
+/* All that it says is known otherwise, but when the file was made; and of one
+ * that another layer made, which, but for what stands in the name. */
+static bool
+mend_super(struct scrub *sc, struct chunk *c, struct store_file *f)
+{
+	struct super su = { .cipher = c->cipher,
+			    .store = sc->d->e->meta.uuid,
+			    .lineage = c->layer->ref.lineage,
+			    .dk = c->layer->meta.key,
+			    .layer = c->creator,
+			    .session = sc->d->session,
+			    .index = c->index,
+			    .created = time(NULL) };
+	uint8_t raw[SUPER_LEN];
+
+	memcpy(su.salt, c->salt, sizeof(su.salt));
+	return super_encode(&su, c->keys + KEY_LEN, raw) == 0 &&
+	       f->st->ops->write(f, raw, sizeof(raw), 0) == 0 &&
+	       f->st->ops->sync(f) == 0;
+}
+
 static void
 check_super(struct scrub *sc, struct chunk *c)
 {
+	bool repaired = false;
 	char name[STORE_PATH_LEN];
 	uint8_t raw[SUPER_LEN];
-	struct store_file *f;
+	struct store_file *f = NULL;
 	struct super su;
 	int r;
 
@@ -308,7 +331,9 @@ check_super(struct scrub *sc, struct chunk *c)
 	if (r == 0)
 		return;
 	chunk_name(c, name);
-	tell(sc, SCRUB_SUPER, c->index * CHUNK_LEN, CHUNK_LEN, name, false);
+	if (f && sc->o->repair && (r == -EBADMSG || r == -EUCLEAN || r == -EIO))
+		repaired = mend_super(sc, c, f);
+	tell(sc, SCRUB_SUPER, c->index * CHUNK_LEN, CHUNK_LEN, name, repaired);
 }
 
 static void

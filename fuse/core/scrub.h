@@ -48,7 +48,8 @@ struct scrub_totals {
 
 struct scrub_options {
 	bool blocks;   /* read all blocks; else the pages alone */
-	bool repair;   /* write a copy that does not verify from the other */
+	bool repair;   /* write a copy that does not verify from the other, and
+			* superblocks */
 	uint64_t rate; /* bytes a second; 0: as fast as it goes */
 	const volatile bool *stop;
 	/* Called for each fault, and now and then for ${t}. */
