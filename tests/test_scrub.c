@@ -4,6 +4,8 @@
  */
 #include "damage_env.h"
 
+#include <sealdisk/clock.h>
+
 #include "repair.h"
 #include "scrub.h"
 #include "snapshot.h"
@@ -345,6 +347,28 @@ it_stops_when_told(void **state)
 	assert_ok(disk_detach(d));
 }
 
+/* No more is read a second than is allowed. */
+static void
+it_takes_its_time(void **state)
+{
+	struct found fd = { .n = 0 };
+	struct scrub_options o = {
+		.blocks = true,
+		.rate = 2 << 20,
+		.fault = on_fault,
+		.progress = on_progress,
+		.arg = &fd,
+	};
+	struct disk *d = attach("a");
+	int64_t since = clock_ms();
+
+	(void)state;
+	assert_ok(disk_scrub(d, env.s, &o, &fd.t));
+	assert_true(fd.t.blocks * BLOCK_SIZE > (512 << 10));
+	assert_true(clock_ms() - since >= 250);
+	assert_ok(disk_detach(d));
+}
+
 int
 main(void)
 {
@@ -362,6 +386,7 @@ main(void)
 		T(a_snapshot_is_repaired_when_asked),
 		T(a_parent_that_cannot_be_opened_is_told),
 		T(it_stops_when_told),
+		T(it_takes_its_time),
 	};
 
 	return run_group(tests, sizeof(tests) / sizeof(tests[0]));
