@@ -253,6 +253,8 @@ is_lost(struct rebuild *k, const struct spare *s, const struct seen *seen)
 	if (!d)
 		return -ENOMEM;
 	path_spare(&s->uuid, path);
+	if (store_exists(k->c->st, path) == 0)
+		return 0; /* it was removed meanwhile, with its descriptor */
 	if (s->err < 0) {
 		tell(k, CHECK_LOST, path, s->err, false);
 		return 0;
@@ -271,8 +273,8 @@ is_lost(struct rebuild *k, const struct spare *s, const struct seen *seen)
 		return 0;
 	}
 	r = make(k, s, seen, d);
-	if (r == -ENOMEM)
-		return r;
+	if (r == -ENOMEM || r == -ENOENT)
+		return r == -ENOENT ? 0 : r;
 	/* It may be that we are refused the key, and not that it is wrong. */
 	if (seen && r == -EKEYREJECTED)
 		return 0;
