@@ -306,6 +306,28 @@ kill_daemon() {
 	daemon=''
 }
 
+# processes_of PID: it, and what it has started.
+processes_of() {
+	local child
+
+	printf '%s\n' "$1"
+	for child in $(pgrep -P "$1"); do
+		processes_of "$child"
+	done
+}
+
+# kill_mount: all processes of the mount at once, as if the machine had stopped;
+# of those that are stopped first none can start another.
+kill_mount() {
+	local all
+
+	kill -STOP "$daemon"
+	mapfile -t all < <(processes_of "$daemon")
+	kill -KILL "${all[@]}"
+	wait "$daemon" 2>/dev/null || :
+	daemon=''
+}
+
 # field DISK FILTER: of what `info` says, by jq.
 field() {
 	sd info "$1" --json | jq -r "$2"

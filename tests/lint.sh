@@ -35,7 +35,7 @@ fi
 
 note 'shell scripts'
 scripts=()
-for f in quickstart autogen.sh .ci/run conf/*.bash tests/*.sh tests/bench/*.sh; do
+for f in quickstart autogen.sh .ci/run conf/*.bash tests/*.sh tests/bench/*.sh tests/soak/*.sh; do
 	[ ! -f "$f" ] || scripts+=("$f")
 done
 for f in "${scripts[@]}"; do

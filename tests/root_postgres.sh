@@ -12,46 +12,15 @@ require_loop
 require_fuse
 require jq mkfs.ext4 e2fsck losetup setpriv
 
-PG=$(find /usr/lib/postgresql -maxdepth 2 -name bin 2>/dev/null | sort -V |
-	tail -n 1)
-for tool in initdb pg_ctl psql pgbench pg_amcheck pg_checksums; do
-	[ -x "$PG/$tool" ] || skip "needs $tool (Debian: postgresql)"
-done
-id postgres >/dev/null 2>&1 || skip 'needs the user postgres'
+# shellcheck source=tests/lib_postgres.sh
+. "${0%/*}/lib_postgres.sh"
+has_postgres || skip 'needs PostgreSQL and its user (Debian: postgresql)'
 rounds=${POSTGRES_ROUNDS:-3}
 bench=''
 
-# It runs as another user, which has to get to its folders.
-chmod 711 "$T"
-RUN=$T/run DB=$T/db WAL=$T/wal CLONE=$T/clone CLONE_WAL=$T/clone-wal
-mkdir "$RUN" "$DB" "$WAL" "$CLONE" "$CLONE_WAL"
-chown postgres: "$RUN"
-cd "$RUN"
-
-# pg TOOL ARGS...
-pg() (
-	tool=$1
-	shift
-	exec setpriv --reuid postgres --regid postgres --init-groups \
-		"$PG/$tool" "$@"
-)
-
-# sql QUERY [DATABASE]
-sql() {
-	pg psql -h "$RUN" -X -A -t -q -v ON_ERROR_STOP=1 -c "$1" "${2:-bench}"
-}
-
-# start_pg DIR: and its log is $RUN/log from its beginning.
-start_pg() {
-	rm -f "$RUN/log"
-	quiet pg pg_ctl -D "$1/data" -l "$RUN/log" -w -t 30 start && return
-	tail -n 20 "$RUN/log"
-	return 1
-}
-
-stop_pg() {
-	quiet pg pg_ctl -D "$1/data" -m fast -w -t 30 stop
-}
+DB=$T/db WAL=$T/wal CLONE=$T/clone CLONE_WAL=$T/clone-wal
+mkdir "$DB" "$WAL" "$CLONE" "$CLONE_WAL"
+make_run
 
 # make_disk NAME DIR: a disk with an ext4, mounted there.
 make_disk() {
@@ -61,9 +30,7 @@ make_disk() {
 	dev=$(sd attach "$1")
 	mkfs.ext4 -q "$dev"
 	mount "$dev" "$2"
-	mkdir "$2/data"
-	chown postgres: "$2/data"
-	chmod 700 "$2/data"
+	make_data "$2"
 }
 
 start_bench() {
@@ -82,20 +49,6 @@ committed() {
 
 has_committed() {
 	[ "$(committed)" -ge "$1" ]
-}
-
-# pgbench moves an amount in three tables at once, and notes it in a fourth.
-sums_are_one() {
-	local got
-
-	got=$(sql 'SELECT (SELECT sum(abalance) FROM pgbench_accounts),
-		(SELECT sum(bbalance) FROM pgbench_branches),
-		(SELECT sum(tbalance) FROM pgbench_tellers),
-		(SELECT sum(delta) FROM pgbench_history)')
-	[[ $got =~ ^(-?[0-9]+)\|(-?[0-9]+)\|(-?[0-9]+)\|(-?[0-9]+)$ ]] &&
-		[ "${BASH_REMATCH[1]}" = "${BASH_REMATCH[2]}" ] &&
-		[ "${BASH_REMATCH[1]}" = "${BASH_REMATCH[3]}" ] &&
-		[ "${BASH_REMATCH[1]}" = "${BASH_REMATCH[4]}" ]
 }
 
 # mount_clone DISK@SNAPSHOT NAME DIR
@@ -149,16 +102,7 @@ note 'a cluster on one disk'
 make_store
 start_daemon
 make_disk db "$DB"
-check 'it is made' quiet pg initdb -k -A trust -U postgres -D "$DB/data"
-cat >>"$DB/data/postgresql.conf" <<END
-listen_addresses = ''
-unix_socket_directories = '$RUN'
-shared_buffers = 16MB
-max_wal_size = 64MB
-checkpoint_timeout = 30s
-END
-# What initdb has written is synced by itself.
-sync "$DB/data/postgresql.conf"
+check 'it is made' make_cluster "$DB"
 check 'it starts' start_pg "$DB"
 sql 'CREATE DATABASE bench' postgres
 check 'pgbench fills it' quiet pg pgbench -h "$RUN" -i -q -s 2 bench

@@ -18,23 +18,8 @@ require jq qemu-system-x86_64 extlinux mkfs.ext4 e2fsck
 busybox=$(command -v busybox) || skip 'needs busybox'
 ldd "$busybox" >/dev/null 2>&1 && skip 'needs busybox-static'
 
-find_kernel() {
-	local config
-
-	if [ -r "${SEALDISK_TEST_KERNEL:-}" ]; then
-		printf '%s\n' "$SEALDISK_TEST_KERNEL"
-		return
-	fi
-	for config in /boot/config-*; do
-		if [ "$(grep -cxE 'CONFIG_(EXT4_FS|BLK_DEV_NVME)=y' \
-			"$config" 2>/dev/null)" = 2 ] &&
-			grep -qx CONFIG_SERIAL_8250_CONSOLE=y "$config"; then
-			printf '/boot/vmlinuz-%s\n' "${config#/boot/config-}"
-			return
-		fi
-	done
-}
-
+# shellcheck source=tests/lib_qemu.sh
+. "${0%/*}/lib_qemu.sh"
 kernel=$(find_kernel)
 [ -r "$kernel" ] || skip 'needs a kernel: SEALDISK_TEST_KERNEL'
 FS=$T/fs
