@@ -170,4 +170,25 @@ eenv_entries(struct engine_env *v, const struct uuid *lineage,
 	return n;
 }
 
+/* How many layers are there that nothing reaches. */
+static inline unsigned
+eenv_dead(struct engine_env *v)
+{
+	CLEANUP(names_done) struct names n = { 0 };
+	CLEANUP(verdict_done) struct verdict seen = { 0 };
+	struct uuid lineage;
+	unsigned dead, sum = 0;
+
+	assert_ok(census_take(engine_catalog(v->e), &seen.census));
+	assert_ok(layers_reached(v->st, &seen.census, &seen.live));
+	assert_ok(names_list(v->st, "lineages", &n));
+	for (size_t i = 0; i < n.n; i++) {
+		assert_ok(uuid_parse(n.v[i], &lineage));
+		assert_ok(
+		    layers_count_dead(v->st, &lineage, &seen.live, &dead));
+		sum += dead;
+	}
+	return sum;
+}
+
 #endif

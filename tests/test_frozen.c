@@ -263,6 +263,82 @@ what_is_removed_during_a_sweep_is_swept_too(void **state)
 	assert_ok(disk_detach(attach(DESC_SNAPSHOT, "a@1")));
 }
 
+/* From the making of a file on of which the path has ${die_at} in it, nothing
+ * can be made any more. */
+static const char *die_at;
+static bool dying;
+
+static int
+create(struct store *st, const char *path, struct store_file **ret)
+{
+	dying |= strstr(path, die_at) != NULL;
+	return dying ? -EIO : real_ops->create(st, path, ret);
+}
+
+static int
+replace(struct store *st, const char *path, const void *buf, size_t len)
+{
+	dying |= strstr(path, die_at) != NULL;
+	return dying ? -EIO : real_ops->replace(st, path, buf, len);
+}
+
+static void
+die_when(const char *part, struct store_ops *ops)
+{
+	die_at = part;
+	real_ops = env.st->ops;
+	*ops = *real_ops;
+	ops->create = create;
+	ops->replace = replace;
+	env.st->ops = ops;
+	dying = false;
+}
+
+static void
+begin_anew(void)
+{
+	bool stop = false;
+
+	assert_true(dying);
+	assert_int_equal(eenv_dead(&env), 1);
+	env.st->ops = real_ops;
+	eenv_reopen(&env);
+	engine_sweep(env.e, &stop);
+	assert_int_equal(eenv_dead(&env), 0);
+}
+
+static void
+a_snapshot_that_a_crash_cut_short_leaves_no_layer(void **state)
+{
+	struct snapshot_request req = { NULL, DESC_SNAPSHOT, "1" };
+	struct store_ops ops;
+
+	(void)state;
+	eenv_create(&env, "a", 1 << 20);
+	req.disk = attach(DESC_DISK, "a");
+	die_when("/todo", &ops); /* the last file of a layer */
+	assert_int_equal(disks_snapshot(env.e, env.s, &req, 1), -EIO);
+	disk_abandon(req.disk);
+	begin_anew();
+}
+
+static void
+a_clone_that_a_crash_cut_short_leaves_no_layer(void **state)
+{
+	struct clone_params p = { .name = "c", .mode = 0600 };
+	struct descriptor *d = calloc(1, sizeof(*d));
+	struct store_ops ops;
+
+	(void)state;
+	assert_non_null(d);
+	make_two();
+	die_when("disks/c", &ops);
+	assert_int_equal(
+	    catalog_clone(cat(), env.kms, DESC_SNAPSHOT, "a@1", &p, d), -EIO);
+	begin_anew();
+	free(d);
+}
+
 int
 main(void)
 {
@@ -273,6 +349,8 @@ main(void)
 		T(a_name_that_is_another_ones_is_left_alone),
 		T(a_survey_says_who_needs_which_layer),
 		T(what_is_removed_during_a_sweep_is_swept_too),
+		T(a_snapshot_that_a_crash_cut_short_leaves_no_layer),
+		T(a_clone_that_a_crash_cut_short_leaves_no_layer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

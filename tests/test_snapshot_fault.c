@@ -638,6 +638,7 @@ end(enum ending how, uint64_t n)
 	for (unsigned i = 0; i < N_DISKS; i++)
 		detach(i);
 	sweep();
+	assert_int_equal(eenv_dead(&env), 0);
 	reopen(CUT, n + 1);
 	check_keys();
 	check_all();

@@ -253,8 +253,10 @@ put_clone(struct catalog *c, const struct descriptor *from,
 	if (r == 0 && own) {
 		own_key_put(own, d);
 		dk = &own->dk;
-		r = pending_mark(c->st, &d->lineage);
 	}
+	/* By the mark the layer is found where nothing comes to name it. */
+	if (r == 0)
+		r = lineage_mark(c->st, &d->lineage, own ? PENDING : UNSEALED);
 	if (r == 0)
 		r = layer_above(c, d, from->size, dk, &d->layer);
 	if (r < 0)

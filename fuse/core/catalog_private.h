@@ -76,8 +76,8 @@ int lineages_share(struct catalog *c, const struct descriptor *d,
 #define PENDING "pending"
 int pending_mark(struct store *st, const struct uuid *lineage) NONNULL CHECKED;
 /* The mark of one in which layers are frozen and not sealed, or what names them
- * does not say so; the same kind of file.  Made and removed under the lineage's
- * lock. */
+ * does not say so, or are being made; the same kind of file.  Made and removed
+ * under the lineage's lock. */
 #define UNSEALED "unsealed"
 int lineage_mark(struct store *st, const struct uuid *lineage, const char *mark)
     NONNULL CHECKED;

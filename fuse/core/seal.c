@@ -447,6 +447,27 @@ is_wanted(const struct verdict *v, const struct layer_meta *l)
 	       (l->state == LAYER_SEALED && is_stale(v, l));
 }
 
+/*
+ * A layer that was being made when the process died is named by nothing, and
+ * nothing but this mark tells of it: it becomes the sweep's.  1: there is one.
+ * What is seen of the descriptors must be what will be found after a power cut,
+ * before anything goes for it.
+ */
+static int
+find_dead(struct engine *e, const struct uuid *lineage, const struct verdict *v)
+{
+	int r = layers_any_dead(e->st, lineage, &v->live);
+
+	if (r <= 0)
+		return r;
+	r = e->st->ops->sync_all(e->st);
+	if (r < 0)
+		engine_fail(e, r);
+	if (r == 0)
+		r = pending_mark(e->st, lineage);
+	return r < 0 ? r : 1;
+}
+
 /* 1: there is more; 0: not now, at least. */
 static int
 seal_lineage(struct engine *e, const struct uuid *lineage)
@@ -470,6 +491,8 @@ seal_lineage(struct engine *e, const struct uuid *lineage)
 		error = error ?: r;
 	}
 	if (error == 0)
+		error = find_dead(e, lineage, &v);
+	if (error >= 0)
 		lineage_unmark(e->st, lineage, UNSEALED);
 	return error == -EBUSY || error == -EAGAIN ? 0 : error;
 }

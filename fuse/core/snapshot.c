@@ -57,7 +57,10 @@ snapshot_new_top(struct disk *d, const struct own_key *own, struct layer **ret)
 	struct layer_ref ref = { .lineage = m.lineage };
 	int r;
 
-	r = uuid_new(&m.uuid);
+	/* By the mark it is found where nothing comes to name it. */
+	r = lineage_mark(d->e->st, &d->desc.lineage, UNSEALED);
+	if (r == 0)
+		r = uuid_new(&m.uuid);
 	if (r == 0)
 		r = layer_create(d->e->st, &m, disk_dk(d, key));
 	if (r < 0)
@@ -116,8 +119,6 @@ prepare(struct frozen *f, struct scratch *s)
 		r = lineages_share(d->e->cat, &d->desc, &f->lineages);
 	if (r == 0 && f->own)
 		r = begin_lineage(f);
-	if (r == 0)
-		r = lineage_mark(d->e->st, &d->desc.lineage, UNSEALED);
 	if (r == 0)
 		r = snapshot_new_top(d, f->own, &f->new);
 	/* The others are those of a disk of more than 15 TiB, and may come
