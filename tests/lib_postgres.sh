@@ -78,7 +78,7 @@ sums_are_one() {
 	got=$(sql 'SELECT (SELECT sum(abalance) FROM pgbench_accounts),
 		(SELECT sum(bbalance) FROM pgbench_branches),
 		(SELECT sum(tbalance) FROM pgbench_tellers),
-		(SELECT sum(delta) FROM pgbench_history)')
+		(SELECT coalesce(sum(delta), 0) FROM pgbench_history)')
 	[[ $got =~ ^(-?[0-9]+)\|(-?[0-9]+)\|(-?[0-9]+)\|(-?[0-9]+)$ ]] &&
 		[ "${BASH_REMATCH[1]}" = "${BASH_REMATCH[2]}" ] &&
 		[ "${BASH_REMATCH[1]}" = "${BASH_REMATCH[3]}" ] &&

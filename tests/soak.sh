@@ -94,6 +94,7 @@ begin_store() {
 	forget_snapshots
 	start_daemon
 	"${workload}_make"
+	take_first_snapshot
 }
 
 # end_store: without a kill, and looked at as a whole.
@@ -153,6 +154,10 @@ look_at_disk() {
 	must 'all that was durable is there' "${workload}_verify"
 	must 'no fault' test "$(field d .counters.faults)" = 0
 	must 'no fault in the log' no_fault_in_log
+	# What a guest has let go of may have been detached before.
+	[ "$workload" = guest ] || [ "$event" = detach ] ||
+		must 'it knows that it was killed' \
+			test "$(field d .counters.unclean)" = 1
 }
 
 # soak WORKLOAD N: so many rounds of it.

@@ -80,32 +80,24 @@ ext4_verify() {
 	rm -f "$FS"/load.*
 }
 
-# verify_clone DIR FIRST LAST: all records up to some number between the two, and
-# nothing of the one after the next.
-verify_clone() {
-	local last
+# look_at_records FIRST LAST: all up to some number between the two are there,
+# and nothing of the one after the next.
+look_at_records() {
+	local last r=1
 
-	for ((last = $2; last <= $3; last++)); do
-		if "$records" verify "$1" "$last" >"$T/verified" 2>&1; then
-			return
-		fi
+	whole_fs "$CLONE" || return
+	# Of no record there are no files either.
+	[ "$1" -gt 0 ] || [ -e "$CLONE/ring" ] || r=0
+	for ((last = $1; last <= $2 && r; last++)); do
+		"$records" verify "$CLONE" "$last" >"$T/verified" 2>&1 && r=0
 	done
-	cat "$T/verified"
-	return 1
+	[ "$r" -eq 0 ] || cat "$T/verified"
+	leave_fs "$CLONE"
+	return "$r"
 }
 
 ext4_verify_snapshot() {
-	local d=$dev r=0
-
-	sd clone "d@$1" c || return
-	dev=$(sd attach c)
 	# One more than was told: it may have been synced and not told yet.
-	whole_fs "$CLONE" &&
-		verify_clone "$CLONE" "${snap_from[$1]}" \
-			$((${snap_to[$1]} + 1)) || r=1
-	leave_fs "$CLONE"
-	sd detach c
-	sd rm --yes c
-	dev=$d
-	return "$r"
+	with_clone "$1" look_at_records "${snap_from[$1]}" \
+		$((${snap_to[$1]} + 1))
 }

@@ -47,29 +47,33 @@ fill_trimmed() {
 			iflag=fullblock status=none
 }
 
-# jobs OF-A OF-B: the region's, of which so many writes are looked at, or all.
-jobs() {
-	local at=$((round % 3 * region_mib))
-
-	cat <<-END
-		[global]
-		filename=DEVICE
-		rw=randwrite
-		ioengine=psync
-		sync=dsync
-		direct=1
-		verify=crc32c
-		verify_fatal=1
-		verify_state_save=0
-		allow_file_create=0
-		overwrite=1
+# What all jobs have that are verified.
+fio_global() {
+	printf '%s\n' '[global]' "filename=$dev" rw=randwrite ioengine=psync \
+		sync=dsync direct=1 verify=crc32c verify_fatal=1 \
+		verify_state_save=0 allow_file_create=0 overwrite=1 \
 		fallocate=none
-		randseed=$luck
-	END
-	[ "$1" = 0 ] || printf '%s\n' '[a]' bs=4k "offset=${at}M" size=16M \
-		${1:+"number_ios=$1"}
-	[ "$2" = 0 ] || printf '%s\n' '[b]' "offset=$((at + 16))M" size=16M \
-		bssplit=4k/40:12k/20:20k/20:64k/20 ${2:+"number_ios=$2"}
+}
+
+# region_jobs [COUNT...]: those of the region in use; of how many of each one's
+# writes are to be looked at.  A job of which there is none keeps its place: what
+# the others write where depends on theirs.
+region_jobs() {
+	local k=$((round % 3)) i split
+
+	for i in 0 1 2 3; do
+		split=4k
+		[ "$i" -lt 2 ] || split=4k/40:12k/20:20k/20:64k/20
+		printf '%s\n' "[job$i]" "bssplit=$split" size=8M \
+			"offset=$((k * region_mib + 8 * i))M" \
+			"randseed=$((luck + i))"
+		case ${1:-} in
+		'') ;;
+		0) printf '%s\n' number_ios=1 rw=randread verify=null ;;
+		*) printf '%s\n' "number_ios=$1" ;;
+		esac
+		shift || :
+	done
 }
 
 load_job() {
@@ -86,7 +90,10 @@ fio_start() {
 	local before
 
 	before=$(awk '{ print $7 }' "/sys/block/${dev#/dev/}/stat")
-	jobs '' '' | sed "s|DEVICE|$dev|" >"$FIO/write.fio"
+	{
+		fio_global
+		region_jobs
+	} >"$FIO/write.fio"
 	load_job >"$FIO/load.fio"
 	rm -f "$FIO/$((round % 3)).verify"
 	fio --output-format=json --output="$FIO/write.json" "$FIO/write.fio" \
@@ -104,10 +111,9 @@ fio_trim() {
 		-l $((4096 * (1 + luck % 2048))) "$dev"
 }
 
-# How many writes of a job have been acknowledged: all but one that failed.
+# How many writes of each job have been acknowledged: all but one that failed.
 written() {
-	sed -n '/^{$/,/^}$/p' "$FIO/write.json" | jq -r --arg job "$1" '
-		.jobs[] | select(.jobname == $job) |
+	sed -n '/^{$/,/^}$/p' "$FIO/write.json" | jq -r '.jobs[] |
 		.write.total_ios - (if .error == 0 then 0 else 1 end)'
 }
 
@@ -121,18 +127,22 @@ fio_crash() {
 }
 
 fio_ended() {
+	local verify=$FIO/$((round % 3)).verify counts
+
 	wait "$fio" "$load" 2>/dev/null || :
-	[ -e "$FIO/$((round % 3)).verify" ] ||
-		jobs "$(written a)" "$(written b)" \
-			>"$FIO/$((round % 3)).verify"
+	[ ! -e "$verify" ] || return 0
+	mapfile -t counts < <(written)
+	[ "${#counts[@]}" -eq 4 ] && region_jobs "${counts[@]}" >"$verify"
 }
 
-# fio_look JOBS DEVICE: what those jobs wrote is there; adds up the bytes of it.
-fio_look() {
-	sed "s|DEVICE|$2|" "$1" >"$FIO/look.fio"
-	grep -q '^\[[ab]\]' "$FIO/look.fio" || return 0
-	if ! fio --verify_only --output-format=json \
-		--output="$FIO/look.json" "$FIO/look.fio" >"$FIO/look.out" 2>&1 ||
+# look_at_jobs JOBS: what they wrote to $dev is there.
+look_at_jobs() {
+	{
+		fio_global
+		cat "$1"
+	} >"$FIO/look.fio"
+	if ! fio --verify_only --output-format=json --output="$FIO/look.json" \
+		"$FIO/look.fio" >"$FIO/look.out" 2>&1 ||
 		grep -q verify: "$FIO/look.out"; then
 		cat "$FIO/look.out" "$FIO/look.fio"
 		return 1
@@ -152,22 +162,27 @@ fio_look_at_rest() {
 	return 0
 }
 
-fio_verify() {
-	local k r=0
+# look_at_regions JOBS...: of those that have been used.
+look_at_regions() {
+	local f
 
-	for k in 0 1 2; do
-		[ ! -e "$FIO/$k.verify" ] || fio_look "$FIO/$k.verify" "$dev" ||
-			r=1
+	for f; do
+		[ ! -e "$f" ] || look_at_jobs "$f" || return
 	done
+}
+
+fio_verify() {
+	local r=0
+
+	# This round's, and one that others have been written beside since.
+	look_at_regions "$FIO/$((round % 3)).verify" \
+		"$FIO/$(((round + 1 + luck % 2) % 3)).verify" || r=1
 	fio_look_at_rest || r=1
 	[ "$event" != trim ] || fill_trimmed
 	return "$r"
 }
 
+# Of a clone: fio wants to be able to write there.
 fio_verify_snapshot() {
-	local f
-
-	for f in "$FIO/$1".*.verify; do
-		[ ! -e "$f" ] || fio_look "$f" "$MNT/snapshots/d/$1" || return
-	done
+	with_clone "$1" look_at_regions "$FIO/$1".*.verify
 }

@@ -108,9 +108,14 @@ guest_trim() {
 }
 
 guest_stop() {
-	kill -KILL "$qemu" 2>/dev/null || :
+	kill_qemu
 	guest_ended
 	let_go
+}
+
+kill_qemu() {
+	kill -KILL "$qemu" 2>/dev/null || :
+	wait "$qemu" 2>/dev/null || :
 }
 
 guest_crash() {
@@ -118,11 +123,11 @@ guest_crash() {
 	0)
 		did+=', QEMU alone'
 		n_kills=$((n_kills + 1))
-		kill -KILL "$qemu" 2>/dev/null || :
+		kill_qemu
 		;;
 	1)
 		did+=', QEMU first'
-		kill -KILL "$qemu" 2>/dev/null || :
+		kill_qemu
 		nap $((luck / 4 % 60))
 		kill_mount
 		;;
@@ -130,19 +135,18 @@ guest_crash() {
 		did+=', the mount first'
 		kill_mount
 		nap $((luck / 4 % 60))
-		kill -KILL "$qemu" 2>/dev/null || :
+		kill_qemu
 		;;
 	*)
 		did+=', both'
 		kill -STOP "$qemu" 2>/dev/null || :
 		kill_mount
-		kill -KILL "$qemu" 2>/dev/null || :
+		kill_qemu
 		;;
 	esac
 }
 
 guest_ended() {
-	wait "$qemu" 2>/dev/null || :
 	read -r -a acked < <(guest_acked)
 }
 

@@ -40,14 +40,15 @@ plan() {
 	luck=$drawn
 }
 
-# Half of them very soon, where the event has steps of some ms.
+# Often very soon, in the midst of it, and often when it is done, as far as can be
+# seen, and goes on behind.
 plan_event_ms() {
-	draw 2
-	if [ "$drawn" -eq 0 ]; then
-		draw 25
-	else
-		draw 200
-	fi
+	draw 3
+	case $drawn in
+	0) draw 25 ;;
+	1) draw 300 ;;
+	*) draw 1200 ;;
+	esac
 	event_ms=$drawn
 }
 

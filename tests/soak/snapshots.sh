@@ -12,6 +12,14 @@ forget_snapshots() {
 	snap_state=() snap_from=() snap_to=() snap_sum=()
 }
 
+# One to begin with, so that there is always a layer below.
+take_first_snapshot() {
+	snap=first event=snapshot
+	snap_from[first]=$("${workload}_acked" first)
+	sd snapshot d@first
+	end_snapshot_event 0
+}
+
 # Three at most, so that merges have their turn, and none is removed where there
 # is none.
 plan_snapshot_event() {
@@ -79,6 +87,19 @@ look_at_a_snapshot() {
 	[ "${#names[@]}" -gt 0 ] || return 0
 	snap=${names[luck % ${#names[@]}]}
 	must "snapshot $snap is what it was" verify_snapshot "$snap"
+}
+
+# with_clone NAME COMMAND ARGS...: with $dev a clone of that snapshot, which then
+# goes.
+with_clone() {
+	local d=$dev name=$1 r=0
+
+	shift
+	sd clone "d@$name" c && dev=$(sd attach c) || return
+	"$@" || r=$?
+	sd detach c && sd rm --yes c || r=1
+	dev=$d
+	return "$r"
 }
 
 # verify_snapshot NAME: the first time by what the workload knows of it.
