@@ -2,14 +2,14 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034,SC2154 # soak.sh has the rest
 
-# By name: what must be (there; taking or dropping: either; gone), what the
+# Whether any was removed from this store is ${dropped}.  By name: what must be (there; taking or dropping: either; gone), what the
 # workload had acknowledged before it was begun and when it had ended, and its
 # checksum since it was first looked at.
 declare -A snap_state snap_from snap_to snap_sum
 n_snaps=0
 
 forget_snapshots() {
-	snap_state=() snap_from=() snap_to=() snap_sum=()
+	snap_state=() snap_from=() snap_to=() snap_sum=() dropped=''
 }
 
 # One to begin with, so that there is always a layer below.
@@ -34,7 +34,7 @@ plan_snapshot_event() {
 	fi
 	if [ "$event" = drop ]; then
 		snap=${names[luck % ${#names[@]}]}
-		snap_state[$snap]=dropping
+		snap_state[$snap]=dropping dropped=yes
 	else
 		n_snaps=$((n_snaps + 1))
 		snap=s$n_snaps
