@@ -6,6 +6,8 @@
 #define SEALDISK_FUZZ_H
 
 #include <dirent.h>
+#include <fcntl.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +15,7 @@
 #include <unistd.h>
 
 #include <sealdisk/codec.h>
+#include <sealdisk/io.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -103,6 +106,63 @@ replay_folder(const char *name, uint64_t rounds,
 			replay(path, rounds);
 	}
 	(void)closedir(d);
+}
+
+/* Of a fuzzer that takes an input or does not. */
+struct fuzzer {
+	const char *name; /* of its folder in tests/data */
+	bool (*take)(const void *data, size_t len);
+	const char *some; /* what a change may put in */
+	size_t n_some;
+	uint64_t rounds; /* changes of each input, unless SEALDISK_ROUNDS */
+};
+
+/* What is called good- has to be taken, what is called bad- must not be. */
+static inline void
+replay_input(const struct fuzzer *f, const char *path, uint64_t rounds)
+{
+	const char *name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+	CLEANUP(free_memp) char *text = NULL, *p = NULL;
+	size_t len, now;
+	bool taken;
+
+	must(io_load(AT_FDCWD, path, 1 << 20, &text, &len) == 0);
+	taken = f->take(text, len);
+	must(taken || strncmp(name, "good-", 5) != 0);
+	must(!taken || strncmp(name, "bad-", 4) != 0);
+	p = malloc(len + 1);
+	must(p);
+	for (uint64_t i = 0; i < rounds && len > 0; i++) {
+		memcpy(p, text, len);
+		now = len;
+		for (uint64_t n = rnd(4) + 1; n > 0 && now > 0; n--)
+			now = change_text(p, now, f->some, f->n_some);
+		(void)f->take(p, now);
+	}
+}
+
+static const struct fuzzer *replayed;
+
+static inline void
+replay_one(const char *path, uint64_t rounds)
+{
+	replay_input(replayed, path, rounds);
+}
+
+/* What a main() does: the inputs that are named, else all in the folder. */
+static inline int
+replay_main(const struct fuzzer *f, int argc, char **argv)
+{
+	uint64_t rounds = number_of("SEALDISK_ROUNDS", f->rounds);
+
+	replayed = f;
+	seed();
+	for (int i = 1; i < argc; i++)
+		replay_one(argv[i], rounds);
+	if (argc == 1)
+		replay_folder(f->name, rounds, replay_one);
+	(void)printf("[  PASSED  ] 1 test(s).\n");
+	return 0;
 }
 
 #endif

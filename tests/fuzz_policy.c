@@ -5,7 +5,6 @@
  * replays tests/data/fuzz_policy, as it is and changed at random; what is
  * called good there must be taken, what is called bad must not.
  */
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +17,7 @@
 
 /* Of both kinds; true if it is one of either. */
 static bool
-take(const char *text, size_t len)
+take(const void *text, size_t len)
 {
 	static const struct policy_pair pairs[] = { { "a", "7" },
 						    { "team", "blue" } };
@@ -53,45 +52,20 @@ take(const char *text, size_t len)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	(void)take((const char *)data, len);
+	(void)take(data, len);
 	return 0;
 }
 
 #ifndef SEALDISK_LIBFUZZER
 
-static void
-replay(const char *path, uint64_t rounds)
-{
-	static const char json[] = "{}[]\",:*?\\0/x";
-	CLEANUP(free_memp) char *text = NULL, *p = NULL;
-	size_t len, now;
-	uint64_t i, n;
-
-	must(io_load(AT_FDCWD, path, 1 << 20, &text, &len) == 0);
-	must(!strstr(path, "good") || take(text, len));
-	must(!strstr(path, "bad") || !take(text, len));
-	p = malloc(len + 1);
-	must(p);
-	for (i = 0; i < rounds && len > 0; i++) {
-		memcpy(p, text, len);
-		now = len;
-		for (n = rnd(4) + 1; n > 0 && now > 0; n--)
-			now = change_text(p, now, json, sizeof(json));
-		(void)take(p, now);
-	}
-}
-
 int
 main(int argc, char **argv)
 {
-	seed();
-	if (argc > 1) {
-		replay(argv[1], 100000);
-		return 0;
-	}
-	replay_folder("fuzz_policy", 2000, replay);
-	(void)printf("[  PASSED  ] 1 test(s).\n");
-	return 0;
+	static const char json[] = "{}[]\",:*?\\0/x";
+	static const struct fuzzer f = { "fuzz_policy", take, json,
+					 sizeof(json), 2000 };
+
+	return replay_main(&f, argc, argv);
 }
 
 #endif

@@ -12,7 +12,6 @@
  * replays tests/data/fuzz_request, as it is and changed at random;
  * SEALDISK_SEED says how.
  */
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,41 +156,19 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
 #ifndef SEALDISK_LIBFUZZER
 
-static void
-replay(const char *path, uint64_t rounds)
-{
-	static const char form[] = "%&=+?;:,/ \n\0ff00";
-	CLEANUP(free_memp) char *text = NULL, *p = NULL;
-	size_t len, now;
-
-	must(io_load(AT_FDCWD, path, 1 << 20, &text, &len) == 0);
-	must(!strstr(path, "signed") || take(text, len));
-	must(!strstr(path, "bad") || !take(text, len));
-	p = malloc(len + 1);
-	must(p);
-	for (uint64_t i = 0; i < rounds && len > 0; i++) {
-		memcpy(p, text, len);
-		now = len;
-		for (uint64_t n = rnd(4) + 1; n > 0 && now > 0; n--)
-			now = change_text(p, now, form, sizeof(form));
-		(void)take(p, now);
-	}
-}
-
 int
 main(int argc, char **argv)
 {
+	static const char form[] = "%&=+?;:,/ \n\0ff00";
+	static const struct fuzzer f = { "fuzz_request", take, form,
+					 sizeof(form), 2000 };
+	int r;
+
 	log_set_level(LOG_ERROR);
 	must(crypto_init() == 0 && front_new(&service, 1000, &front) == 0);
-	seed();
-	if (argc > 1) {
-		replay(argv[1], 100000);
-		return 0;
-	}
-	replay_folder("fuzz_request", 2000, replay);
+	r = replay_main(&f, argc, argv);
 	front_free(front);
-	(void)printf("[  PASSED  ] 1 test(s).\n");
-	return 0;
+	return r;
 }
 
 #endif

@@ -23,119 +23,17 @@
 #include <string.h>
 
 #include <sealdisk/io.h>
-#include <sealdisk/kms.h>
 #include <sealdisk/log.h>
 
 #include "fuzz.h"
-#include "mem_store.h"
+#include "fuzz_kms.h"
 #include "snapshot.h"
 #include "stream.h"
 
 #define HEAD_LEN 40
 #define INPUT_MAX (1u << 20)
 
-/* ---- a KMS with one key ---- */
-
-static const char blob[] = "the only data key";
-
-int
-kms_decrypt(struct kms *k, const struct wrapped_dk *w, struct key *ret)
-{
-	(void)k;
-	if (w->blob_len != sizeof(blob) ||
-	    memcmp(w->blob, blob, sizeof(blob)) != 0)
-		return -EKEYREJECTED;
-	memset(ret, 0x42, sizeof(*ret));
-	return 0;
-}
-
-int
-kms_generate_data_key(struct kms *k, const char *key,
-		      const struct uuid *lineage, struct wrapped_dk *ret,
-		      struct key *ret_dk)
-{
-	memset(ret, 0, sizeof(*ret));
-	strcpy(ret->kms, "default");
-	strcpy(ret->key_version_id, "1");
-	(void)snprintf(ret->key_id, sizeof(ret->key_id), "%s", key);
-	ret->lineage = *lineage;
-	memcpy(ret->blob, blob, sizeof(blob));
-	ret->blob_len = sizeof(blob);
-	return kms_decrypt(k, ret, ret_dk);
-}
-
-int
-kms_describe_key(struct kms *k, const char *key, struct kms_key_info *ret)
-{
-	(void)k;
-	(void)key;
-	(void)ret;
-	return -ENOKEY;
-}
-
-int
-kms_reencrypt(struct kms *k, const struct wrapped_dk *w, const char *key,
-	      const struct uuid *lineage, struct wrapped_dk *ret)
-{
-	(void)k;
-	(void)w;
-	(void)key;
-	(void)lineage;
-	(void)ret;
-	return -ENOKEY;
-}
-
-int
-kms_get_anchor(struct kms *k, const struct uuid *disk, uint64_t *ret_generation,
-	       uint8_t ret_digest[static SHA256_LEN])
-{
-	(void)k;
-	(void)disk;
-	(void)ret_generation;
-	(void)ret_digest;
-	return -ENOENT;
-}
-
-int
-kms_set_anchor(struct kms *k, const struct uuid *disk, uint64_t generation,
-	       const uint8_t digest[static SHA256_LEN], bool force)
-{
-	(void)k;
-	(void)disk;
-	(void)generation;
-	(void)digest;
-	(void)force;
-	return 0;
-}
-
-/* Not looked into by any of these. */
-static int fake;
-#define KMS ((struct kms *)(void *)&fake)
-
 /* ---- the store ---- */
-
-static struct catalog *
-new_store(void)
-{
-	struct store_meta m = { .created = 1, .cipher = CIPHER_AES256_GCM };
-	struct catalog *c = NULL;
-	struct store *st = NULL;
-
-	must(mem_store_open(&st) == 0);
-	must(uuid_new(&m.uuid) == 0);
-	must(catalog_init(st, &m) == 0);
-	must(catalog_open(st, &c) == 0);
-	return c;
-}
-
-static void
-free_store(struct catalog *c)
-{
-	struct store *st = catalog_store(c);
-
-	catalog_close(c);
-	store_free(st);
-}
 
 static int
 count_name(const char *name, void *arg)
@@ -225,7 +123,7 @@ take(const uint8_t *data, size_t len)
 	static const struct stream_name name = { DESC_SNAPSHOT, "d@s" };
 	struct input in = { malloc(len), len - 1, 0 };
 	const struct stream_source source = { read_input, NULL, &in };
-	struct catalog *c = new_store();
+	struct catalog *c = fuzz_store();
 	struct stream_result result;
 	int r;
 
@@ -233,10 +131,10 @@ take(const uint8_t *data, size_t len)
 	memcpy(in.p, data + 1, len - 1);
 	if (data[0] & 1)
 		mend(&in);
-	r = stream_receive(c, KMS, &name, &owner, &source, &result);
+	r = stream_receive(c, FUZZ_KMS, &name, &owner, &source, &result);
 	if (r < 0)
 		nothing_is_left(c, &name);
-	free_store(c);
+	fuzz_store_free(c);
 	free(in.p);
 	return r;
 }
@@ -285,7 +183,7 @@ make(const char *path)
 	struct snapshot_request q = { .type = DESC_SNAPSHOT, .name = "s" };
 	struct stream_name name = { DESC_SNAPSHOT, "d@s" };
 	struct stream_sink sink = { write_output, NULL, fopen(path, "w") };
-	struct catalog *c = new_store();
+	struct catalog *c = fuzz_store();
 	struct scratch *s = NULL;
 	struct engine *e = NULL;
 	struct descriptor d;
@@ -293,8 +191,8 @@ make(const char *path)
 
 	must(sink.arg && putc(0, sink.arg) == 0);
 	must(scratch_new(&s) == 0);
-	must(engine_open(catalog_store(c), KMS, &opt, &e) == 0);
-	must(catalog_create(engine_catalog(e), KMS, &p, &d, NULL) == 0);
+	must(engine_open(catalog_store(c), FUZZ_KMS, &opt, &e) == 0);
+	must(catalog_create(engine_catalog(e), FUZZ_KMS, &p, &d, NULL) == 0);
 	for (unsigned i = 0; i < 2; i++) {
 		must(disk_attach(e, DESC_DISK, "d", 0, &q.disk) == 0);
 		fill(q.disk, s, i * 8192, 1);
@@ -308,7 +206,7 @@ make(const char *path)
 			 &result) == 0);
 	engine_close(e);
 	scratch_free(s);
-	free_store(c);
+	fuzz_store_free(c);
 	return fclose(sink.arg) == 0 ? 0 : 1;
 }
 
