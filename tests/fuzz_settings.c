@@ -40,8 +40,8 @@ is_ended(const char *text, size_t cap)
 	return strnlen(text, cap) < cap;
 }
 
-/* Whether ${r} is a success; else there is one line that says why, with what was
- * given in it. */
+/* Whether ${r} is a success; else there is one line that says why, with what
+ * was given in it. */
 static bool
 check_message(int r, char *msg)
 {
