@@ -58,17 +58,19 @@ run_one() {
 	return "${PIPESTATUS[0]}"
 }
 
-# keep_one NAME: the seeds are files of their own, and not packed.
+# keep_one NAME: the seeds are files of their own, and not packed; nor is a copy
+# of one, which has its SHA-1 as its name.
 keep_one() {
-	local seed
+	local seed sum
 
 	unpack "$1" "$T/old"
 	mkdir -p "$T/$1" "$found/$1"
 	cp "$data/fuzz_$1"/* "$T/$1/"
-	"$programs/fuzz_$1" -set_cover_merge=1 "$T/$1" "$T/old" "$found/$1" \
-		2>&1 | grep 'MERGE-OUTER'
+	"$programs/fuzz_$1" -set_cover_merge=1 -use_counters=0 "$T/$1" \
+		"$T/old" "$found/$1" 2>&1 | grep 'MERGE-OUTER'
 	for seed in "$data/fuzz_$1"/*; do
-		rm -f "$T/$1/${seed##*/}"
+		sum=$(sha1sum "$seed")
+		rm -f "$T/$1/${seed##*/}" "$T/$1/${sum%% *}"
 	done
 	tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner \
 		-C "$T/$1" -c . | gzip -9n >"$data/fuzz_$1.tar.gz"

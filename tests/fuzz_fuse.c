@@ -75,7 +75,8 @@ static const struct kind kinds[] = {
 static const uint32_t commands[] = { SD_IOC_SET,       SD_IOC_STATS,
 				     SD_IOC_DETACH,    SD_IOC_ACCEPT,
 				     SD_IOC_REWRAP,    SD_IOC_SNAPSHOT,
-				     SD_IOC_REENCRYPT, SD_IOC_DAEMON };
+				     SD_IOC_REENCRYPT, SD_IOC_DAEMON,
+				     SD_IOC_SCRUB };
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
 /* ---- requests ---- */
