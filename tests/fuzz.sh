@@ -54,7 +54,7 @@ run_one() {
 		-rss_limit_mb=2048 -print_final_stats=1 -verbosity=1 \
 		-artifact_prefix="$found/$2." "${options[@]}" \
 		"$found/$2" "$data/fuzz_$2" 2>&1 |
-		grep -vE '^#[0-9]+[[:space:]]+(NEW|REDUCE|RELOAD)|NEW_FUNC'
+		grep -vE '^#[0-9]+[[:space:]]+(NEW|REDUCE|RELOAD)|NEW_FUNC|# Uses:'
 	return "${PIPESTATUS[0]}"
 }
 
@@ -85,7 +85,7 @@ run)
 	for name; do
 		run_one "$seconds" "$name" || bad="$bad $name"
 	done
-	check "nothing was found to be wrong:$bad" [ -z "$bad" ]
+	check "nothing was found to be wrong${bad:+ but by$bad}" [ -z "$bad" ]
 	;;
 keep)
 	shift

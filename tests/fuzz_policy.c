@@ -1,9 +1,8 @@
 /*
  * fuzz_policy.c - any bytes as a policy document.
  *
- * With clang: -DSEALDISK_LIBFUZZER -fsanitize=fuzzer,address.  Without, main()
- * replays tests/data/fuzz_policy, as it is and changed at random; what is
- * called good there must be taken, what is called bad must not.
+ * With libFuzzer by `make fuzz`.  Without, main() replays tests/data/fuzz_policy,
+ * as it is and changed at random.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -8,9 +8,9 @@
  * socket, what is answered is JSON, and parameters that are encoded anew are
  * read as the same.
  *
- * With clang: -DSEALDISK_LIBFUZZER -fsanitize=fuzzer,address.  Without, main()
- * replays tests/data/fuzz_request, as it is and changed at random;
- * SEALDISK_SEED says how.
+ * With libFuzzer by `make fuzz`.  Without, main() replays
+ * tests/data/fuzz_request, as it is and changed at random; what is called good
+ * there is a request whose signature is.
  */
 #include <stdio.h>
 #include <stdlib.h>
