@@ -1,8 +1,8 @@
 /*
  * fuzz_policy.c - any bytes as a policy document.
  *
- * With libFuzzer by `make fuzz`.  Without, main() replays tests/data/fuzz_policy,
- * as it is and changed at random.
+ * With libFuzzer by `make fuzz`.  Without, main() replays
+ * tests/data/fuzz_policy, as it is and changed at random.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -5,9 +5,10 @@
  * The first byte of an input says which it is, the rest is the value.  Nothing
  * may crash, and nothing but what was sealed here may open.
  *
- * With libFuzzer by `make fuzz`.  Without, the files that are named, or all in tests/data/fuzz_service, are
- * replayed, and changes of each at random, and of a blob and a token that are
- * made for it; SEALDISK_SEED=N and SEALDISK_ROUNDS=N say which and how many.
+ * With libFuzzer by `make fuzz`.  Without, the files that are named, or all in
+ * tests/data/fuzz_service, are replayed, and changes of each at random, and of
+ * a blob and a token that are made for it; SEALDISK_SEED=N and
+ * SEALDISK_ROUNDS=N say which and how many.
  */
 #include <dirent.h>
 #include <fcntl.h>

@@ -9,9 +9,10 @@
  * numbers and checksums of the records are made right first, so that what is
  * behind them is reached.
  *
- * With libFuzzer by `make fuzz`.  Without, the files that are named, or all in tests/data/fuzz_stream, are
- * replayed, and changes of each at random; SEALDISK_SEED=N and
- * SEALDISK_ROUNDS=N say which and how many.  --make FILE makes an input.
+ * With libFuzzer by `make fuzz`.  Without, the files that are named, or all in
+ * tests/data/fuzz_stream, are replayed, and changes of each at random;
+ * SEALDISK_SEED=N and SEALDISK_ROUNDS=N say which and how many.  --make FILE
+ * makes an input.
  */
 #include <errno.h>
 #include <fcntl.h>
