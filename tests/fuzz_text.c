@@ -1,6 +1,6 @@
 /*
  * fuzz_text.c - any text as a number, a size, a time, a uuid, hex, Base64, a
- * value of canonical INI, a name.
+ * value of canonical INI, a name, a name as commands take it.
  *
  * The first byte of an input says as what.  What is read is written again and
  * must come out the same where there is one form only; a name is held against
@@ -10,6 +10,7 @@
  * as it is and changed at random.
  */
 #include <ctype.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 #include <sealdisk/canon.h>
 #include <sealdisk/codec.h>
 
+#include "cmd.h"
 #include "fuzz.h"
 #include "meta.h"
 
@@ -161,10 +163,64 @@ take_name(const char *text)
 	return is_name(text);
 }
 
+/* What a command says of a name that is none. */
+int
+cmd_usage(const char *fmt, ...)
+{
+	char text[16384];
+	va_list ap;
+
+	va_start(ap, fmt);
+	must(vsnprintf(text, sizeof(text), fmt, ap) > 0);
+	va_end(ap);
+	return CMD_USAGE;
+}
+
+int
+cmd_check_name(const char *name)
+{
+	return name_check(name) == 0 ? 0 : CMD_USAGE;
+}
+
+const char *
+cmd_name(void)
+{
+	return "fuzz";
+}
+
+int
+cmd_fail(int err, const char *why, const char *hint, const char *fmt, ...)
+{
+	(void)why;
+	(void)hint;
+	(void)fmt;
+	return err;
+}
+
+/* DISK, DISK@SNAPSHOT, image:NAME. */
+static bool
+take_target(const char *text)
+{
+	struct cmd_target t, again;
+	char path[PATH_MAX];
+	const char *at;
+
+	if (cmd_parse_name(text, CMD_ANY_TYPE, &t) != 0)
+		return false;
+	must(strcmp(t.text, text) == 0);
+	at = strchr(t.name, '@');
+	must(!at == (t.type != DESC_SNAPSHOT));
+	must(is_name(at ? at + 1 : t.name));
+	cmd_target_of(t.type, t.name, &again);
+	must(strcmp(again.text, text) == 0);
+	must(cmd_path_in("/mnt", true, &t, path) == 0);
+	return true;
+}
+
 /* By the first byte of an input, modulo their number. */
 static bool (*const takers[])(const char *text) = {
-	take_number, take_size,   take_time,  take_uuid,
-	take_hex,    take_base64, take_value, take_name,
+	take_number, take_size,  take_time, take_uuid,   take_hex,
+	take_base64, take_value, take_name, take_target,
 };
 #define N_TAKERS (sizeof(takers) / sizeof(takers[0]))
 
