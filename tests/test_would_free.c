@@ -217,6 +217,53 @@ past_the_limit_of_the_child_nothing_is_needed(void **state)
 	frees(DESC_DISK, "d", PAGES + 16 * KiB);
 }
 
+/* Whoever has no key can write a layer.ini that only its MAC is wrong of. */
+static void
+forge_parent(const struct layer_ref *of, const struct layer_ref *parent)
+{
+	const struct key dk = { "none that anybody has" };
+	CLEANUP(free_memp) char *text = NULL;
+	char path[STORE_PATH_LEN];
+	struct layer_meta m;
+
+	assert_ok(layer_peek(env.st, of, &m));
+	m.has_parent = true;
+	m.parent = *parent;
+	m.parent_limit = m.size;
+	assert_ok(layer_meta_format(&m, &dk, &text));
+	path_layer(of, "layer.ini", path);
+	assert_ok(env.st->ops->replace(env.st, path, text, strlen(text)));
+}
+
+/* It went round and round, with the locks of names and lineage held. */
+static void
+a_loop_of_parents_hung_whoever_followed_it(void **state)
+{
+	struct descriptor d, snapshot;
+	bool stop = false;
+	uint64_t n;
+
+	(void)state;
+	(void)alarm(20);
+	eenv_create(&env, "d", SIZE);
+	attach("d");
+	write_at(0, 64 * KiB);
+	snap(DESC_SNAPSHOT, "a");
+	detach();
+	assert_ok(catalog_load(cat(), DESC_DISK, "d", &d, NULL, NULL));
+	assert_ok(
+	    catalog_load(cat(), DESC_SNAPSHOT, "d@a", &snapshot, NULL, NULL));
+	forge_parent(&snapshot.layer, &d.layer);
+	eenv_create(&env, "other", SIZE);
+	attach("other");
+	snap(DESC_SNAPSHOT, "s");
+	engine_sweep(env.e, &stop);
+	detach();
+	assert_err(catalog_would_free(cat(), &d, 0, &n), EUCLEAN);
+	assert_err(catalog_would_free(cat(), &snapshot, 0, &n), EUCLEAN);
+	(void)alarm(0);
+}
+
 static int
 setup(void **state)
 {
@@ -243,6 +290,7 @@ main(void)
 		TEST(what_others_need_does_not),
 		TEST(what_lies_under_another_key_is_not_merged),
 		TEST(past_the_limit_of_the_child_nothing_is_needed),
+		TEST(a_loop_of_parents_hung_whoever_followed_it),
 	};
 
 	if (crypto_init() < 0)

@@ -91,35 +91,48 @@ layers_add(struct layer_set *s, const struct uuid *layer)
 }
 
 static int
-load_meta(struct store *st, const struct layer_ref *ref, struct layer_meta *ret)
+refuse(const struct layer_ref *ref, int r)
 {
 	char path[STORE_PATH_LEN];
-	int r = layer_peek(st, ref, ret);
 
 	path_layer(ref, "layer.ini", path);
-	if (r < 0 && r != -ENOMEM)
+	if (r != -ENOMEM)
 		log_warn("%s: %s: nothing of this lineage is removed", path,
 			 err_text(r));
 	return r;
 }
 
-/* A layer and all below it, until one that is known already. */
+static int
+load_meta(struct store *st, const struct layer_ref *ref, struct layer_meta *ret)
+{
+	int r = layer_peek(st, ref, ret);
+
+	return r < 0 ? refuse(ref, r) : 0;
+}
+
+/* A layer and all below it, until one that is known already.  Without its MAC a
+ * layer.ini may say that a layer is below itself, and who followed that would
+ * come to no end. */
 static int
 walk(struct store *st, struct layer_set *s, struct layer_ref ref)
 {
+	const struct layer_meta *known;
+	size_t first = s->n;
 	struct layer_meta m;
-	int r = 0;
+	int r;
 
-	while (r == 0 && !layers_find(s, &ref.layer)) {
+	while (!(known = layers_find(s, &ref.layer))) {
 		r = load_meta(st, &ref, &m);
 		if (r == 0)
 			r = add(s, &m);
+		/* Somebody needs it. */
+		if (r == -ENOENT)
+			r = -EUCLEAN;
 		if (r < 0 || !m.has_parent)
-			break;
+			return r;
 		ref = m.parent;
 	}
-	/* Somebody needs it. */
-	return r == -ENOENT ? -EUCLEAN : r;
+	return known < s->v + first ? 0 : refuse(&ref, -EUCLEAN);
 }
 
 int
