@@ -22,9 +22,8 @@ answer_text(const json_t *o, const char *name, bool needed, char *out,
 	}
 	if (!s || len >= cap || (needed && len == 0))
 		return -EPROTO;
-	for (size_t i = 0; i < len; i++)
-		if ((unsigned char)s[i] < ' ' || s[i] == 0x7f)
-			return -EPROTO;
+	if (strlen(s) != len || text_has_control(s))
+		return -EPROTO;
 	memcpy(out, s, len + 1);
 	return 0;
 }
@@ -74,9 +73,10 @@ take_description(const json_t *o, char *out, size_t cap)
 
 	while (len > 0 && !utf8_valid(s, len))
 		len--;
-	for (size_t i = 0; i < len; i++)
-		out[i] = (unsigned char)s[i] < ' ' || s[i] == 0x7f ? '?' : s[i];
+	if (len > 0)
+		memcpy(out, s, len);
 	out[len] = '\0';
+	text_mask_control(out);
 }
 
 /* "604800s", where there is one. */

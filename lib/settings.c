@@ -211,15 +211,6 @@ is_endpoint(const char *value)
 	       value[sizeof(https) - 1] != '\0';
 }
 
-static bool
-has_control(const char *s)
-{
-	for (; *s; s++)
-		if ((unsigned char)*s < ' ' || *s == 0x7f)
-			return true;
-	return false;
-}
-
 static int
 set_text(void *p, const struct setting *t, const char *value, char **ret_msg)
 {
@@ -230,7 +221,7 @@ set_text(void *p, const struct setting *t, const char *value, char **ret_msg)
 	if (len >= t->room)
 		return settings_wrong(ret_msg, "longer than %zu bytes",
 				      t->room - 1);
-	if (has_control(value) || !utf8_valid(value, len))
+	if (text_has_control(value) || !utf8_valid(value, len))
 		return settings_wrong(ret_msg, "not plain UTF-8 text");
 	if (t->kind == CHOICE && !is_choice(t->choices, value))
 		return settings_wrong(ret_msg, "\"%s\" is not one of %s", value,

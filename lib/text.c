@@ -161,3 +161,32 @@ utf8_valid(const char *s, size_t len)
 	}
 	return true;
 }
+
+/* How many bytes a control character at ${p} has; 0: there is none. */
+static size_t
+control_len(const char *p)
+{
+	unsigned char a = (unsigned char)p[0];
+	unsigned char b = a ? (unsigned char)p[1] : 0;
+
+	if (a == 0xc2 && b >= 0x80 && b <= 0x9f)
+		return 2;
+	return a && (a < ' ' || a == 0x7f);
+}
+
+bool
+text_has_control(const char *s)
+{
+	while (*s && !control_len(s))
+		s++;
+	return *s != '\0';
+}
+
+void
+text_mask_control(char *s)
+{
+	for (size_t n; *s; s += n ? n : 1) {
+		n = control_len(s);
+		memset(s, '?', n);
+	}
+}

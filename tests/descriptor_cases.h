@@ -135,8 +135,13 @@ static const struct change descriptor_changes[] = {
 	{ "type = disk\nname", "name", EUCLEAN },
 	{ "name = B", "name = .B", EUCLEAN },
 	{ "name = B", "name = %42", EUCLEAN }, /* needless */
-	{ "%3B", "%3b", EUCLEAN },             /* lower case */
-	{ "%3B", "%00", EUCLEAN },             /* cut off */
+	/* shown, and without a MAC: it steered the terminal of `info` */
+	{ "key_id = 1", "key_id = %1B%5B2J1", EUCLEAN },
+	{ "key_id = 1", "key_id = 1%0A", EUCLEAN },
+	{ "key_version_id = v", "key_version_id = %7F", EUCLEAN },
+	{ "kms = default", "kms = \xc2\x9b", EUCLEAN },
+	{ "%3B", "%3b", EUCLEAN }, /* lower case */
+	{ "%3B", "%00", EUCLEAN }, /* cut off */
 	{ "%3B", "%", EUCLEAN },
 	{ "%3B", "%2F", EUCLEAN }, /* a slash */
 	{ "%3B", "/", EUCLEAN },

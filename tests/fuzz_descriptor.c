@@ -18,6 +18,18 @@
 
 static const struct key dk = { "this is a DK of thirty-two bytes" };
 
+/* Of each DK, what is shown of it though no MAC covers it. */
+static bool
+keys_are_plain(const struct descriptor *d)
+{
+	for (size_t i = 0; i < d->n_keys; i++)
+		if (text_has_control(d->keys[i].dk.kms) ||
+		    text_has_control(d->keys[i].dk.key_id) ||
+		    text_has_control(d->keys[i].dk.key_version_id))
+			return false;
+	return !text_has_control(d->category);
+}
+
 static bool
 is_within(const struct descriptor *d)
 {
@@ -56,7 +68,7 @@ take(const void *data, size_t len)
 	must(r == 0 || r == -EUCLEAN || r == -EPROTONOSUPPORT);
 	if (r < 0)
 		return false;
-	must(is_within(&d));
+	must(is_within(&d) && keys_are_plain(&d));
 	must(descriptor_format(&d, &dk, &sealed) == 0);
 	differ_in_the_mac(data, len, sealed);
 	must(descriptor_verify(sealed, len, &d.uuid, &dk) == 0);

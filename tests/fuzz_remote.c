@@ -93,10 +93,7 @@ is_plain(const char *text, size_t cap)
 {
 	size_t len = strnlen(text, cap);
 
-	for (size_t i = 0; i < len; i++)
-		if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
-			return false;
-	return len < cap && utf8_valid(text, len);
+	return len < cap && utf8_valid(text, len) && !text_has_control(text);
 }
 
 static int

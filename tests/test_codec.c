@@ -475,6 +475,34 @@ utf8_is_told_from_what_is_not(void **state)
 	assert_true(utf8_valid("a\0b", 3));
 }
 
+static void
+a_control_character_is_found_and_masked(void **state)
+{
+	static const struct {
+		const char *s, *masked;
+	} v[] = {
+		{ "", "" },
+		{ "gr\xc3\xbc\xc3\x9f", "gr\xc3\xbc\xc3\x9f" },
+		{ "\xc2\xa0 \xc2", "\xc2\xa0 \xc2" },
+		{ "a\x1b[2J", "a?[2J" },
+		{ "a\nb\x7f", "a?b?" },
+		{ "\xc2\x9b"
+		  "2J\xc2\x80\xc2\x9f",
+		  "??2J????" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(v); i++) {
+		char text[32];
+
+		strcpy(text, v[i].s);
+		assert_int_equal(text_has_control(text),
+				 strcmp(v[i].s, v[i].masked) != 0);
+		text_mask_control(text);
+		assert_string_equal(text, v[i].masked);
+	}
+}
+
 int
 main(void)
 {
@@ -500,6 +528,7 @@ main(void)
 		cmocka_unit_test(times_come_back_from_their_text),
 		cmocka_unit_test(times_that_never_were_are_refused),
 		cmocka_unit_test(utf8_is_told_from_what_is_not),
+		cmocka_unit_test(a_control_character_is_found_and_masked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

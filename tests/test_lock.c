@@ -86,6 +86,20 @@ a_disk_that_another_host_left_is_not_locked(void **state)
 	}
 }
 
+/* Whoever can write to the store can leave any words there. */
+static void
+an_owner_steered_the_terminal_of_who_asked(void **state)
+{
+	struct env *e = *state;
+	struct lock_owner o;
+
+	make_unclean(e);
+	leave(e, "far%0Aname = x%1B[2J", BOOT_ID);
+	assert_ok(catalog_disk_left(e->c, &e->d.uuid, &o));
+	assert_string_equal(o.host, "far?name = x?[2J");
+	assert_true(o.other_host);
+}
+
 static void
 a_lock_that_was_broken_is_free(void **state)
 {
@@ -179,6 +193,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(a_disk_that_another_host_left_is_not_locked, setup_posix),
+		T(an_owner_steered_the_terminal_of_who_asked, setup_posix),
 		T(a_lock_that_was_broken_is_free, setup_posix),
 		T(a_lock_that_is_held_is_not_broken, setup_posix),
 		T(this_machine_is_no_other_host, setup_posix),

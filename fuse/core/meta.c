@@ -7,32 +7,18 @@
 
 #include "meta_private.h"
 
-/* Whether no name may hold the character at ${p}. */
-static bool
-char_refused(const unsigned char *p)
-{
-	if (*p < 0x20 || *p == 0x7f)
-		return true;
-	if (p[0] == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f) /* U+0080-U+009F */
-		return true;
-	return *p == '/' || *p == '@' || *p == ':';
-}
-
 int
 name_check(const char *name)
 {
-	size_t i, len = strlen(name);
+	size_t len = strlen(name);
 
 	if (len == 0 || len > DISK_NAME_MAX)
 		return -EINVAL;
 	if (name[0] == '.' || name[0] == '-')
 		return -EINVAL;
-	if (!utf8_valid(name, len))
+	if (!utf8_valid(name, len) || text_has_control(name))
 		return -EINVAL;
-	for (i = 0; i < len; i++)
-		if (char_refused((const unsigned char *)name + i))
-			return -EINVAL;
-	return 0;
+	return strpbrk(name, "/@:") ? -EINVAL : 0;
 }
 
 bool

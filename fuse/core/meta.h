@@ -10,7 +10,8 @@
  * no, times YYYY-MM-DDThh:mm:ssZ, digests and MACs lower case hex; what is not
  * there (of, set, parent) is "-".  Names are percent-encoded: bytes above 0x7f,
  * letters, digits and . _ : / @ + - stand as they are, all others, and a - at
- * the start, as %XX in upper case (canon_encode).
+ * the start, as %XX in upper case (canon_encode).  No text has a control
+ * character, for some are shown that no MAC covers.
  *
  * Errors: -EUCLEAN malformed; -EBADMSG the MAC does not verify;
  * -EPROTONOSUPPORT a newer format, or an unknown bit in incompat (an unknown

@@ -77,7 +77,9 @@ write_text(struct canon_text *t, const struct field *f, const char *s)
 {
 	char value[CANON_VALUE_MAX];
 
-	if ((!*s && f->type != FIELD_TEXT_OPT) || !utf8_valid(s, strlen(s)))
+	/* What says who has a key is outside of the MAC, and is shown. */
+	if ((!*s && f->type != FIELD_TEXT_OPT) || !utf8_valid(s, strlen(s)) ||
+	    text_has_control(s))
 		return -EINVAL;
 	if (canon_encode(s, value, sizeof(value)) < 0)
 		return -EINVAL;

@@ -76,5 +76,10 @@ int parse_time(const char *s, int64_t *ret) NONNULL CHECKED;
 
 /* Whether ${s} (${len} bytes) is valid UTF-8 (no surrogates, no overlong). */
 bool utf8_valid(const char *s, size_t len) NONNULL;
+/* Whether there is a control character in ${s}, which ends a line or steers a
+ * terminal: also U+007F to U+009F. */
+bool text_has_control(const char *s) NONNULL;
+/* Put ? in place of each byte of them. */
+void text_mask_control(char *s) NONNULL;
 
 #endif
