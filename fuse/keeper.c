@@ -210,7 +210,9 @@ plan_start(struct keeper *k)
 
 	for (unsigned i = 1; i < k->in_vain && wait < BACKOFF_MAX_MS; i++)
 		wait = wait ? 2 * wait : 10;
-	k->start_ms = clock_ms() + (wait : BACKOFF_MAX_MS);
+	if (wait > BACKOFF_MAX_MS)
+		wait = BACKOFF_MAX_MS;
+	k->start_ms = clock_ms() + wait;
 }
 
 /* The one on trial is the worker from now on. */
