@@ -299,10 +299,29 @@ stop_daemon() {
 	daemon=''
 }
 
-# kill_daemon SIGNAL: and wait for its end, whatever that is.
+# worker: the process that serves just now; $daemon keeps it.
+worker() {
+	pgrep -P "$daemon" | tail -n 1
+}
+
+# ended PID...: whether none of them is there any more.
+ended() {
+	local pid
+
+	for pid in "$@"; do
+		! kill -0 "$pid" 2>/dev/null || return 1
+	done
+}
+
+# kill_daemon SIGNAL: and wait for its end, whatever that is, and that of what
+# it had started.
 kill_daemon() {
+	local all
+
+	mapfile -t all < <(processes_of "$daemon")
 	kill "-$1" "$daemon"
 	wait "$daemon" 2>/dev/null || :
+	wait_for 10 ended "${all[@]}"
 	daemon=''
 }
 

@@ -80,7 +80,8 @@ for type in sealdisk fuse.sealdisk; do
 	check "$type: from the store" \
 		test "$(findmnt -n -o SOURCE --mountpoint "$MNT")" = "$STORE"
 	check "$type: it serves" test -f "$MNT/disks/db"
-	check "$type: one daemon" test "$(the_daemon | wc -l)" -eq 1
+	check "$type: one daemon, its keeper and its worker" \
+		test "$(the_daemon | wc -l)" -eq 2
 	expect 0 '^$' umount "$MNT"
 	unmounted "$type"
 done
@@ -146,7 +147,7 @@ for round in 1 2; do
 	mounts mount -a -T "$FSTAB"
 	check 'a second time changes nothing' \
 		test "$(findmnt -rn -o TARGET | grep -cF "$T/")" -eq 2
-	check 'there is one daemon' test "$(the_daemon | wc -l)" -eq 1
+	check 'there is one daemon' test "$(the_daemon | wc -l)" -eq 2
 	expect 32 'busy' umount "$MNT"
 	expect 0 '^$' umount -a -O x-sdtest
 	unmounted 'umount -a'

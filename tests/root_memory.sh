@@ -17,7 +17,7 @@ sed -i "s/^linger/cache_size = ${cache}M\n&/" "$SEALDISK_CONFIG"
 # What is resident, without what is mapped of files, in MiB.
 resident() {
 	awk '$1 == "RssAnon:" { print int($2 / 1024) }' \
-		"/proc/$daemon/status"
+		"/proc/$(worker)/status"
 }
 
 # attach_ms DISK: the least of three, in milliseconds.

@@ -62,7 +62,7 @@ check 'it is on the disk' grep -qaf "$T/marker" "$dev"
 check 'and in the file' grep -qaf "$T/marker" "$MNT/disks/raw"
 
 note 'while it is attached'
-check 'the daemon has the key' test -n "$(search -d db -p "$daemon" ||
+check 'the daemon has the key' test -n "$(search -d db -p "$(worker)" ||
 	grep '^data key: found' "$T/found")"
 check 'and keys of chunks' has_found 'block key of chunk [0-9]*'
 check_not 'no marker in its arguments' \
@@ -92,10 +92,12 @@ sd detach raw 2>/dev/null || wait_for 5 test "$(field raw .state)" = detached
 check 'both are detached' test "$(field db .state)$(field raw .state)" = \
 	detacheddetached
 check 'the daemon runs' kill -0 "$daemon"
-check 'no key is left in its memory' search -d db -p "$daemon"
+check 'no key is left in its memory' search -d db -p "$(worker)"
+check "nor in its keeper's" search -d db -p "$daemon"
 # Its workers overwrite their buffers when they are told to.
-check 'nor the marker' wait_for 3 search -b "$T/marker" -p "$daemon"
-check 'nor a key of the other disk' is_nowhere -p "$daemon"
+check 'nor the marker' wait_for 3 search -b "$T/marker" -p "$(worker)"
+check 'nor a key of the other disk' is_nowhere -p "$(worker)"
+check "nor in its keeper's" is_nowhere -p "$daemon"
 check 'that was a search' test "$(sed -n 's/ KiB searched.*//p' "$T/found")" \
 	-gt 2000
 in_store detached
@@ -143,18 +145,21 @@ check 'what was written is there' \
 	cmp "$T/content" "$FS/$(cat "$T/marker")/$(cat "$T/marker")"
 cp "$T/content" "$FS/copy"
 sync -f "$FS"
-check 'the daemon has the key' test -n "$(search -d db -p "$daemon" ||
+check 'the daemon has the key' test -n "$(search -d db -p "$(worker)" ||
 	grep '^data key: found' "$T/found")"
 
 note 'a core dump that is asked for'
 if command -v gcore >/dev/null; then
-	if gcore -o "$T/core" "$daemon" >"$T/gcore" 2>&1; then
-		check 'is one' grep -qaF "$STORE" "$T/core.$daemon"
-		check 'without marker or keys' is_nowhere "$T/core.$daemon"
-		rm "$T/core.$daemon"
-	else
-		check 'it is refused' test ! -e "$T/core.$daemon"
-	fi
+	for pid in $(processes_of "$daemon"); do
+		if gcore -o "$T/core" "$pid" >"$T/gcore" 2>&1; then
+			check 'is one' grep -qaF "$STORE" "$T/core.$pid"
+			check 'without marker or keys' \
+				is_nowhere "$T/core.$pid"
+			rm "$T/core.$pid"
+		else
+			check 'it is refused' test ! -e "$T/core.$pid"
+		fi
+	done
 fi
 
 note 'a daemon that aborts'

@@ -36,7 +36,7 @@ newest() {
 }
 # searched NAME: no key of it is in the daemon.
 searched() {
-	"$memsearch" -d "$1" -p "$daemon" >"$T/found" && return
+	"$memsearch" -d "$1" -p "$(worker)" >"$T/found" && return
 	cat "$T/found"
 	return 1
 }

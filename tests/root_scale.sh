@@ -14,7 +14,7 @@ make_store
 DISKS=$MNT/disks SNAPS=$MNT/snapshots
 
 resident_kib() {
-	awk '$1 == "VmRSS:" { print $2 }' "/proc/$daemon/status"
+	awk '$1 == "VmRSS:" { print $2 }' "/proc/$(worker)/status"
 }
 
 # grown KIB: no more than that since $before.
