@@ -14,6 +14,8 @@
 #include <linux/fuse.h>
 #include <string.h>
 
+#include "planted.h"
+
 #define SECTOR 512U
 
 /*
@@ -94,6 +96,7 @@ fs_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size,
 	int r;
 
 	(void)fi;
+	POINT("write", (uint64_t)off);
 	r = o.disk ? disk_write(o.disk, worker_self()->scratch, buf, size,
 				(uint64_t)off)
 		   : -EIO;

@@ -158,6 +158,18 @@ print_counters(FILE *f, const struct disk_stats *s)
 		fprintf(f, "%s = %" PRIu64 "\n", rows[i].key, rows[i].value);
 }
 
+/* Who serves it, and how often that was another. */
+static void
+print_daemon(FILE *f, struct fs *fs)
+{
+	const struct keep *k = fs->opt.link ? fs->opt.link->keep : NULL;
+
+	fprintf(f, "daemon_pid = %ld\n", (long)(k ? k->keeper : getpid()));
+	fprintf(f, "worker_pid = %ld\n", (long)getpid());
+	fprintf(f, "restarts = %" PRIu64 "\n", k ? k->restarts : 0);
+	fprintf(f, "upgrades = %" PRIu64 "\n", k ? k->upgrades : 0);
+}
+
 /*
  * The store as a whole: store.ini as it stands there, and what of that which
  * was removed still takes space.
@@ -194,6 +206,8 @@ print_store(FILE *f, struct fs *fs)
 			"merged_chunks = %" PRIu64 "\n"
 			"merge_chunks = %" PRIu64 "\n",
 			done, total);
+	fprintf(f, "\n[daemon]\n");
+	print_daemon(f, fs);
 	return 0;
 }
 

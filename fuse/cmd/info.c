@@ -239,12 +239,26 @@ print_object(json_t *j, int indent)
 	json_object_foreach(j, key, v) print_any(key, v, indent);
 }
 
-/* What is being merged just now, the daemon alone knows. */
-static int
-add_merging(json_t *reclaim, const char *mnt)
+static bool
+is_one_of(const char *line, const char *const *names)
 {
-	static const char *const fields[] = { "merged_chunks ",
-					      "merge_chunks " };
+	for (; *names; names++) {
+		size_t len = strlen(*names);
+
+		if (strncmp(line, *names, len) == 0 && line[len] == ' ')
+			return true;
+	}
+	return false;
+}
+
+/* What the daemon alone knows: what is being merged just now, and who it is. */
+static int
+add_daemon(json_t *reclaim, json_t *daemon, const char *mnt)
+{
+	static const char *const merging[] = { "merged_chunks", "merge_chunks",
+					       NULL };
+	static const char *const who[] = { "daemon_pid", "worker_pid",
+					   "restarts", "upgrades", NULL };
 	CLEANUP(free_memp) char *text = NULL;
 	char info[PATH_MAX], *line, *save = NULL;
 	size_t len;
@@ -256,9 +270,10 @@ add_merging(json_t *reclaim, const char *mnt)
 		return 0;
 	for (line = strtok_r(text, "\n", &save); line && r == 0;
 	     line = strtok_r(NULL, "\n", &save))
-		for (size_t i = 0; i < 2 && r == 0; i++)
-			if (!strncmp(line, fields[i], strlen(fields[i])))
-				r = add_field(reclaim, line);
+		if (is_one_of(line, merging))
+			r = add_field(reclaim, line);
+		else if (is_one_of(line, who))
+			r = add_field(daemon, line);
 	return r;
 }
 
@@ -267,6 +282,7 @@ store_json(struct cmd_env *e, json_t **ret)
 {
 	const struct store_meta *m = catalog_meta(e->catalog);
 	char uuid[UUID_STR_LEN], created[TIME_STR_LEN], mnt[PATH_MAX] = "";
+	CLEANUP(cmd_json_freep) json_t *daemon = json_object();
 	CLEANUP(cmd_json_freep) json_t *reclaim = NULL;
 	struct reclaim left;
 	int r;
@@ -283,16 +299,17 @@ store_json(struct cmd_env *e, json_t **ret)
 			    (json_int_t)left.files, "layers",
 			    (json_int_t)left.layers, "merges",
 			    (json_int_t)left.merges);
-	r = reclaim ? 0 : -ENOMEM;
+	r = reclaim && daemon ? 0 : -ENOMEM;
 	if (r == 0 && mnt[0])
-		r = add_merging(reclaim, mnt);
+		r = add_daemon(reclaim, daemon, mnt);
 	if (r < 0)
 		return r;
-	*ret = json_pack("{ss ss ss ss sI ss ss? sO}", "store", e->path, "uuid",
-			 uuid, "created", created, "cipher",
+	*ret = json_pack("{ss ss ss ss sI ss ss? sO sO}", "store", e->path,
+			 "uuid", uuid, "created", created, "cipher",
 			 cipher_name(m->cipher), "slack", (json_int_t)m->slack,
 			 "commit", m->commit_files ? "files" : "auto",
-			 "mounted_on", mnt[0] ? mnt : NULL, "reclaim", reclaim);
+			 "mounted_on", mnt[0] ? mnt : NULL, "reclaim", reclaim,
+			 "daemon", daemon);
 	return *ret ? 0 : -ENOMEM;
 }
 

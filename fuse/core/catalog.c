@@ -364,7 +364,7 @@ int
 catalog_open(struct store *st, struct catalog **ret)
 {
 	CLEANUP(free_memp) char *text = NULL;
-	CLEANUP(catalog_closep) struct catalog *c = malloc(sizeof(*c));
+	CLEANUP(catalog_closep) struct catalog *c = calloc(1, sizeof(*c));
 	size_t len;
 	int r;
 

@@ -675,12 +675,15 @@ commit_steps(struct disk *d, struct commit *c)
 		r = save_size(d);
 	if (r < 0)
 		return r;
+	POINT("commit-begun", c->seq);
 	if (PLANTED(MAP_BEFORE_CHUNKS))
 		(void)!write_maps(d, c, &sync_error);
 	r = sync_chunks(d, c);
 	if (r < 0)
 		return disk_fail(d, r, "chunks cannot be synced");
+	POINT("commit-synced", c->seq);
 	r = write_maps(d, c, &sync_error);
+	POINT("commit-maps", c->seq);
 	if (sync_error < 0)
 		return disk_fail(d, sync_error, "the map cannot be synced");
 	return r;

@@ -13,6 +13,7 @@
 #include <sealdisk/log.h>
 
 #include "catalog_private.h"
+#include "planted.h"
 
 #define DEFAULT_CACHE (64ULL << 20)
 #define DEFAULT_COMMIT_MS 5000
@@ -87,6 +88,10 @@ scratch_free(struct scratch *s)
 }
 
 /* ---- the engine ---- */
+
+#ifdef SEALDISK_PLANTED
+void (*planted_point)(const char *name, uint64_t at);
+#endif
 
 static uint64_t
 default_cache(void)

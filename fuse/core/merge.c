@@ -260,6 +260,7 @@ pass_locked(struct merge *m, uint64_t index, const uint8_t salt[static 12])
 	if (r < 0)
 		return r;
 	r = layer_set(y, s, index, ENTRY_DATA, salt, NULL);
+	POINT("merge-passed", index);
 	if (r == 0)
 		r = layer_lookup(y, s, index, &state, &c);
 	if (r < 0)
@@ -517,14 +518,13 @@ same_pair(const struct engine *e, const struct layer_meta *x,
 }
 
 /* Somebody may have been killed at it, or failed: what he wrote is seen, and is
- * not durable perhaps.  A disk with a name has had that done at its attach. */
+ * not durable perhaps.  Also a disk that is gone on with after a process died
+ * (resume.c). */
 static int
-settle_pair(struct engine *e, const struct layer_meta *y)
+settle_pair(struct engine *e)
 {
-	int r = 0;
+	int r = e->st->ops->sync_all(e->st);
 
-	if (y->state != LAYER_OPEN)
-		r = e->st->ops->sync_all(e->st);
 	if (r < 0)
 		engine_fail(e, r);
 	return r;
@@ -548,7 +548,7 @@ merge_pair(struct engine *e, const struct verdict *v,
 	CLEANUP(merge_done) struct merge m = { .e = e, .v = v, .x = x, .y = y };
 	bool same = same_pair(e, x, y);
 	uint64_t at = same ? e->merge_at : 0;
-	int r = same ? 0 : settle_pair(e, y);
+	int r = same ? 0 : settle_pair(e);
 
 	if (r == 0) {
 		atomic_store(&e->merged, at);

@@ -4,10 +4,13 @@
  * Each breaks the order that keeps a disk whole, in one place.  They are there
  * only in the library that is built with SEALDISK_PLANTED for the test of that,
  * and there one at a time; anywhere else PLANTED() is false, and the compiler
- * leaves nothing of it.
+ * leaves nothing of it.  The same with POINT(): a place where a test of that
+ * build may end the process.
  */
 #ifndef SEALDISK_PLANTED_H
 #define SEALDISK_PLANTED_H
+
+#include <stdint.h>
 
 #ifdef SEALDISK_PLANTED
 
@@ -24,8 +27,17 @@ enum planted {
 extern enum planted planted;
 #define PLANTED(bug) (planted == (bug))
 
+/* Called with a name, and where in the disk that is; NULL: nothing is. */
+extern void (*planted_point)(const char *name, uint64_t at);
+#define POINT(name, at)                                                        \
+	do {                                                                   \
+		if (planted_point)                                             \
+			planted_point(name, at);                               \
+	} while (0)
+
 #else
 #define PLANTED(bug) false
+#define POINT(name, at) ((void)(at))
 #endif
 
 #endif

@@ -405,12 +405,15 @@ disks_snapshot(struct engine *e, struct scratch *s,
 	r = begin(e, reqs, f, n);
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = prepare(&f[i], s);
+	POINT("snapshot-prepared", n);
 	if (r == 0)
 		r = pass_barrier(f, n);
+	POINT("snapshot-frozen", n);
 	if (r == 0)
 		tell_anchors(e, f, n);
 	if (r == 0)
 		r = name_all(e, f, n);
+	POINT("snapshot-named", n);
 	for (size_t i = 0; PLANTED(FROZEN_LATE) && i < n; i++)
 		(void)!layer_save_meta(f[i].old, &f[i].old->meta);
 	for (size_t i = 0; i < n; i++)
