@@ -57,8 +57,11 @@ done
 check 'which is counted' test "$(restarts)" -eq 3
 
 note 'in a snapshot'
+i=5
 for point in snapshot-prepared snapshot-frozen snapshot-named; do
 	write_at 0 B
+	write_at $((i * 4)) F # a chunk that this layer alone has
+	i=$((i + 1))
 	die_at "$point"
 	check "$point: it is made" ln "$MNT/disks/db" \
 		"$MNT/snapshots/db/$point"
@@ -75,6 +78,7 @@ die_at merge-passed
 check 'a snapshot goes' rm "$MNT/snapshots/db/snapshot-frozen"
 check 'the worker has died of what follows' wait_for 20 died
 check 'the disk has what it had' is_at 0 C
+check 'and what passes from layer to layer' is_at 24 F
 check 'and so have the others' test "$(head -c 1M \
 	"$MNT/snapshots/db/snapshot-named" | tr -d B | wc -c)" -eq 0
 
@@ -100,8 +104,9 @@ timeout 60 dd if=/dev/zero of="$MNT/disks/db" bs=4K count=1 conv=notrunc,fsync \
 	status=none 2>"$T/err" && r=0 || r=$?
 check 'somebody is told' test "$r" -eq 1
 check 'that it is an I/O error' grep -q 'Input/output' "$T/err"
+check 'the administrator is told' \
+	wait_for 30 grep -q 'die again and again' "$LOG"
 check_not 'nobody waits' timeout 10 cat "$MNT/info/store"
-check 'the administrator is told' grep -q 'die again and again' "$LOG"
 : >"$SEALDISK_POINT"
 check 'and acts' sd upgrade "$MNT"
 check 'it serves' write_at 1 E
