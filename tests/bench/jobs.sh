@@ -12,18 +12,18 @@ default_jobs+=' randread randread-qd1 randwrite mixed fsync1 fsync32'
 default_jobs+=' loop-randread loop-randwrite'
 default_jobs+=' loopbuf-randread loopbuf-randwrite buf-write buf-randwrite'
 default_jobs+=' loopbuf-write seqread-aged smallfiles attach'
-extra_jobs='huge kms'
+extra_jobs='huge kms stall'
 
 # Those that a job has a meaning for.
 job_peers() {
 	local p want=${peers/qcow2/} out=''
 
 	case $1 in
-	attach | huge | kms | send | scale) want='sealdisk' ;;
+	attach | huge | kms | send | scale | stall) want='sealdisk' ;;
 	snap*) want='sealdisk qcow2' ;;
 	buf-* | loopbuf-write) ;;
 	smallfiles) want='plain pll sealdisk gocryptfs qsd ocb' ;;
-	*) want='plain pll sealdisk gocryptfs qsd ocb' ;;
+	*) want='plain pll sealdisk gocryptfs qsd ocb sealdisk-alone' ;;
 	esac
 	for p in $want; do
 		! is_in "$p" "$peers" || out+=" $p"
@@ -219,6 +219,38 @@ huge() {
 	sd "$p" rm --yes huge
 }
 
+# longest_wait PEER: of any request in a run of two seconds at queue depth 32, in
+# which something happens; ms.
+longest_wait() {
+	do_fio stall "$1" --rw=randwrite --bs=4k --direct=1 --ioengine=libaio \
+		--iodepth=32 --time_based --runtime=2 |
+		jq '.jobs[0] | if .error != 0 then error("fio: \(.error)") else
+			.write.clat_ns.max / 1e6 end'
+}
+
+# How long clients of a loop device wait while the worker is killed, and while
+# another program takes over; and without either.
+stalls() {
+	local p=$1 what
+
+	attach_loop "$p" direct
+	for _ in 1 2 3 4 5 6 7; do
+		for what in none kill upgrade; do
+			{
+				sleep 1
+				case $what in
+				kill) kill -KILL "$(worker_of "$p")" ;;
+				upgrade) sd "$p" upgrade "$T/$p/mnt" >/dev/null ;;
+				esac
+			} &
+			longest_wait "$p" >"$T/value"
+			wait $!
+			sample "stall-$what" "$p" ms "$(cat "$T/value")"
+		done
+	done
+	detach_loop
+}
+
 run_job() {
 	local p=$2 target=''
 
@@ -259,6 +291,7 @@ run_job() {
 	attach) attach_times "$p" ;;
 	huge) huge "$p" ;;
 	kms) kms_bench ;;
+	stall) stalls "$p" ;;
 	*) run_snapshot_job "$@" ;;
 	esac
 }

@@ -14,7 +14,9 @@
 #	qcow2		QEMU's, with LUKS, for what concerns snapshots alone
 #	pll-wb		with the kernel's writeback cache: for buffered writes
 #	sealdisk-wb
-all_peers='plain pll sealdisk gocryptfs qsd ocb qcow2 pll-wb sealdisk-wb'
+#	sealdisk-alone	with keeper=no: what it costs to survive the worker
+all_peers='plain pll sealdisk gocryptfs qsd ocb qcow2 pll-wb sealdisk-wb
+	sealdisk-alone'
 quick_peers='pll sealdisk gocryptfs'
 
 packages='fio jq gcc pkg-config libfuse3-dev fuse3 gocryptfs qemu-utils
@@ -88,7 +90,7 @@ peer_file() {
 	case $1 in
 	plain) printf '%s\n' "$T/plain/img" ;;
 	qsd) printf '%s\n' "$T/qsd/export" ;;
-	sealdisk | ocb | sealdisk-wb) printf '%s\n' "$T/$1/mnt/disks/img" ;;
+	sealdisk* | ocb) printf '%s\n' "$T/$1/mnt/disks/img" ;;
 	*) printf '%s\n' "$T/$1/mnt/img" ;;
 	esac
 }
@@ -172,13 +174,14 @@ start_qsd() {
 }
 
 start_sealdisk() {
-	local p=$1 cipher=$2 writeback=$3
+	local p=$1 cipher=$2 writeback=$3 keeper=${4:-yes}
 
 	cat >"$T/$p/sealdisk.ini" <<-END
 		[sealdisk]
 		store = $T/$p/back
 		[mount]
 		writeback_cache = $writeback
+		keeper = $keeper
 		[keystore]
 		path = $T/$p/keystore.db
 		root_file = $T/$p/root.key
@@ -201,6 +204,7 @@ peer_start() {
 	qsd) start_qsd && place=$T/qsd/export ;;
 	sealdisk) start_sealdisk sealdisk aes-256-gcm no ;;
 	sealdisk-wb) start_sealdisk sealdisk-wb aes-256-gcm yes ;;
+	sealdisk-alone) start_sealdisk sealdisk-alone aes-256-gcm no no ;;
 	ocb) start_sealdisk ocb aes-256-ocb no ;;
 	esac
 	wait_for 10 is_fuse "$place" || die "$p does not start"
@@ -257,9 +261,22 @@ settle() {
 	sync -f "$T"
 }
 
+# worker_of PEER: the process that does the work: Sealdisk's keeper has another
+# for that.
+worker_of() {
+	local pid=${daemon[$1]:-}
+
+	if [ -z "$pid" ]; then
+		return
+	fi
+	pgrep -P "$pid" | tail -n 1 | grep . || echo "$pid"
+}
+
 # The CPU time that the peer's daemon has used, in microseconds.
 cpu_of() {
-	local pid=${daemon[$1]:-}
+	local pid
+
+	pid=$(worker_of "$1")
 
 	if [ -z "$pid" ]; then
 		echo 0
@@ -270,5 +287,5 @@ cpu_of() {
 }
 
 resident_kib() {
-	awk '$1 == "VmRSS:" { print $2 }' "/proc/${daemon[$1]}/status"
+	awk '$1 == "VmRSS:" { print $2 }' "/proc/$(worker_of "$1")/status"
 }

@@ -31,6 +31,8 @@ def targets: {
 	"kms-decrypt-full": { least: 10000 },
 	"kms-decrypt-full-p99": { most: 10 },
 	"kms-embedded": { most: 200 },
+	"stall-kill": { most: 50 },
+	"stall-upgrade": { most: 100 },
 	"snapshot-small": { most: 50 },
 	"snapshot-large": { most: 50 },
 	"clone-small": { most: 50 },
@@ -82,6 +84,9 @@ def titles: {
 	"kms-decrypt-full-p99": "99 of 100 take at most",
 	"kms-embedded": "Decrypt by the embedded service",
 	"kms-embedded-audit": "the same, its line of audit synced",
+	"stall-none": "loop, qd 32: longest write in 2 s",
+	"stall-kill": "the same, the worker is killed",
+	"stall-upgrade": "the same, another program takes over",
 	"snapshot-small": "snapshot of 1 GiB written",
 	"snapshot-large": "snapshot of 100 GiB, a block a chunk",
 	"clone-small": "clone of 1 GiB written",
@@ -181,7 +186,8 @@ def against($ratio; $target; $sign):
 
 def verdict: if .met == null then "" elif .met then "met" else "MISSED" end;
 
-def columns: [ "plain", "pll", "gocryptfs", "qsd", "sealdisk", "ocb" ];
+def columns: [ "plain", "pll", "gocryptfs", "qsd", "sealdisk", "ocb",
+	"sealdisk-alone" ];
 
 def row:
 	. as $r
@@ -198,7 +204,7 @@ def cpu_row:
 	+ ([ columns[] as $p | $r.cpu_us[$p] | figure | pad(10) ] | add);
 
 def head($a; $b):
-	("job" | left(38)) + ("" | pad(5)) + ([ columns[] | pad(10) ] | add)
+	("job" | left(38)) + ("" | pad(5)) + ([ columns[] | ltrimstr("sealdisk-") | pad(10) ] | add)
 	+ ($a | pad(14)) + ($b | pad(14));
 
 def only_sealdisk: .values | keys - [ "qcow2" ] | . == [ "sealdisk" ] or . == [];
