@@ -22,6 +22,7 @@
 /* A binary on trial, and a worker that is to end, get this long. */
 #define TRIAL_MS 10000
 #define HANDOVER_MS 1000
+#define SPARE_MS 50 /* after a worker has come to serve */
 /* So many deaths in so long, each counted by what it tells: that of a request
  * that can be named once, any other DEATH_BLIND times. */
 #define DEATHS_MS 60000
@@ -52,8 +53,6 @@ set_lock(struct keeper *k, unsigned slot, int fd)
 static void
 let_go(struct keeper *k, struct child *c)
 {
-	struct line_msg m = { .what = LINE_GO };
-
 	if (k->fuse_fd < 0) {
 		int r = k->o->mount(k->o->arg, &k->fuse_fd);
 
@@ -63,14 +62,35 @@ let_go(struct keeper *k, struct child *c)
 			return;
 		}
 	}
-	c->may_go = true;
-	(void)!line_send(c->line, &m, k->fuse_fd);
+	(void)!keeper_let_go(k, c);
+}
+
+/* One that waits for nothing but to be let go: the time that a process takes to
+ * start is not its clients'. */
+static void
+start_spare(struct keeper *k)
+{
+	k->spare_ms = 0;
+	if (!k->spare.pid && keeper_start(k, NULL, LINE_GO_ON, &k->spare) < 0)
+		k->spare_ms = clock_ms() + BACKOFF_MAX_MS;
+}
+
+static void
+end_spare(struct keeper *k)
+{
+	k->spare_ms = 0;
+	if (k->spare.line >= 0)
+		(void)close(k->spare.line);
+	k->spare.line = -1;
+	if (k->spare.pid)
+		(void)kill(k->spare.pid, SIGKILL);
 }
 
 static void
 on_ready(struct keeper *k, const struct line_msg *m)
 {
 	k->in_vain = 0;
+	k->spare_ms = clock_ms() + SPARE_MS;
 	if (!k->told) {
 		k->told = true;
 		k->o->ready(k->o->arg);
@@ -223,12 +243,25 @@ promote(struct keeper *k)
 	memset(&k->next, 0, sizeof(k->next));
 	k->next.line = -1;
 	k->handing_over = false;
+	end_spare(k); /* of the old program */
 	k->keep->broken = 0;
 	memset(k->deaths, 0, sizeof(k->deaths));
 	k->keep->runs++;
 	k->keep->upgrades++;
 	let_go(k, &k->worker);
 	k->renew_ms = clock_ms() + HANDOVER_MS;
+}
+
+static void
+use_spare(struct keeper *k)
+{
+	k->worker = k->spare;
+	memset(&k->spare, 0, sizeof(k->spare));
+	k->spare.line = -1;
+	k->keep->runs++;
+	let_go(k, &k->worker);
+	if (k->terminate)
+		(void)kill(k->worker.pid, SIGTERM);
 }
 
 /* true: that was the end of all. */
@@ -271,7 +304,10 @@ worker_ended(struct keeper *k, int status)
 	keep->status = status;
 	keep->restarts++;
 	count_death(k, status);
-	plan_start(k);
+	if (k->spare.pid && !k->in_vain)
+		use_spare(k);
+	else
+		plan_start(k);
 	return false;
 }
 
@@ -289,6 +325,17 @@ next_ended(struct keeper *k)
 	k->handing_over = false;
 }
 
+static void
+spare_ended(struct keeper *k)
+{
+	if (k->spare.line >= 0) {
+		(void)close(k->spare.line);
+		k->spare_ms = clock_ms() + BACKOFF_MAX_MS;
+	}
+	memset(&k->spare, 0, sizeof(k->spare));
+	k->spare.line = -1;
+}
+
 static bool
 reap(struct keeper *k)
 {
@@ -301,6 +348,8 @@ reap(struct keeper *k)
 			over = worker_ended(k, status) || over;
 		else if (pid == k->next.pid)
 			next_ended(k);
+		else if (pid == k->spare.pid)
+			spare_ended(k);
 	return over;
 }
 
@@ -348,6 +397,8 @@ look_at_clock(struct keeper *k)
 
 	if (k->start_ms && now >= k->start_ms)
 		start_worker(k);
+	if (k->spare_ms && now >= k->spare_ms)
+		start_spare(k);
 	if (k->worker.due_ms && now >= k->worker.due_ms) {
 		k->worker.due_ms = 0;
 		(void)kill(k->worker.pid, SIGKILL);
@@ -359,6 +410,8 @@ look_at_clock(struct keeper *k)
 	if (k->renew_ms && now >= k->renew_ms &&
 	    atomic_load(&k->keep->served) == k->keep->runs) {
 		k->renew_ms = 0;
+		end_spare(k);
+		k->spare_ms = now + SPARE_MS; /* of what we are then */
 		keeper_renew(k);
 	}
 }
@@ -366,8 +419,8 @@ look_at_clock(struct keeper *k)
 static int
 time_left(const struct keeper *k)
 {
-	const int64_t due[] = { k->start_ms, k->worker.due_ms, k->next.due_ms,
-				k->renew_ms };
+	const int64_t due[] = { k->start_ms, k->spare_ms, k->worker.due_ms,
+				k->next.due_ms, k->renew_ms };
 	int64_t left = -1, now = clock_ms();
 
 	for (size_t i = 0; i < sizeof(due) / sizeof(due[0]); i++)
@@ -402,6 +455,7 @@ loop(struct keeper *k)
 	host_notify("STOPPING=1");
 	if (k->next.pid)
 		(void)kill(k->next.pid, SIGKILL);
+	end_spare(k);
 }
 
 static int
@@ -429,7 +483,7 @@ keeper_run(const struct keeper_options *o)
 	k->o = o;
 	k->keep = o->keep;
 	k->keep_fd = o->keep_fd;
-	k->fuse_fd = k->worker.line = k->next.line = -1;
+	k->fuse_fd = k->worker.line = k->spare.line = k->next.line = -1;
 	k->foreground = o->foreground;
 	for (unsigned i = 0; i < LINK_LOCKS; i++)
 		k->locks[i] = -1;

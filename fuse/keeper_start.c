@@ -53,18 +53,27 @@ be_child(const struct keeper *k, const char *path, int line, pid_t keeper)
 }
 
 static int
-greet(struct keeper *k, int mode, struct child *c)
+greet(const struct keeper *k, int mode, const struct child *c)
 {
-	struct line_msg m = { .what = LINE_KEEP, .value = mode };
-	int r = line_send(c->line, &m, k->keep_fd);
+	const struct line_msg m = { .what = LINE_KEEP, .value = mode };
 
-	m.what = LINE_LOCK;
+	return line_send(c->line, &m, k->keep_fd);
+}
+
+int
+keeper_let_go(struct keeper *k, struct child *c)
+{
+	struct line_msg m = { .what = LINE_LOCK };
+	int r = 0;
+
 	for (unsigned i = 0; r == 0 && i < LINK_LOCKS; i++) {
 		m.slot = i;
 		if (k->locks[i] >= 0)
 			r = line_send(c->line, &m, k->locks[i]);
 	}
-	return r;
+	m.what = LINE_GO;
+	c->may_go = r == 0;
+	return r < 0 ? r : line_send(c->line, &m, k->fuse_fd);
 }
 
 int

@@ -21,7 +21,7 @@ is_embedded(const struct settings *s)
 }
 
 static int
-open_by(const struct settings *s, const char *name, bool locked,
+open_by(const struct settings *s, const char *name, bool locked, bool later,
 	struct kms **ret)
 {
 	CLEANUP(kms_closep) struct kms *k = calloc(1, sizeof(*k));
@@ -32,7 +32,9 @@ open_by(const struct settings *s, const char *name, bool locked,
 	(void)pthread_mutex_init(&k->lock, NULL);
 	(void)snprintf(k->name, sizeof(k->name), "%s", name);
 	k->settings = *s;
-	k->ops = is_embedded(s) ? &embedded_ops : &remote_ops;
+	k->ops = k->later = is_embedded(s) ? &embedded_ops : &remote_ops;
+	if (later)
+		k->ops = &later_ops;
 	r = k->ops->open(k, locked);
 	if (r == 0)
 		*ret = TAKE(k);
@@ -42,13 +44,19 @@ open_by(const struct settings *s, const char *name, bool locked,
 int
 kms_open(const struct settings *s, struct kms **ret)
 {
-	return open_by(s, "default", false, ret);
+	return open_by(s, "default", false, false, ret);
 }
 
 int
 kms_open_locked(const struct settings *s, struct kms **ret)
 {
-	return open_by(s, "default", true, ret);
+	return open_by(s, "default", true, false, ret);
+}
+
+int
+kms_open_later(const struct settings *s, struct kms **ret)
+{
+	return open_by(s, "default", false, true, ret);
 }
 
 void
@@ -86,7 +94,7 @@ further(struct kms *k, int i, struct kms **ret)
 	settings_use_kms(&s, (size_t)i);
 	(void)pthread_mutex_lock(&k->lock);
 	if (!k->further[i])
-		r = open_by(&s, k->settings.kms_further[i].name, false,
+		r = open_by(&s, k->settings.kms_further[i].name, false, false,
 			    &k->further[i]);
 	if (r == 0)
 		*ret = k->further[i];

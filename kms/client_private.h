@@ -76,7 +76,7 @@ struct kms_ops {
 			    void *arg);
 	int (*backup)(struct kms *k, const char *path);
 };
-extern const struct kms_ops embedded_ops, remote_ops;
+extern const struct kms_ops embedded_ops, remote_ops, later_ops;
 
 /* embedded_keys.c and remote_keys.c: parts of these. */
 int embedded_set_rotation(struct kms *k, const char *key, unsigned days);
@@ -108,6 +108,8 @@ struct kms {
 	struct settings settings; /* [kms] is that of this service */
 	pthread_mutex_t lock;     /* of ledger and further, until they are */
 	struct kms *further[KMS_SERVICES_MAX]; /* opened when first used */
+	/* later.c: what it is, and that again when it has been opened. */
+	const struct kms_ops *later, *_Atomic opened;
 	/* The embedded one. */
 	struct keys *keys;
 	struct ledger *ledger; /* opened by the first call that is recorded */

@@ -45,6 +45,7 @@ struct mount_args {
 	char mnt[PATH_MAX], path[PATH_MAX]; /* ${where}, ${store} resolved */
 	struct settings settings;
 	struct keeper_link *link; /* of a worker */
+	struct kms *kms;          /* that it has opened before it is asked */
 };
 
 /*
@@ -455,7 +456,10 @@ serve(struct mount_args *a, struct keeper_link *l)
 	r = open_store(a, l, &st);
 	if (r < 0)
 		return cmd_fail(r, NULL, NULL, "mount %s", a->path);
-	r = cmd_open_kms(&a->settings, &kms);
+	if (a->kms)
+		kms = TAKE(a->kms);
+	else
+		r = cmd_open_kms(&a->settings, &kms);
 	if (r == 0)
 		r = open_engine(a, st, kms, l, &e);
 	if (r == 0 && l && l->fuse_fd < 0) {
@@ -567,6 +571,24 @@ try_self(const struct keep *k)
 	return r < 0 ? r : store_meta_parse(text, len, m);
 }
 
+/* What needs nothing of what the one that serves has in its hands.  Where that
+ * has died, the key service may be away: attached disks do without. */
+static int
+get_ready(struct mount_args *a, enum line_mode mode)
+{
+	const struct keep *k = a->link->keep;
+	int r;
+
+	if (k->background)
+		log_to_syslog();
+	prepare();
+	crash_init(a->link->keep);
+	r = take_passphrase(a, k);
+	if (r == 0 && mode == LINE_GO_ON)
+		r = kms_open_later(&a->settings, &a->kms);
+	return r;
+}
+
 /* What came of reading the settings was ${r}. */
 static int
 be_worker(struct mount_args *a, int r)
@@ -590,21 +612,17 @@ be_worker(struct mount_args *a, int r)
 		a->settings = l.keep->settings;
 		r = 0;
 	}
+	if (r == 0)
+		r = get_ready(a, mode);
 	if (r == 0 && mode != LINE_START)
 		r = link_wait(&l);
 	if (r)
 		return r;
 	(void)snprintf(a->path, sizeof(a->path), "%s", l.keep->store);
 	(void)snprintf(a->mnt, sizeof(a->mnt), "%s", l.keep->mount_point);
-	if (l.keep->background)
-		log_to_syslog();
-	prepare();
-	crash_init(l.keep);
 	if (l.keep->broken == KEEP_BROKEN)
 		return broken_serve(&l);
-	r = take_passphrase(a, l.keep);
-	if (r == 0)
-		r = serve(a, &l);
+	r = serve(a, &l);
 	if (!atomic_load(&l.keep->finished))
 		l.keep->result = r;
 	return r;

@@ -107,6 +107,11 @@ int kms_open(const struct settings *s, struct kms **ret) NONNULL CHECKED;
  * above.  None does that only lists, describes, switches, names or schedules
  * keys. */
 int kms_open_locked(const struct settings *s, struct kms **ret) NONNULL CHECKED;
+
+/* One that need not be there yet: calls fail with the errors of kms_open()
+ * until it is.  For a daemon: data keys, anchors and kms_describe_key() alone.
+ * -ENOMEM. */
+int kms_open_later(const struct settings *s, struct kms **ret) NONNULL CHECKED;
 void kms_close(struct kms *k);
 DEFINE_CLEANUP(struct kms, kms_close)
 
