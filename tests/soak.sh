@@ -204,7 +204,7 @@ report() {
 	all_kills=$((all_kills + n_kills))
 	note "$workload: $round rounds, $n_kills kills; verified $n_verified" \
 		"$("${workload}_unit"), $n_snap_looks times a snapshot;" \
-		"longest recovery $longest_ms ms, attach in it" \
+		"longest recovery $longest_ms ms, longest attach" \
 		"$longest_attach_ms ms; killed after${events/,/}"
 }
 

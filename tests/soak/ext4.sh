@@ -11,7 +11,7 @@ ext4_needs() {
 }
 
 ext4_unit() {
-	echo records
+	echo 'records, those of before each time again'
 }
 
 ext4_make() {

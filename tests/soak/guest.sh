@@ -22,7 +22,7 @@ guest_needs() {
 }
 
 guest_unit() {
-	echo 'records, each time'
+	echo 'records, those of before each time again'
 }
 
 # newc NAME MODE SIZE: the head of a file in the kernel's kind of cpio.

@@ -12,7 +12,7 @@ postgres_needs() {
 }
 
 postgres_unit() {
-	echo transactions
+	echo 'transactions, those of before each time again'
 }
 
 postgres_make() {
