@@ -451,15 +451,20 @@ is_wanted(const struct verdict *v, const struct layer_meta *l)
  * A layer that was being made when the process died is named by nothing, and
  * nothing but this mark tells of it: it becomes the sweep's.  1: there is one.
  * What is seen of the descriptors must be what will be found after a power cut,
- * before anything goes for it.
+ * before anything goes for it.  Where the sweep knows already, it has failed.
  */
 static int
 find_dead(struct engine *e, const struct uuid *lineage, const struct verdict *v)
 {
+	char pending[STORE_PATH_LEN];
 	int r = layers_any_dead(e->st, lineage, &v->live);
 
 	if (r <= 0)
 		return r;
+	path_lineage(lineage, PENDING, pending);
+	r = store_exists(e->st, pending);
+	if (r != 0)
+		return r < 0 ? r : 0;
 	r = e->st->ops->sync_all(e->st);
 	if (r < 0)
 		engine_fail(e, r);
