@@ -61,22 +61,39 @@ is_taken(const struct rebuild *k, const struct layer_set *live,
 	return taken;
 }
 
-/* Whether ${from} is above ${below}, both under ${dk}. */
+/* Whether the spare copy of another disk than ${d} names the layer. */
 static bool
-is_above(struct rebuild *k, const struct layer_meta *from,
-	 const struct layer_ref *below, const struct key *dk)
+is_of_other(const struct rebuild *k, const struct descriptor *d,
+	    const struct uuid *layer)
+{
+	for (size_t i = 0; i < k->n; i++)
+		if (k->v[i].err == 0 && k->v[i].type == DESC_DISK &&
+		    !uuid_equal(&k->v[i].uuid, &d->uuid) &&
+		    uuid_equal(&k->v[i].layer.layer, layer))
+			return true;
+	return false;
+}
+
+/* Whether ${from} is above ${below}, which may be NULL, all under ${dk}, and no
+ * other disk's layer is in between: that one's it would be. */
+static bool
+is_above(struct rebuild *k, const struct descriptor *d,
+	 const struct layer_meta *from, const struct layer_ref *below,
+	 const struct key *dk)
 {
 	struct layer_meta m = *from;
 	struct layer_ref ref;
 
 	for (unsigned i = 0; i < CHAIN_MAX && m.has_parent; i++) {
 		ref = m.parent;
-		if (uuid_equal(&ref.layer, &below->layer))
+		if (below && uuid_equal(&ref.layer, &below->layer))
 			return true;
-		if (load_layer(k, &ref, dk, &m) < 0)
+		if (is_of_other(k, d, &ref.layer))
 			return false;
+		if (load_layer(k, &ref, dk, &m) < 0)
+			break;
 	}
-	return false;
+	return !below;
 }
 
 /* Whether it was made for a snapshot that did not come about: what is below is
@@ -90,8 +107,43 @@ is_in_vain(struct rebuild *k, const struct layer_meta *m, const struct key *dk)
 	       below.state == LAYER_OPEN;
 }
 
-/* Above ${below}, unless that is NULL.  -EUCLEAN: there is none, or there are
- * several. */
+/* What all descriptors reach but that of ${d}, which may be there, damaged. */
+static int
+reached_by_others(struct rebuild *k, const struct descriptor *d,
+		  struct layer_set *ret)
+{
+	CLEANUP(free_memp) struct seen *v = calloc(k->census.n + 1, sizeof(*v));
+	struct census others = { .seen = v };
+	bool alive;
+	int r;
+
+	if (!v)
+		return -ENOMEM;
+	for (size_t i = 0; i < k->census.n; i++)
+		if (!uuid_equal(&k->census.seen[i].uuid, &d->uuid))
+			v[others.n++] = k->census.seen[i];
+	r = layers_reached(k->c->st, &others, ret);
+	return r < 0 ? r
+		     : receiving_reached(k->c->st, &d->lineage, ret, &alive);
+}
+
+/* Whether layer ${ref} is what is looked for: 1 or 0.  One that cannot be read
+ * may be. */
+static int
+is_top(struct rebuild *k, const struct descriptor *d, const struct key *dk,
+       const struct layer_ref *below, const struct layer_ref *ref)
+{
+	struct layer_meta m;
+	int r = load_layer(k, ref, dk, &m);
+
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	return m.state == LAYER_OPEN && !is_in_vain(k, &m, dk) &&
+	       is_above(k, d, &m, below, dk);
+}
+
+/* The open one above ${below}, unless that is NULL.  -ENOENT; -EUCLEAN: there
+ * are several, or it is not known. */
 static int
 find_open(struct rebuild *k, const struct descriptor *d, const struct key *dk,
 	  const struct layer_ref *below, struct layer_ref *ret)
@@ -100,28 +152,25 @@ find_open(struct rebuild *k, const struct descriptor *d, const struct key *dk,
 	CLEANUP(names_done) struct names n = { 0 };
 	struct layer_ref ref = { .lineage = d->lineage };
 	char path[STORE_PATH_LEN];
-	struct layer_meta m;
 	unsigned found = 0;
-	bool alive;
 	int r;
 
-	r = layers_reached(k->c->st, &k->census, &live);
-	if (r == 0)
-		r = receiving_reached(k->c->st, &d->lineage, &live, &alive);
+	r = reached_by_others(k, d, &live);
 	path_lineage(&d->lineage, "layers", path);
 	if (r == 0)
 		r = names_list(k->c->st, path, &n);
-	for (size_t i = 0; r == 0 && i < n.n; i++) {
+	for (size_t i = 0; r >= 0 && i < n.n; i++) {
 		if (uuid_parse(n.v[i], &ref.layer) < 0 ||
-		    is_taken(k, &live, &ref.layer) ||
-		    load_layer(k, &ref, dk, &m) < 0 || m.state != LAYER_OPEN ||
-		    is_in_vain(k, &m, dk) ||
-		    (below && !is_above(k, &m, below, dk)))
+		    is_taken(k, &live, &ref.layer))
 			continue;
-		*ret = ref;
-		found++;
+		r = is_top(k, d, dk, below, &ref);
+		if (r == 1)
+			*ret = ref;
+		found += r == 1;
 	}
-	return r == 0 && found != 1 ? -EUCLEAN : r;
+	if (r < 0)
+		return r == -ENOMEM ? r : -EUCLEAN;
+	return found == 1 ? 0 : found ? -EUCLEAN : -ENOENT;
 }
 
 /* One that is frozen gets another above it when the disk is attached.  One that
@@ -133,7 +182,6 @@ find_top(struct rebuild *k, struct descriptor *d, const struct key *dk)
 	const struct layer_ref *below = NULL;
 	struct layer_ref top;
 	struct layer_meta m;
-	bool merging;
 	int r, r2;
 
 	r = load_layer(k, &d->layer, dk, &m);
@@ -143,15 +191,16 @@ find_top(struct rebuild *k, struct descriptor *d, const struct key *dk)
 		d->layer = m.parent;
 	if (d->type != DESC_DISK || (r == 0 && m.state == LAYER_OPEN))
 		return r;
-	merging = r == 0 && m.state == LAYER_MERGING;
-	if (r == 0 && !merging)
+	if (r == 0 && m.state != LAYER_MERGING)
 		below = &d->layer;
 	else if (r == 0 && m.has_parent)
 		below = &m.parent;
 	r2 = find_open(k, d, dk, below, &top);
 	if (r2 == 0)
 		d->layer = top;
-	return r2 == 0 || r2 == -ENOMEM || merging ? r2 : r;
+	if (r2 != -ENOENT)
+		return r2;
+	return r == 0 && m.state == LAYER_MERGING ? -EUCLEAN : r;
 }
 
 /* ---- how far the disk had come ---- */
