@@ -444,25 +444,68 @@ a_snapshot_finds_its_disk(void **state)
 	assert_ok(disk_detach(a));
 }
 
-/* A snapshot does not wait for the spare copy: it names the layer below. */
+/* A snapshot that is cut off leaves one that names the layer below. */
 static void
 an_older_spare_copy_finds_the_layer_on_top(void **state)
 {
+	char spare[STORE_PATH_LEN], *was, *text;
 	uint8_t buf[BLOCK_SIZE] = { 3 }, got[BLOCK_SIZE];
 	struct disk *d = attach("a");
+	size_t len, was_len;
 
 	(void)state;
+	spare_path(DESC_DISK, "a", spare);
+	was = raw_load(spare, &was_len);
 	snapshot(d, DESC_SNAPSHOT, "s");
+	assert_false(raw_same(spare, was, was_len));
 	snapshot(d, DESC_SNAPSHOT, "t");
 	assert_ok(disk_write(d, env.s, buf, sizeof(buf), 0));
 	assert_ok(disk_flush(d));
 	disk_abandon(d);
-	raw_remove("disks/a.ini");
-	rebuild_one();
-	d = attach("a");
-	assert_ok(disk_read(d, env.s, got, sizeof(got), 0));
-	assert_memory_equal(got, buf, sizeof(buf));
+	for (unsigned gone = 0; gone < 2; gone++) {
+		raw_save(spare, was, was_len);
+		text = raw_load("disks/a.ini", &len);
+		*strstr(text, "20971520") = '1';
+		raw_save("disks/a.ini", text, len);
+		free(text);
+		if (gone)
+			raw_remove("disks/a.ini");
+		rebuild_one();
+		d = attach("a");
+		assert_ok(disk_read(d, env.s, got, sizeof(got), 0));
+		assert_memory_equal(got, buf, sizeof(buf));
+		assert_ok(disk_detach(d));
+	}
+	free(was);
+}
+
+/* A layer above that cannot be read may be the one. */
+static void
+without_it_no_older_one_is_taken(void **state)
+{
+	char spare[STORE_PATH_LEN], ini[STORE_PATH_LEN], *was, *text;
+	struct disk *d = attach("a");
+	size_t was_len, len;
+	struct found fd;
+
+	(void)state;
+	spare_path(DESC_DISK, "a", spare);
+	was = raw_load(spare, &was_len);
+	snapshot(d, DESC_SNAPSHOT, "s");
 	assert_ok(disk_detach(d));
+	layer_path("a", "layer.ini", ini);
+	text = raw_load(ini, &len);
+	raw_save(spare, was, was_len);
+	raw_remove("disks/a.ini");
+	raw_flip(ini, 200, 0);
+	fd = rebuild(true);
+	assert_int_equal(fd.n[CHECK_LOST], 1);
+	assert_int_equal(fd.err, -EUCLEAN);
+	raw_save(ini, text, len);
+	rebuild_one();
+	check_whole("a");
+	free(was);
+	free(text);
 }
 
 static void
@@ -633,6 +676,7 @@ main(void)
 		T(what_is_frozen_is_made_anew_too),
 		T(a_snapshot_finds_its_disk),
 		T(an_older_spare_copy_finds_the_layer_on_top),
+		T(without_it_no_older_one_is_taken),
 		T(so_does_that_of_a_reencryption),
 		T(a_removed_disk_does_not_come_back),
 		T(no_wrapped_key_stays),

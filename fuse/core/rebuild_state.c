@@ -3,8 +3,8 @@
  * not (rebuild.h).
  *
  * A spare copy may be of an older session, and of a disk of which a snapshot
- * was taken since also of an older top layer: then the one layer above that is
- * open, and that nobody else has, is its.  No session comes twice, so the new
+ * was taken since also of an older top layer: then the highest one above that,
+ * which nobody else has, is its.  No session comes twice, so the new
  * descriptor's is far beyond all that can have been.
  *
  * The last checkpoint is that of the layer's list of digests, which was written
@@ -127,50 +127,77 @@ reached_by_others(struct rebuild *k, const struct descriptor *d,
 		     : receiving_reached(k->c->st, &d->lineage, ret, &alive);
 }
 
-/* Whether layer ${ref} is what is looked for: 1 or 0.  One that cannot be read
- * may be. */
+/* Whether layer ${ref} may be what is looked for, or below that: 1 or 0.  One
+ * that cannot be read may be. */
 static int
-is_top(struct rebuild *k, const struct descriptor *d, const struct key *dk,
-       const struct layer_ref *below, const struct layer_ref *ref)
+is_its(struct rebuild *k, const struct descriptor *d, const struct key *dk,
+       const struct layer_ref *below, const struct layer_ref *ref,
+       struct layer_meta *ret)
 {
-	struct layer_meta m;
-	int r = load_layer(k, ref, dk, &m);
+	int r = load_layer(k, ref, dk, ret);
 
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
-	return m.state == LAYER_OPEN && !is_in_vain(k, &m, dk) &&
-	       is_above(k, d, &m, below, dk);
+	return ret->state != LAYER_MERGING && !is_in_vain(k, ret, dk) &&
+	       is_above(k, d, ret, below, dk);
 }
 
-/* The open one above ${below}, unless that is NULL.  -ENOENT; -EUCLEAN: there
- * are several, or it is not known. */
+static bool
+has_child(const struct layer_meta *v, size_t n, const struct layer_meta *m)
+{
+	for (size_t i = 0; i < n; i++)
+		if (v[i].has_parent && uuid_equal(&v[i].parent.layer, &m->uuid))
+			return true;
+	return false;
+}
+
+/* The highest one of ${v}. */
 static int
-find_open(struct rebuild *k, const struct descriptor *d, const struct key *dk,
-	  const struct layer_ref *below, struct layer_ref *ret)
+choose_top(const struct layer_meta *v, size_t n, struct layer_ref *ret)
+{
+	unsigned found = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (has_child(v, n, &v[i]))
+			continue;
+		*ret = (struct layer_ref){ v[i].lineage, v[i].uuid };
+		found++;
+	}
+	return found == 1 ? 0 : found ? -EUCLEAN : -ENOENT;
+}
+
+/* The one above ${below}, unless that is NULL, that nobody else has.  It is
+ * frozen where a snapshot was cut off.  -ENOENT; -EUCLEAN: there are several,
+ * or it is not known. */
+static int
+find_above(struct rebuild *k, const struct descriptor *d, const struct key *dk,
+	   const struct layer_ref *below, struct layer_ref *ret)
 {
 	CLEANUP(layers_done) struct layer_set live = { .n = 0 };
-	CLEANUP(names_done) struct names n = { 0 };
+	CLEANUP(names_done) struct names names = { 0 };
+	CLEANUP(free_memp) struct layer_meta *v = NULL;
 	struct layer_ref ref = { .lineage = d->lineage };
 	char path[STORE_PATH_LEN];
-	unsigned found = 0;
+	size_t n = 0;
 	int r;
 
 	r = reached_by_others(k, d, &live);
 	path_lineage(&d->lineage, "layers", path);
 	if (r == 0)
-		r = names_list(k->c->st, path, &n);
-	for (size_t i = 0; r >= 0 && i < n.n; i++) {
-		if (uuid_parse(n.v[i], &ref.layer) < 0 ||
+		r = names_list(k->c->st, path, &names);
+	v = calloc(names.n + 1, sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	for (size_t i = 0; r >= 0 && i < names.n; i++) {
+		if (uuid_parse(names.v[i], &ref.layer) < 0 ||
 		    is_taken(k, &live, &ref.layer))
 			continue;
-		r = is_top(k, d, dk, below, &ref);
-		if (r == 1)
-			*ret = ref;
-		found += r == 1;
+		r = is_its(k, d, dk, below, &ref, &v[n]);
+		n += r == 1;
 	}
 	if (r < 0)
 		return r == -ENOMEM ? r : -EUCLEAN;
-	return found == 1 ? 0 : found ? -EUCLEAN : -ENOENT;
+	return choose_top(v, n, ret);
 }
 
 /* One that is frozen gets another above it when the disk is attached.  One that
@@ -195,7 +222,7 @@ find_top(struct rebuild *k, struct descriptor *d, const struct key *dk)
 		below = &d->layer;
 	else if (r == 0 && m.has_parent)
 		below = &m.parent;
-	r2 = find_open(k, d, dk, below, &top);
+	r2 = find_above(k, d, dk, below, &top);
 	if (r2 == 0)
 		d->layer = top;
 	if (r2 != -ENOENT)

@@ -270,6 +270,9 @@ pass_barrier(struct frozen *f, size_t n)
 		thaw(&f[i]);
 	for (size_t i = n; i > 0; i--)
 		pthread_rwlock_unlock(&f[i - 1].d->barrier);
+	/* Writers go on. */
+	for (size_t i = 0; i < n; i++)
+		spare_round(f[i].d, true);
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = cache_each(&f[i].d->e->cache, f[i].d, wait_for_page,
 			       f[i].old);

@@ -2,6 +2,7 @@
  * lose.c - of a state that a cut left, descriptors are lost, and made anew of
  * their spare copies: nothing else may have changed by that.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,11 @@ struct losing {
 	unsigned lost, made;
 	int err;
 	char path[STORE_PATH_LEN];
+	/* what was lost */
+	struct was {
+		char path[STORE_PATH_LEN], *text;
+		size_t len;
+	} was[DISKS + SNAPS];
 };
 
 /* A size that was grown by a write the spare copy has some seconds later, and a
@@ -42,20 +48,38 @@ lose(const char *name, void *arg)
 {
 	struct losing *l = arg;
 	struct store *st = l->s->st;
-	char path[STORE_PATH_LEN];
+	struct was *was = &l->was[l->lost];
 	int r;
 
-	if (random_below(2))
+	if (random_below(2) || l->lost == DISKS + SNAPS)
 		return 0;
 	r = catalog_load(engine_catalog(l->s->e), l->type, name, &l->d, NULL,
 			 NULL);
 	if (r < 0 || !has_spare(l))
 		return r;
-	r = catalog_path(l->type, name, path);
+	r = catalog_path(l->type, name, was->path);
 	if (r == 0)
-		r = st->ops->remove(st, path);
-	l->lost++;
+		r = st->ops->load(st, was->path, META_MAX, &was->text,
+				  &was->len);
+	if (r == 0)
+		r = st->ops->remove(st, was->path);
+	l->lost += r == 0;
 	return r;
+}
+
+/* It was not known which layer it had: then somebody finds it again. */
+static int
+put_back(struct losing *l, const char *path)
+{
+	struct store *st = l->s->st;
+
+	for (unsigned i = 0; i < l->lost; i++)
+		if (strcmp(l->was[i].path, path) == 0) {
+			l->made++;
+			return st->ops->replace(st, path, l->was[i].text,
+						l->was[i].len);
+		}
+	return -ENOENT;
 }
 
 static void
@@ -66,7 +90,7 @@ on_found(const struct check_finding *f, void *arg)
 	if (f->what != CHECK_LOST)
 		return;
 	l->made += f->made;
-	if (f->err < 0) {
+	if (f->err < 0 && (f->err != -EUCLEAN || put_back(l, f->path) < 0)) {
 		l->err = f->err;
 		(void)snprintf(l->path, sizeof(l->path), "%s", f->path);
 	}
@@ -87,6 +111,8 @@ lose_some(struct session *s)
 		r = catalog_list(c, l->type, lose, l);
 	if (r == 0)
 		r = catalog_rebuild(c, s->kms, NULL, &o);
+	for (unsigned i = 0; i < l->lost; i++)
+		free(l->was[i].text);
 	if (r < 0)
 		return wrong(s, "descriptors made anew: %s", strerror(-r));
 	if (l->err < 0)
