@@ -299,9 +299,10 @@ stop_daemon() {
 	daemon=''
 }
 
-# worker: the process that serves just now; $daemon keeps it.
+# worker: the process that serves just now; $daemon keeps it, and another one in
+# reserve.
 worker() {
-	pgrep -P "$daemon" | tail -n 1
+	sed -n 's/^worker_pid = //p' "$MNT/info/store"
 }
 
 # ended PID...: whether none of them is there any more.

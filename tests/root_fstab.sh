@@ -54,6 +54,10 @@ the_daemon() {
 		done
 }
 
+is_daemon() {
+	[ "$(the_daemon | wc -l)" -eq 3 ]
+}
+
 has_ended() {
 	[ -z "$(the_daemon)" ]
 }
@@ -80,8 +84,8 @@ for type in sealdisk fuse.sealdisk; do
 	check "$type: from the store" \
 		test "$(findmnt -n -o SOURCE --mountpoint "$MNT")" = "$STORE"
 	check "$type: it serves" test -f "$MNT/disks/db"
-	check "$type: one daemon, its keeper and its worker" \
-		test "$(the_daemon | wc -l)" -eq 2
+	check "$type: one daemon: a keeper, a worker and one in reserve" \
+		wait_for 5 is_daemon
 	expect 0 '^$' umount "$MNT"
 	unmounted "$type"
 done
@@ -147,7 +151,7 @@ for round in 1 2; do
 	mounts mount -a -T "$FSTAB"
 	check 'a second time changes nothing' \
 		test "$(findmnt -rn -o TARGET | grep -cF "$T/")" -eq 2
-	check 'there is one daemon' test "$(the_daemon | wc -l)" -eq 2
+	check 'there is one daemon' wait_for 5 is_daemon
 	expect 32 'busy' umount "$MNT"
 	expect 0 '^$' umount -a -O x-sdtest
 	unmounted 'umount -a'

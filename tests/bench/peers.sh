@@ -264,12 +264,8 @@ settle() {
 # worker_of PEER: the process that does the work: Sealdisk's keeper has another
 # for that.
 worker_of() {
-	local pid=${daemon[$1]:-}
-
-	if [ -z "$pid" ]; then
-		return
-	fi
-	pgrep -P "$pid" | tail -n 1 | grep . || echo "$pid"
+	sed -n 's/^worker_pid = //p' "$T/$1/mnt/info/store" 2>/dev/null |
+		grep . || echo "${daemon[$1]:-}"
 }
 
 # The CPU time that the peer's daemon has used, in microseconds.
