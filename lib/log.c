@@ -24,6 +24,8 @@
 #include <syslog.h>
 #include <time.h>
 
+#include <sealdisk/codec.h>
+
 #define LINE_LEN 4096
 #define BURST 10
 #define WINDOW_NS INT64_C(5000000000)
@@ -211,14 +213,6 @@ log_to_syslog(void)
 	(void)pthread_mutex_unlock(&state.lock);
 }
 
-static void
-keep_to_one_line(char *s)
-{
-	for (; *s; s++)
-		if ((unsigned char)*s < ' ' || *s == 0x7f)
-			*s = '?';
-}
-
 /* Format a message; a debug line says where it comes from. */
 __attribute__((__format__(__printf__, 5, 0))) static void
 format_text(char text[static LINE_LEN], enum log_level level, const char *file,
@@ -236,7 +230,7 @@ format_text(char text[static LINE_LEN], enum log_level level, const char *file,
 	if (vsnprintf(text + at, LINE_LEN - (size_t)at, fmt, ap) >=
 	    LINE_LEN - at)
 		strcpy(text + LINE_LEN - 4, "...");
-	keep_to_one_line(text);
+	text_mask_control(text);
 }
 
 void

@@ -16,14 +16,10 @@
  * nothing to the terminal but text.
  */
 static void
-print_line(const char *s)
+print_line(char *s)
 {
-	for (; *s; s++) {
-		unsigned char c = (unsigned char)*s;
-
-		(void)fputc(c < 0x20 || c == 0x7f ? '?' : c, stderr);
-	}
-	(void)fputc('\n', stderr);
+	text_mask_control(s);
+	(void)fprintf(stderr, "%s\n", s);
 }
 
 static void note_va(const char *before, const char *fmt, va_list ap)
