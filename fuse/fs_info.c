@@ -105,6 +105,7 @@ print_owner(FILE *f, struct fs *fs, const struct descriptor *desc,
 		fprintf(f, "attached_by = another process\n");
 	} else {
 		format_time(o.since, since);
+		text_mask_control(o.mount_point);
 		fprintf(f, "attached_by = host %s, process %ld%s%s\n", o.host,
 			o.pid, o.mount_point[0] ? ", on " : "", o.mount_point);
 	}

@@ -196,6 +196,7 @@ cmd_owner_text(const struct lock_owner *o, char *ret, size_t cap)
 		       o->mount_point, o->pid,
 		       o->this_host ? "this host" : "host ",
 		       o->this_host ? "" : o->host, since);
+	text_mask_control(ret);
 }
 
 int

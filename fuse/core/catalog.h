@@ -312,6 +312,8 @@ int catalog_share_lineage(struct catalog *c, const struct uuid *lineage,
 			  struct store_lock **ret) NONNULL CHECKED;
 
 struct lock_owner {
+	/* Whoever can write to the store may have chosen the mount point: any
+	 * bytes, to be masked where it is shown. */
 	char host[256], boot_id[40], mount_point[4096];
 	long pid;
 	int64_t since;

@@ -206,27 +206,22 @@ lineages_share(struct catalog *c, const struct descriptor *d,
 
 /* ---- who has it ---- */
 
-/* What does not decode is left empty: words do not make an owner.  Whoever can
- * write to the store chose them, and they are shown. */
-static void
-take_text(const char *value, char *ret, size_t cap)
-{
-	if (canon_decode(value, ret, cap) < 0)
-		ret[0] = '\0';
-	text_mask_control(ret);
-}
-
+/* What does not decode is left empty: words do not make an owner. */
 static void
 take_line(const char *key, const char *value, struct lock_owner *o)
 {
 	uint64_t n;
 
 	if (!strcmp(key, "host")) {
-		take_text(value, o->host, sizeof(o->host));
+		if (canon_decode(value, o->host, sizeof(o->host)) < 0)
+			o->host[0] = '\0';
+		text_mask_control(o->host); /* no host is called so */
 	} else if (!strcmp(key, "boot_id")) {
 		(void)snprintf(o->boot_id, sizeof(o->boot_id), "%s", value);
 	} else if (!strcmp(key, "mount_point")) {
-		take_text(value, o->mount_point, sizeof(o->mount_point));
+		if (canon_decode(value, o->mount_point,
+				 sizeof(o->mount_point)) < 0)
+			o->mount_point[0] = '\0';
 	} else if (!strcmp(key, "pid")) {
 		if (parse_u64(value, &n) == 0 && n <= INT32_MAX)
 			o->pid = (long)n;
