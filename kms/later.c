@@ -25,6 +25,10 @@ settle(struct kms *k, int *ret)
 		*ret = k->later->open(k, false);
 		if (*ret < 0)
 			k->later->close(k);
+		/* A keystore that is not there, or in pieces, is a service
+		 * that is away. */
+		if (*ret == -ENOENT || *ret == -EEXIST || *ret == -EUCLEAN)
+			*ret = -EHOSTDOWN;
 		else
 			atomic_store(&k->opened, k->later);
 	}
