@@ -47,7 +47,10 @@ answer_bytes(const json_t *o, const char *name, void *out, size_t cap,
 {
 	const char *s = json_string_value(json_object_get(o, name));
 
-	return s && base64_decode(s, out, cap, ret_len) == 0 ? 0 : -EPROTO;
+	/* None of them is empty: a wrapped key of no bytes is none. */
+	return s && base64_decode(s, out, cap, ret_len) == 0 && *ret_len > 0
+		   ? 0
+		   : -EPROTO;
 }
 
 static int

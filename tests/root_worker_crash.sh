@@ -3,11 +3,13 @@
 # commit, a snapshot and a merge; of one request; again and again.
 #
 # tests/sealdisk_planted is the program with those points in it.
+# shellcheck disable=SC2119 # start_daemon's arguments are not the script's
 # shellcheck source=tests/lib.sh
 . "${0%/*}/lib.sh"
 require_fuse
 require jq
 
+# shellcheck disable=SC2154 # make check-root sets it
 SEALDISK=$top_builddir/tests/sealdisk_planted
 export SEALDISK_POINT=$T/point
 : >"$SEALDISK_POINT"
