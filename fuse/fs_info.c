@@ -96,7 +96,7 @@ print_owner(FILE *f, struct fs *fs, const struct descriptor *desc,
 		(void)snprintf(o.host, sizeof(o.host), "%s", host);
 		(void)snprintf(o.mount_point, sizeof(o.mount_point), "%s",
 			       fs->opt.mount_point);
-		o.pid = getpid();
+		o.pid = fs->opt.link ? fs->opt.link->keep->keeper : getpid();
 		o.since = l->since;
 	}
 	if (r < 0) {
