@@ -47,6 +47,17 @@ fs_of(fuse_req_t req)
 	return fuse_req_userdata(req);
 }
 
+/* The kernel has a name still for a disk that is not there any more: it looks
+ * that up once more, where another may have it by now. */
+static void
+reply_gone(fuse_req_t req, int r)
+{
+	if (r == -ENOENT)
+		(void)fuse_reply_err(req, ESTALE);
+	else
+		fs_reply(req, r);
+}
+
 struct node *
 fs_node(fuse_req_t req, fuse_ino_t ino)
 {
@@ -59,7 +70,7 @@ fs_node(fuse_req_t req, fuse_ino_t ino)
 	r = tree_recover(fs->tree, ino, &n);
 	if (r == 0)
 		return n;
-	fs_reply(req, r);
+	reply_gone(req, r);
 	return NULL;
 }
 
@@ -198,7 +209,7 @@ fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	r = fs_stat(fs_of(req), n, NULL, &st, &timeout);
 	if (r < 0) {
-		fs_reply(req, r);
+		reply_gone(req, r);
 		return;
 	}
 	if (fi && node_is_info(n))

@@ -162,5 +162,21 @@ mount_store
 dev=$(sd attach db)
 expect 0 '^$' sd detach db
 
+# a_moment NAME: attached, and detached again.
+a_moment() {
+	local dev
+
+	dev=$(sd attach "$1") && [ -b "$dev" ] && sd detach "$1"
+}
+
+note 'a name that was another disk a moment ago'
+sd create first --size 8M
+ln "$MNT/disks/first" "$MNT/snapshots/first/s"
+for i in 1 2 3 4; do
+	sd clone first@s again
+	check "attached, time $i" a_moment again
+	sd rm --yes again
+done
+
 umount_store
 refuse 3 'not mounted' sd attach db
