@@ -47,11 +47,12 @@ record_open(struct kms *k)
 	return r;
 }
 
-/* Why was logged.  That others have it locked passes. */
+/* Why was logged.  That others have it locked passes, and so does a lack of
+ * memory. */
 static int
 unwritten(int r)
 {
-	return r == -EHOSTDOWN ? r : -ESHUTDOWN;
+	return r == -EHOSTDOWN || r == -ENOMEM ? r : -ESHUTDOWN;
 }
 
 int

@@ -18,7 +18,7 @@
  * locked; -EUCLEAN its store is damaged; -EIO, -ENOSPC, -EROFS, -EACCES its
  * store failed; -EOPNOTSUPP not built in; -EPROTONOSUPPORT a keystore of a
  * newer program; -ESHUTDOWN the audit log cannot be written, and so nothing is
- * done. Where the errno cannot say what is to be done, a line was
+ * done; -ENOMEM. Where the errno cannot say what is to be done, a line was
  * logged that does.
  *
  * A struct kms may be used from any thread, and is not carried over a fork.
