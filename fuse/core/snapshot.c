@@ -400,10 +400,10 @@ disks_snapshot(struct engine *e, struct scratch *s,
 	       const struct snapshot_request *reqs, size_t n)
 {
 	CLEANUP(free_memp) struct frozen *f = calloc(n, sizeof(*f));
-	int r = f && n > 0 ? 0 : -EINVAL;
+	int r;
 
-	if (r < 0)
-		return r;
+	if (n == 0 || !f)
+		return n == 0 ? -EINVAL : -ENOMEM;
 	pthread_mutex_lock(&e->snapshots);
 	r = begin(e, reqs, f, n);
 	for (size_t i = 0; r == 0 && i < n; i++)
