@@ -1,5 +1,6 @@
 /*
- * test_fault.c - the Nth call to the store fails, for each N of a workload.
+ * test_fault.c - the Nth call to the store or the Nth allocation fails, for
+ * each N of a workload.
  *
  * The workload begins on a disk that was killed, so that attaching it has
  * something to recover, and goes through all that a disk can do.  Calls fail
@@ -12,6 +13,7 @@
  * each with all.  SEALDISK_SEED=N makes other power cuts, and
  * SEALDISK_FAULT=N,FAULT,END repeats one run.
  */
+#include "fault_alloc.h"
 #include "workload.h"
 
 #include <sealdisk/log.h>
@@ -23,6 +25,7 @@ struct fault {
 	enum fault_mode mode;
 	bool lasting, lose;
 	bool few; /* calls: each N is tried with some ending */
+		  /* kinds 0: it is allocations that fail */
 };
 
 #define NOT_SYNCS (FAULT_CHANGES & ~FAULT_SYNCS)
@@ -40,6 +43,8 @@ static const struct fault faults[] = {
 	{ "a read fails", FAULT_READ, -EIO, FAULT_BEFORE, 0, 0, 1 },
 	{ "a file is replaced, and it is said that it was not", FAULT_REPLACE,
 	  -EIO, FAULT_AFTER, 0, 0, 1 },
+	{ "an allocation fails", 0, -ENOMEM, FAULT_BEFORE, 0, 0, 0 },
+	{ "all allocations do", 0, -ENOMEM, FAULT_BEFORE, 1, 0, 0 },
 };
 #define N_FAULTS (sizeof(faults) / sizeof(faults[0]))
 
@@ -61,10 +66,28 @@ works_as_ever(void)
 }
 
 static void
-end(enum ending how)
+arm(const struct fault *f, unsigned nth)
+{
+	run.err = f->err;
+	fault_kinds(env.st, f->kinds);
+	fault_mode(env.st, f->mode);
+	fault_on_sync(env.st, f->lose ? mem_store_lose : NULL);
+	fault_arm(env.st, f->kinds ? nth : 0, f->err, f->lasting);
+	alloc_arm(f->kinds ? 0 : nth, f->lasting);
+}
+
+static void
+disarm(void)
 {
 	fault_arm(env.st, 0, 0, false);
 	fault_on_sync(env.st, NULL);
+	alloc_arm(0, false);
+}
+
+static void
+end(enum ending how)
+{
+	disarm();
 	if (run.d && how != DETACH_AND_CUT)
 		disk_abandon(run.d);
 	crash(how != KILL, run.n_writes + how);
@@ -90,11 +113,7 @@ run_one(unsigned nth, const struct fault *f, enum ending how)
 
 	begin();
 	crash(how != KILL, nth);
-	run.err = f->err;
-	fault_kinds(env.st, f->kinds);
-	fault_mode(env.st, f->mode);
-	fault_on_sync(env.st, f->lose ? mem_store_lose : NULL);
-	fault_arm(env.st, nth, f->err, f->lasting);
+	arm(f, nth);
 	r = disk_attach(env.e, DESC_DISK, "d", 0, &run.d);
 	check_error("attach", r);
 	if (r < 0)
@@ -105,7 +124,7 @@ run_one(unsigned nth, const struct fault *f, enum ending how)
 		do_op(&work[i]);
 	if (run.d && how == DETACH_AND_CUT && disk_detach(run.d) == 0)
 		flushed();
-	fired = fault_fired(env.st);
+	fired = f->kinds ? fault_fired(env.st) : alloc_fired();
 	end(how);
 	return fired;
 }
@@ -162,6 +181,7 @@ static int
 teardown(void **state)
 {
 	(void)state;
+	alloc_arm(0, false);
 	/* A failure leaves by longjmp: here it is known which run it was. */
 	if (env.e)
 		print_error("SEALDISK_FAULT=%u,%u,%u: %s\n", at[0], at[1],

@@ -1,7 +1,7 @@
 /*
- * test_snapshot_fault.c - the Nth call to the store fails, for each N of a
- * workload of snapshots, images, clones, copies, rollbacks, removals, merges,
- * sweeps and new data keys.
+ * test_snapshot_fault.c - the Nth call to the store or the Nth allocation
+ * fails, for each N of a workload of snapshots, images, clones, copies,
+ * rollbacks, removals, merges, sweeps and new data keys.
  *
  * Calls fail once or lastingly, before they were made or after, or there is no
  * space; then the process is killed or the power cut, or neither.  After that
@@ -17,6 +17,7 @@
 #include "block_model.h"
 #include "engine_env.h"
 #include "engine_private.h"
+#include "fault_alloc.h"
 #include "fault_store.h"
 #include "mem_store.h"
 #include "snapshot.h"
@@ -34,6 +35,7 @@ struct fault {
 	int err;
 	enum fault_mode mode;
 	bool lasting, lose;
+	/* kinds 0: it is allocations that fail */
 };
 
 #define NOT_SYNCS (FAULT_CHANGES & ~FAULT_SYNCS)
@@ -45,6 +47,8 @@ static const struct fault faults[] = {
 	{ "no space once", NOT_SYNCS, -ENOSPC, FAULT_HALF, 0, 0 },
 	{ "no space", NOT_SYNCS, -ENOSPC, FAULT_BEFORE, 1, 0 },
 	{ "a sync loses data", FAULT_SYNCS, -EIO, FAULT_BEFORE, 0, 1 },
+	{ "an allocation fails", 0, -ENOMEM, FAULT_BEFORE, 0, 0 },
+	{ "all allocations do", 0, -ENOMEM, FAULT_BEFORE, 1, 0 },
 };
 #define N_FAULTS (sizeof(faults) / sizeof(faults[0]))
 
@@ -624,6 +628,7 @@ end(enum ending how, uint64_t n)
 {
 	fault_arm(env.st, 0, 0, false);
 	fault_on_sync(env.st, NULL);
+	alloc_arm(0, false);
 	if (how == GO_ON)
 		end_well();
 	reopen(how, n);
@@ -685,9 +690,10 @@ run_one(unsigned nth, const struct fault *f, enum ending how)
 	fault_kinds(env.st, f->kinds);
 	fault_mode(env.st, f->mode);
 	fault_on_sync(env.st, f->lose ? mem_store_lose : NULL);
-	fault_arm(env.st, nth, f->err, f->lasting);
+	fault_arm(env.st, f->kinds ? nth : 0, f->err, f->lasting);
+	alloc_arm(f->kinds ? 0 : nth, f->lasting);
 	work();
-	fired = fault_fired(env.st);
+	fired = f->kinds ? fault_fired(env.st) : alloc_fired();
 	end(how, nth + 10000 * seed_number());
 	return fired;
 }
@@ -699,6 +705,9 @@ sweep_faults(size_t fault, enum ending how)
 {
 	unsigned step = test_is_slow() ? 1 : 311, nth;
 
+	/* There are many allocations; test_alloc tries each. */
+	if (!faults[fault].kinds)
+		step = test_is_slow() ? 17 : 7001;
 	if (test_is_watched() && !test_is_slow())
 		step *= 5;
 	nth = 1 + (unsigned)(fault * 31 + how * 11 + seed_number() * 7) % step;
@@ -746,6 +755,7 @@ static int
 teardown(void **state)
 {
 	(void)state;
+	alloc_arm(0, false);
 	/* A failure leaves by longjmp: here it is known which run it was. */
 	if (env.e)
 		print_error("SEALDISK_FAULT=%u,%u,%u: %s\n", at[0], at[1],

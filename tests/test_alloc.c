@@ -1,0 +1,117 @@
+/*
+ * test_alloc.c - the Nth allocation fails, for each N of whatever can be done
+ * with disks.
+ *
+ * It fails once, or all fail from there on.  What was asked for then fails with
+ * -ENOMEM, or is done all the same; everything is as it was, or as it was to
+ * become; asked for again with memory it succeeds; and when all is removed
+ * nothing is left, neither in the store nor of secrets.  What is leaked the
+ * address sanitizer tells.
+ *
+ * Here every action is tried with some N; SEALDISK_TEST_SLOW=1 tries each.
+ * SEALDISK_FAULT=ACTION,N,LASTING repeats one run.
+ */
+#include "actions.h"
+#include "fault_alloc.h"
+
+#include <sealdisk/log.h>
+
+static unsigned at[3]; /* the run under way */
+static size_t secrets; /* in use before */
+
+static bool
+run_one(const struct action *a, unsigned nth, bool lasting)
+{
+	bool fired;
+	int r;
+
+	scene_begin(a);
+	alloc_arm(nth, lasting);
+	r = a->run();
+	fired = alloc_fired();
+	alloc_arm(0, false);
+	if (r < 0 && (r != -ENOMEM || !fired))
+		fail_msg("%s: %s (%d)", a->name, strerror(-r), r);
+	scene_check(a, r);
+	if (r < 0 || a->again) {
+		assert_ok(a->run());
+		scene_check(a, 0);
+	}
+	scene_end();
+	assert_int_equal(secret_in_use(), secrets);
+	return fired;
+}
+
+/* Where not every N is tried, each action begins with another. */
+static void
+sweep(unsigned i, bool lasting)
+{
+	unsigned step = test_is_slow() ? 1 : 499, nth;
+
+	if (test_is_watched() && !test_is_slow())
+		step *= 4;
+	nth = 1 + (i * 41 + lasting * 97) % step;
+	do {
+		at[0] = i;
+		at[1] = nth;
+		at[2] = lasting;
+		nth += step;
+	} while (run_one(&actions[i], at[1], lasting));
+}
+
+static void
+what_lacks_memory_fails_and_costs_nothing(void **state)
+{
+	const char *one = getenv("SEALDISK_FAULT");
+
+	(void)state;
+	if (one) {
+		assert_int_equal(
+		    sscanf(one, "%u,%u,%u", &at[0], &at[1], &at[2]), 3);
+		assert_true(at[0] < N_ACTIONS);
+		(void)run_one(&actions[at[0]], at[1], at[2]);
+		return;
+	}
+	for (unsigned i = 0; i < N_ACTIONS; i++) {
+		sweep(i, false);
+		sweep(i, true);
+	}
+}
+
+static int
+setup(void **state)
+{
+	(void)state;
+	eenv_keys(&env);
+	secrets = secret_in_use();
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	alloc_arm(0, false);
+	/* A failure leaves by longjmp: here it is known which run it was. */
+	if (env.e)
+		print_error("SEALDISK_FAULT=%u,%u,%u: %s\n", at[0], at[1],
+			    at[2], actions[at[0]].name);
+	scratch_free(env.s);
+	kms_close(env.kms);
+	tmpdir_remove(env.dir);
+	return 0;
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(
+		    what_lacks_memory_fails_and_costs_nothing, setup, teardown),
+	};
+
+	if (crypto_init() < 0)
+		return 1;
+	log_set_level(LOG_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
