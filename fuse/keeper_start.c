@@ -31,18 +31,24 @@ add_arg(const struct keeper *k, char *arg, char *ret[static ARGS_MAX])
 	ret[n] = NULL;
 }
 
-/* It ends with the keeper, whatever that dies of. */
+/*
+ * It ends with the keeper, whatever that dies of.  A signal that asks the mount
+ * to end may be sent to it at once, and waits until it takes it (session.c).
+ */
 static void
 be_child(const struct keeper *k, const char *path, int line, pid_t keeper)
 {
 	char *args[ARGS_MAX], arg[48], empty[] = "";
-	sigset_t none;
+	sigset_t wait;
 
 	(void)!host_keep_alive(false);
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != keeper)
 		return;
-	(void)sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	(void)sigemptyset(&wait);
+	(void)sigaddset(&wait, SIGHUP);
+	(void)sigaddset(&wait, SIGINT);
+	(void)sigaddset(&wait, SIGTERM);
+	(void)sigprocmask(SIG_SETMASK, &wait, NULL);
 	(void)fcntl(line, F_SETFD, 0);
 	(void)snprintf(arg, sizeof(arg), "--keeper-fd=%d", line);
 	add_arg(k, arg, args);
