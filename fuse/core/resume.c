@@ -338,10 +338,14 @@ replay_rest(struct disk *d)
 	struct replay *r = d->replay;
 	int e = 0;
 
-	for (size_t i = 0; r && e != -EAGAIN && i < r->n_groups; i++)
+	/* Each that waits is enough: no later one may hide it. */
+	for (size_t i = 0; r && e == 0 && i < r->n_groups; i++) {
 		if (!r->groups[i].done)
 			e = replay_group(d, r, &r->groups[i]);
-	return e == -EAGAIN || e == -ENOMEM ? -EAGAIN : 0;
+		if (e != -EAGAIN && e != -ENOMEM)
+			e = 0;
+	}
+	return e < 0 ? -EAGAIN : 0;
 }
 
 /* ---- the disk ---- */
