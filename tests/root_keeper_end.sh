@@ -11,6 +11,11 @@ is_unmounted() {
 	! mountpoint -q "$MNT"
 }
 
+# The mount cannot be asked any more: the older one of the two.
+worker() {
+	pgrep -o -P "$daemon"
+}
+
 goes_on() {
 	[ -n "$(worker)" ] && [ "$(worker)" != "$first" ]
 }
