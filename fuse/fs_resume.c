@@ -118,6 +118,7 @@ fs_resume(struct fs *fs)
 	enum desc_type type;
 	struct uuid uuid;
 
+	kept_sweep(kept);
 	for (unsigned i = kept_next(kept, 0, &type, &uuid); i < KEPT_DISKS;
 	     i = kept_next(kept, i + 1, &type, &uuid))
 		resume_slot(fs, i, type, &uuid);

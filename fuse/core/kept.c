@@ -81,6 +81,14 @@ kept_forget(struct kept *k, unsigned slot)
 	atomic_store(&s->state, KEPT_FREE);
 }
 
+void
+kept_sweep(struct kept *k)
+{
+	for (unsigned i = 0; i < KEPT_DISKS; i++)
+		if (atomic_load(&k->disks[i].state) == KEPT_TAKEN)
+			kept_forget(k, i);
+}
+
 static struct kept_disk *
 take_slot(struct kept *k, unsigned *ret)
 {

@@ -34,5 +34,8 @@ unsigned kept_next(const struct kept *k, unsigned i, enum desc_type *ret_type,
 		   struct uuid *ret_uuid) NONNULL;
 /* Of a disk that cannot be gone on with: wiped, and free. */
 void kept_forget(struct kept *k, unsigned slot) NONNULL;
+/* Before anything is attached: the same of slots that a death left half filled
+ * or half wiped, which are no disk's. */
+void kept_sweep(struct kept *k) NONNULL;
 
 #endif
