@@ -249,6 +249,9 @@ promote(struct keeper *k)
 	k->keep->runs++;
 	k->keep->upgrades++;
 	let_go(k, &k->worker);
+	/* The one before may have gone without having looked. */
+	if (k->terminate)
+		(void)kill(k->worker.pid, SIGTERM);
 	k->renew_ms = clock_ms() + HANDOVER_MS;
 }
 

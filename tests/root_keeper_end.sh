@@ -1,6 +1,6 @@
 #!/bin/bash
-# root_keeper_end.sh - a worker dies while the mount is coming to its end, and a
-# file is still open.
+# root_keeper_end.sh - a worker dies, or another one takes over, while the mount is
+# coming to its end.
 # shellcheck disable=SC2119 # start_daemon's arguments are not the script's
 # shellcheck source=tests/lib.sh
 . "${0%/*}/lib.sh"
@@ -40,6 +40,35 @@ if kill -0 "$second" 2>/dev/null; then
 	check 'what is open is served' cmp "$T/data" "$T/back"
 	exec 3>&-
 	check 'and its last close is the end' wait_for 10 ended "$daemon"
+	daemon=''
+else
+	kill_mount
+fi
+
+# A program of which the new version takes its time.
+mkdir "$T/bin"
+cp "$SEALDISK" "$T/bin/sealdisk"
+"$T/bin/sealdisk" mount -f "$STORE" "$MNT" 2>>"$LOG" &
+daemon=$!
+wait_for 10 mountpoint -q "$MNT"
+first=$(worker)
+cat >"$T/new" <<-END
+	#!/bin/sh
+	sleep 1
+	exec $SEALDISK "\$@"
+END
+chmod +x "$T/new"
+mv "$T/new" "$T/bin/sealdisk"
+timeout 20 "$SEALDISK" upgrade "$MNT" >/dev/null 2>&1 &
+upgrade=$!
+sleep 0.5
+# It has no time to look at signals any more.
+kill -STOP "$first"
+kill -TERM "$daemon"
+check 'a SIGTERM just before an upgrade' wait_for 10 is_unmounted
+check 'is the end' wait_for 10 ended "$daemon"
+wait "$upgrade" || :
+if ! kill -0 "$daemon" 2>/dev/null; then
 	daemon=''
 else
 	kill_mount
