@@ -64,6 +64,7 @@ if [ -f "$unit" ] && with systemd-analyze; then
 	# Where it will be installed nothing may be yet; nor its manual.
 	sed "s|/[^ ]*/sealdisk mount|$SEALDISK mount|
 		s|/[^ ]*/sealdisk umount|$SEALDISK umount|
+		s|/[^ ]*/sealdisk upgrade|$SEALDISK upgrade|
 		/^Documentation=/d" "$unit" >"$T/sealdisk@test.service"
 	check 'systemd reads it' silent env SYSTEMD_LOG_LEVEL=warning \
 		systemd-analyze verify "$T/sealdisk@test.service"

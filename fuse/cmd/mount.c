@@ -600,13 +600,12 @@ be_worker(struct mount_args *a, int r)
 	if (e < 0)
 		return e;
 	a->link = &l;
-	if (mode == LINE_TRIAL && r == 0)
+	if (mode == LINE_TRIAL && r != 0) {
+		(void)!link_hello(&l, -EINVAL, "its settings cannot be read");
+	} else if (mode == LINE_TRIAL) {
 		r = try_self(l.keep);
-	if (mode == LINE_TRIAL)
-		(void)!link_hello(&l, r > 0 ? -EINVAL : r,
-				  r > 0   ? "its settings cannot be read"
-				  : r < 0 ? err_text(r)
-					  : "");
+		(void)!link_hello(&l, r, r < 0 ? err_text(r) : "");
+	}
 	/* It is what it was, and was told then. */
 	if (mode == LINE_GO_ON) {
 		a->settings = l.keep->settings;
