@@ -454,7 +454,7 @@ ioctl_upgrade(fuse_req_t req)
 		reply_upgrade(req, 0, "");
 	else
 		reply_upgrade(req, ENOEXEC,
-			      "the new program died; the old one goes on");
+			      "a process died before the new program served");
 }
 
 /* As link(2) in a folder that is the mounting user's. */

@@ -267,6 +267,19 @@ use_spare(struct keeper *k)
 		(void)kill(k->worker.pid, SIGTERM);
 }
 
+/* Whoever asked for it is told by the next worker that it is off. */
+static void
+call_off(struct keeper *k)
+{
+	if (!k->next.pid)
+		return;
+	k->next.due_ms = 0;
+	(void)kill(k->next.pid, SIGKILL);
+	if (k->next.line >= 0)
+		(void)close(k->next.line);
+	k->next.line = -1;
+}
+
 /* true: that was the end of all. */
 static bool
 worker_ended(struct keeper *k, int status)
@@ -298,6 +311,7 @@ worker_ended(struct keeper *k, int status)
 		return false;
 	}
 	k->handing_over = false;
+	call_off(k);
 	/* The new one that died at once was none. */
 	if (k->renew_ms) {
 		k->renew_ms = 0;

@@ -59,9 +59,22 @@ cat >"$T/new" <<-END
 END
 chmod +x "$T/new"
 mv "$T/new" "$T/bin/sealdisk"
-timeout 20 "$SEALDISK" upgrade "$MNT" >/dev/null 2>&1 &
-upgrade=$!
-sleep 0.5
+start_upgrade() {
+	timeout 20 "$SEALDISK" upgrade "$MNT" >/dev/null 2>&1 &
+	upgrade=$!
+	sleep 0.5
+}
+
+# What was said to be off does not come after all.
+start_upgrade
+kill -KILL "$first"
+check_not 'an upgrade during which the worker dies is refused' wait "$upgrade"
+second=$(worker)
+sleep 1.2
+check 'and stays so' test "$(worker)" = "$second"
+first=$second
+
+start_upgrade
 # It has no time to look at signals any more.
 kill -STOP "$first"
 kill -TERM "$daemon"
