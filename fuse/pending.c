@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <linux/fuse.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -17,6 +18,10 @@
 #include "crash.h"
 #include "opcode.h"
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 #define DEATHS 3 /* that a request may cause */
 
 #ifndef FUSE_NOTIFY_RESEND_CODE
@@ -24,6 +29,23 @@
 #endif
 
 static __thread struct pending *self;
+
+/*
+ * A request that the kernel is just copying to us when we are killed ends with
+ * EIO if it meets a page that is not there: it would have to fault it in, which
+ * it does for nobody who is to die.  So all of them are there before.
+ */
+static void
+touch_pages(struct worker *w)
+{
+	volatile uint8_t *p = w->in;
+
+	if (madvise(w->in_base, WORKER_IN_LEN + KEEP_PAGE,
+		    MADV_POPULATE_WRITE) == 0)
+		return;
+	for (size_t i = 0; i < WORKER_IN_LEN; i += KEEP_PAGE)
+		p[i] = 0;
+}
 
 int
 pending_thread(struct pending *p, struct keeper_link *link, struct worker *w,
@@ -44,6 +66,7 @@ pending_thread(struct pending *p, struct keeper_link *link, struct worker *w,
 	p->past = &link->keep->past[i];
 	p->header = (struct fuse_in_header *)(void *)w->in;
 	self = p;
+	touch_pages(w);
 	return 0;
 }
 
