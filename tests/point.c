@@ -5,6 +5,8 @@
  * $SEALDISK_POINT names a file with "NAME AT COUNT": at the point NAME, where
  * AT is "-" or says where in the disk, the process has a segmentation fault,
  * COUNT times over all of the processes.
+ * With $SEALDISK_NO_RESEND the kernel is taken for one that does not send
+ * requests again.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -44,6 +46,8 @@ on_point(const char *name, uint64_t at)
 
 static void __attribute__((__constructor__)) begin(void)
 {
+	if (getenv("SEALDISK_NO_RESEND"))
+		planted = NO_RESEND;
 	file = getenv("SEALDISK_POINT");
 	if (file)
 		planted_point = on_point;

@@ -118,3 +118,19 @@ stop_daemon
 check 'the daemon ended well' test "$daemon_status" -eq 0
 check 'the disk is clean' test "$(field db .clean)" = true
 check 'and whole' quiet sd check db
+
+note 'a kernel that does not send requests again'
+export SEALDISK_NO_RESEND=1
+start_daemon
+exec 8<"$MNT/disks/db"
+die_at write $((12 * 1048576))
+check_not 'what was under way fails' timeout 20 dd if=/dev/zero \
+	of="$MNT/disks/db" bs=4K seek=3072 count=1 conv=notrunc oflag=direct \
+	status=none
+check 'and is told why' grep -q 'does not send requests again' "$LOG"
+check 'the next one is done' write_at 12 G
+check 'whole' is_at 12 G
+check 'and what there was is there' is_at 9 D
+exec 8<&-
+stop_daemon
+check 'the daemon ended well, too' test "$daemon_status" -eq 0

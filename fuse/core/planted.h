@@ -22,7 +22,8 @@ enum planted {
 	FROZEN_LATE,  /* the snapshot has a name before its layer is frozen */
 	MERGED_EARLY, /* the parent is left before the child has it all */
 	SETTLED_IN_MEMORY, /* what a page was settled to is not made durable */
-	RESUMED_UNSETTLED  /* what a process wrote that died neither */
+	RESUMED_UNSETTLED, /* what a process wrote that died neither */
+	NO_RESEND /* no bug: a kernel that does not send requests again */
 };
 extern enum planted planted;
 #define PLANTED(bug) (planted == (bug))

@@ -233,7 +233,7 @@ plant(const char *name)
 	};
 
 	for (unsigned i = 1; i < sizeof(names) / sizeof(names[0]); i++)
-		if (strcmp(names[i], name) == 0)
+		if (names[i] && strcmp(names[i], name) == 0)
 			planted = (enum planted)i;
 	return planted != NOTHING_PLANTED;
 }
