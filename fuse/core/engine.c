@@ -230,4 +230,7 @@ engine_sweep(struct engine *e, const volatile bool *stop)
 		return;
 	while (!*stop && sweep_step(e) > 0)
 		;
+	pthread_mutex_lock(&e->merging);
+	e->n_unmerged = 0;
+	pthread_mutex_unlock(&e->merging);
 }

@@ -39,6 +39,7 @@
 #define GROUP_SLOTS 256
 #define MAP_CHUNKS PAGE_ENTRIES /* chunks that one map page covers */
 #define ROOTS 8
+#define UNMERGED_MAX 16
 #define LAYERS_MAX 65536 /* that a disk's chain may have, and one */
 
 /* Where things lie in a chunk file and in a map (format.md, "Chunk file"). */
@@ -402,6 +403,11 @@ struct engine {
 	struct uuid merge_x,
 	    merge_y; /* under `merging`: where it has come to */
 	uint64_t merge_at;
+	/* The same: children whose merge has failed in this sweep.  It has
+	 * unsealed them, and who sealed them again would have it tried again,
+	 * without end. */
+	struct uuid unmerged[UNMERGED_MAX];
+	unsigned n_unmerged;
 	struct uuid seal_layer; /* the same of seal.c */
 	bool seal_known;
 	uint64_t seal_at;

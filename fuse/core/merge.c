@@ -558,6 +558,8 @@ merge_pair(struct engine *e, const struct verdict *v,
 	}
 	if (r <= 0)
 		atomic_store(&e->merge_total, 0);
+	if (r < 0 && e->n_unmerged < UNMERGED_MAX)
+		e->unmerged[e->n_unmerged++] = y->uuid;
 	if (r > 0)
 		note_pair(e, x, y, at);
 	else if (same)

@@ -447,6 +447,16 @@ is_wanted(const struct verdict *v, const struct layer_meta *l)
 	       (l->state == LAYER_SEALED && is_stale(v, l));
 }
 
+/* Not in this sweep: see struct engine. */
+static bool
+is_left(const struct engine *e, const struct layer_meta *l)
+{
+	for (unsigned i = 0; i < e->n_unmerged; i++)
+		if (uuid_equal(&e->unmerged[i], &l->uuid))
+			return true;
+	return e->n_unmerged == UNMERGED_MAX;
+}
+
 /*
  * A layer that was being made when the process died is named by nothing, and
  * nothing but this mark tells of it: it becomes the sweep's.  1: there is one.
@@ -479,6 +489,7 @@ seal_lineage(struct engine *e, const struct uuid *lineage)
 {
 	CLEANUP(store_unlockp) struct store_lock *lock = NULL;
 	CLEANUP(verdict_done) struct verdict v = { 0 };
+	bool left = false;
 	int r, error = 0;
 
 	r = catalog_judge(e->cat, lineage, &lock, &v);
@@ -489,6 +500,10 @@ seal_lineage(struct engine *e, const struct uuid *lineage)
 
 		if (!uuid_equal(&l->lineage, lineage) || !is_wanted(&v, l))
 			continue;
+		if (is_left(e, l)) {
+			left = true;
+			continue;
+		}
 		r = seal_one(e, &v, l);
 		if (r >= 0)
 			return 1;
@@ -497,7 +512,7 @@ seal_lineage(struct engine *e, const struct uuid *lineage)
 	}
 	if (error == 0)
 		error = find_dead(e, lineage, &v);
-	if (error >= 0)
+	if (error >= 0 && !left)
 		lineage_unmark(e->st, lineage, UNSEALED);
 	return error == -EBUSY || error == -EAGAIN ? 0 : error;
 }
