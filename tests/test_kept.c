@@ -410,6 +410,84 @@ a_torn_cell_is_none(void **unused)
 	assert_int_equal(got[1], 2);
 }
 
+static void
+die_and_resume(void)
+{
+	enum desc_type type;
+	struct uuid uuid;
+	unsigned slot;
+
+	mem_store_kill(inner);
+	disk_die(disk);
+	engine_close(env.e);
+	begin_process();
+	slot = kept_next(kept, 0, &type, &uuid);
+	assert_true(slot < KEPT_DISKS);
+	assert_ok(disk_resume(env.e, slot, "a", -1, &disk));
+}
+
+/* The map goes from one chunk to another in the same place; were half of that
+ * noted behind the whole, a death in between would lose the chunk. */
+static void
+a_resume_notes_nothing_of_the_map(void **unused)
+{
+	static uint8_t buf[BLOCK_SIZE];
+	static uint32_t got[BLOCKS];
+	uint64_t head;
+
+	(void)unused;
+	fill(buf, 1, 1);
+	assert_ok(disk_write(disk, env.s, buf, sizeof(buf), 0));
+	assert_ok(disk_flush(disk));
+	assert_ok(disk_zero(disk, env.s, 0, CHUNK_LEN));
+	fill(buf, 1, 2);
+	assert_ok(disk_write(disk, env.s, buf, sizeof(buf), 0));
+	head = atomic_load(&kept->head);
+	for (unsigned i = 0; i < 3; i++) {
+		die_and_resume();
+		assert_int_equal(atomic_load(&kept->head), head);
+	}
+	read_all(got);
+	assert_int_equal(got[0], 2);
+	assert_ok(disk_flush(disk));
+	read_all(got);
+	assert_int_equal(got[0], 2);
+}
+
+/* What was acknowledged before a death and cannot be read just now is neither
+ * given up nor said to be durable. */
+static void
+a_flush_waits_for_what_cannot_be_read(void **unused)
+{
+	static uint8_t buf[BLOCK_SIZE];
+	static uint32_t got[BLOCKS];
+
+	(void)unused;
+	fill(buf, 1, 1);
+	assert_ok(disk_write(disk, env.s, buf, sizeof(buf), 0));
+	assert_ok(disk_flush(disk));
+	fill(buf, 1, 2);
+	assert_ok(disk_write(disk, env.s, buf, sizeof(buf), 0));
+	die_and_resume();
+	fault_kinds(env.st, FAULT_READ);
+	fault_arm(env.st, 1, -EIO, true);
+	assert_err(disk_flush(disk), EIO);
+	fault_arm(env.st, 0, 0, false);
+	fault_kinds(env.st, FAULT_ALL);
+	die_and_resume();
+	read_all(got);
+	assert_int_equal(got[0], 2);
+	assert_ok(disk_flush(disk));
+	mem_store_crash(inner, 7);
+	disk_die(disk);
+	engine_close(env.e);
+	new_kept();
+	begin_process();
+	assert_ok(disk_attach(env.e, DESC_DISK, "a", 0, &disk));
+	read_all(got);
+	assert_int_equal(got[0], 2);
+}
+
 /* Commits are asked for, and waited for where they do not come, before what is
  * needed is overwritten. */
 static void
@@ -452,6 +530,10 @@ main(void)
 		    a_detached_disk_leaves_nothing_behind, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_torn_cell_is_none, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(
+		    a_resume_notes_nothing_of_the_map, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    a_flush_waits_for_what_cannot_be_read, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_ring_is_never_too_short,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(another_layout_is_refused,

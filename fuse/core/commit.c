@@ -33,6 +33,8 @@
 
 /* Files up to this many are synced one by one, more of them by one syncfs. */
 #define SYNC_HANDFUL 4
+/* How often a commit makes room for what a resume has left. */
+#define ROOM_TRIES 1000
 /* A commit is begun in the background when this much was written... */
 #define DIRTY_BYTES_MAX (64ULL << 20)
 /* ...or this part of all pages is dirty; at half of them, writers wait. */
@@ -689,25 +691,42 @@ commit_steps(struct disk *d, struct commit *c)
 	return r;
 }
 
+/* ${left}: what a resume has left to be done, and why. */
 static int
-commit_run(struct disk *d)
+commit_once(struct disk *d, int *left)
 {
 	struct commit *c = d->commit;
 	uint64_t cut;
 	int r;
 
-	c->seq = atomic_load(&d->seq);
 	c->maps_synced = false;
 	atomic_store(&d->dirty_bytes, 0);
 	cache_exceed(true);
-	if (replay_rest(d) == 0)
+	*left = replay_rest(d);
+	if (*left == 0)
 		atomic_store(&d->replaying, false);
 	cut = kept_cut(d);
 	r = commit_steps(d, c);
 	cache_exceed(false);
 	end_pages(c, r == 0);
-	if (r == 0 && !atomic_load(&d->replaying))
+	if (r == 0 && *left == 0)
 		kept_committed(d, cut);
+	return r;
+}
+
+static int
+commit_run(struct disk *d)
+{
+	int r, left;
+
+	d->commit->seq = atomic_load(&d->seq);
+	r = commit_once(d, &left);
+	/* Each makes room for more of what is to be made again, unless others
+	 * have all of it. */
+	for (unsigned i = 0; r == 0 && left == -EAGAIN && i < ROOM_TRIES; i++)
+		r = commit_once(d, &left);
+	if (r == 0)
+		r = left == -EAGAIN ? -ENOMEM : left;
 	atomic_fetch_add(r == 0 ? &d->commits : &d->commit_errors, 1);
 	return r;
 }

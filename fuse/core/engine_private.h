@@ -381,6 +381,7 @@ struct disk {
 	struct replay *replay; /* of what a dead process has left; or NULL */
 	atomic_bool replaying; /* some of it is still to be done */
 	bool gone_on;          /* after that */
+	bool unheard;          /* what changes now is in the ring already */
 	atomic_bool unsettled; /* what that wrote need not be durable yet */
 	_Atomic uint64_t resumed;
 };

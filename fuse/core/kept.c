@@ -269,7 +269,7 @@ kept_map(struct layer *l, uint64_t index, const struct entry *e)
 	struct disk *d = l->disk;
 	struct kept_cell c = { .at = index, .kind = KEPT_CHUNK, .entry = *e };
 
-	if (d->slot && l == d->top)
+	if (d->slot && l == d->top && !d->unheard)
 		put(d, reserve(d, 1), &c);
 }
 

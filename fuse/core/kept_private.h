@@ -105,7 +105,8 @@ struct replay;
 /* A group's page was loaded, its lock is held exclusively, the chunk's shared:
  * what was written into it and is not in any copy. */
 void replay_page(struct page *p) NONNULL;
-/* All the rest, before a commit.  -EAGAIN: not all of it yet. */
+/* All the rest, before a commit.  -EAGAIN: not before a commit of what there
+ * is; another error: not now. */
 int replay_rest(struct disk *d) NONNULL CHECKED;
 void replay_free(struct replay *r);
 

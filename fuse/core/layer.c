@@ -461,9 +461,10 @@ layer_set(struct layer *l, struct scratch *s, uint64_t index,
 	/* First the page, then the root that names it: a commit that takes
 	 * the root's image takes this page's too. */
 	page_dirty(p, 0);
-	kept_map(l, index, e);
 	if (p->fresh)
 		root_set(root, p->index);
+	/* And only then the cell: a commit whose cut is behind it has both. */
+	kept_map(l, index, e);
 	page_release(p);
 	return 0;
 }

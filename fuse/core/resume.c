@@ -206,9 +206,13 @@ replay_map(struct disk *d, struct replay *rp)
 	int r = 0;
 
 	qsort(c, rp->n_chunks, sizeof(*c), by_chunk);
+	/* Half of a change must not stand behind the whole of it, for one who
+	 * resumes after a death right here. */
+	d->unheard = true;
 	for (size_t i = 0; r == 0 && i < rp->n_chunks; i++)
 		if (i + 1 == rp->n_chunks || c[i + 1].at != c[i].at)
 			r = replay_chunk(d, &c[i]);
+	d->unheard = false;
 	return r;
 }
 
@@ -329,23 +333,27 @@ replay_group(struct disk *d, struct replay *r, struct replay_group *g)
 }
 
 /*
- * A group that cannot be read is as damaged as any other, which was logged: it
- * must not keep the rest from being committed.
+ * A group that is damaged was logged as any other, and must not keep the rest
+ * from being committed.  What could not be read for another reason may be read
+ * later: nobody is to be told before that all is durable.
  */
 int
 replay_rest(struct disk *d)
 {
 	struct replay *r = d->replay;
-	int e = 0;
+	int error = 0;
 
-	/* Each that waits is enough: no later one may hide it. */
-	for (size_t i = 0; r && e == 0 && i < r->n_groups; i++) {
+	for (size_t i = 0; r && i < r->n_groups; i++) {
+		int e = 0;
+
 		if (!r->groups[i].done)
 			e = replay_group(d, r, &r->groups[i]);
-		if (e != -EAGAIN && e != -ENOMEM)
-			e = 0;
+		if (e == -EAGAIN)
+			return e;
+		if (e < 0 && e != -EBADMSG && e != -EUCLEAN && error == 0)
+			error = e;
 	}
-	return e < 0 ? -EAGAIN : 0;
+	return error;
 }
 
 /* ---- the disk ---- */
