@@ -508,6 +508,76 @@ the_ring_is_never_too_short(void **unused)
 	assert_true(atomic_load(&kept->head) > KEPT_CELLS);
 }
 
+/* Its lock, as whoever outlives its process holds it for the next one. */
+static struct store_lock *
+keep_lock_of(const struct uuid *uuid)
+{
+	struct store_lock *l;
+	struct catalog *c;
+
+	assert_ok(catalog_open(env.st, &c));
+	assert_ok(catalog_lock_disk(c, uuid, "", &l));
+	catalog_close(c);
+	return l;
+}
+
+/* Its old name or the new one, alone, and its snapshot goes along. */
+static void
+go_on_renamed(const char *from, const char *to, const char **ret_now)
+{
+	CLEANUP(free_memp) struct descriptor *d = malloc(sizeof(*d));
+	char snap[64];
+	enum desc_type type;
+	struct uuid uuid;
+	struct store_lock *l;
+	unsigned slot;
+	bool is_new;
+
+	assert_non_null(d);
+	fault_arm(env.st, 0, 0, false);
+	mem_store_kill(inner);
+	disk_die(disk);
+	engine_close(env.e);
+	slot = kept_next(kept, 0, &type, &uuid);
+	assert_true(slot < KEPT_DISKS);
+	l = keep_lock_of(&uuid);
+	begin_process();
+	store_unlock(l);
+	is_new = catalog_load(env.e->cat, DESC_DISK, to, d, NULL, NULL) == 0;
+	*ret_now = is_new ? to : from;
+	assert_err(catalog_load(env.e->cat, DESC_DISK, is_new ? from : to, d,
+				NULL, NULL),
+		   ENOENT);
+	(void)snprintf(snap, sizeof(snap), "%s@s", *ret_now);
+	assert_ok(catalog_load(env.e->cat, DESC_SNAPSHOT, snap, d, NULL, NULL));
+	assert_ok(disk_resume(env.e, slot, *ret_now, -1, &disk));
+}
+
+/* A death at each call of it. */
+static void
+a_rename_leaves_one_name(void **unused)
+{
+	static const char *const names[] = { "a", "b" };
+	const struct snapshot_request q = { .disk = disk,
+					    .type = DESC_SNAPSHOT,
+					    .name = "s" };
+	const char *now = names[0], *to;
+	unsigned n = 0, done = 0;
+	bool fired;
+
+	(void)unused;
+	assert_ok(disks_snapshot(env.e, env.s, &q, 1));
+	do {
+		to = names[now == names[0]];
+		fault_arm(env.st, ++n, -EIO, true);
+		(void)!disk_rename(disk, to);
+		fired = fault_fired(env.st);
+		go_on_renamed(now, to, &now);
+		done += now == to;
+	} while (fired);
+	assert_true(n > 5 && done > 1);
+}
+
 static void
 another_layout_is_refused(void **unused)
 {
@@ -536,6 +606,8 @@ main(void)
 		    a_flush_waits_for_what_cannot_be_read, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_ring_is_never_too_short,
 						setup, teardown),
+		cmocka_unit_test_setup_teardown(a_rename_leaves_one_name, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(another_layout_is_refused,
 						setup, teardown),
 	};

@@ -5,11 +5,15 @@
 #define SEALDISK_CATALOG_PRIVATE_H
 
 #include "catalog.h"
+#include "kept.h"
 
 struct catalog {
 	struct store *st;
 	struct store_meta meta;
 	pid_t owner; /* whose number stands in locks; 0: ours */
+	/* Disks that a process before this one had attached, and whose locks
+	 * are held for us until they are gone on with; or NULL. */
+	const struct kept *kept;
 };
 
 /* Names, collected from a listing. */

@@ -278,6 +278,22 @@ drop_name(struct catalog *c, const struct seen *keep, const struct seen *drop)
 	return r;
 }
 
+/* Its lock is held, but for us: who had it attached has died, of the rename
+ * perhaps, and we are who goes on with it, under the name that it has then. */
+static bool
+is_kept(const struct catalog *c, const struct uuid *uuid)
+{
+	enum desc_type type;
+	struct uuid u;
+
+	for (unsigned i = 0; c->kept && i < KEPT_DISKS; i++) {
+		i = kept_next(c->kept, i, &type, &u);
+		if (i < KEPT_DISKS && uuid_equal(&u, uuid))
+			return true;
+	}
+	return false;
+}
+
 static int
 finish_renames(struct catalog *c, struct census *s)
 {
@@ -294,7 +310,9 @@ finish_renames(struct catalog *c, struct census *s)
 			keep = &s->seen[i];
 			continue;
 		}
-		r = catalog_lock_disk(c, &keep->uuid, "", &lock);
+		r = is_kept(c, &keep->uuid)
+			? 0
+			: catalog_lock_disk(c, &keep->uuid, "", &lock);
 		if (r == -EBUSY)
 			continue; /* its holder knows its name */
 		if (r == 0)

@@ -135,6 +135,7 @@ engine_open(struct store *st, struct kms *kms, const struct engine_options *opt,
 	if (r < 0)
 		return r;
 	e->cat->owner = opt->owner;
+	e->cat->kept = opt->kept;
 	e->meta = *catalog_meta(e->cat);
 	r = cache_init(&e->cache,
 		       opt->cache_size ? opt->cache_size : default_cache());
