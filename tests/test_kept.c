@@ -508,6 +508,28 @@ the_ring_is_never_too_short(void **unused)
 	assert_true(atomic_load(&kept->head) > KEPT_CELLS);
 }
 
+/* What is counted as it comes and goes may be below zero for a while. */
+static void
+a_count_below_zero_is_none(void **unused)
+{
+	static uint8_t buf[BLOCK_SIZE];
+	struct disk_stats stats;
+
+	(void)unused;
+	fill(buf, 1, 1);
+	assert_ok(disk_write(disk, env.s, buf, sizeof(buf), 0));
+	atomic_store(&disk->allocated, -100);
+	assert_ok(disk_flush(disk));
+	mem_store_kill(inner);
+	disk_die(disk);
+	engine_close(env.e);
+	begin_process();
+	assert_ok(disk_resume(env.e, 0, "a", -1, &disk));
+	disk_stats(disk, &stats);
+	assert_int_equal(stats.allocated, 0);
+	assert_ok(disk_rename(disk, "b"));
+}
+
 /* Its lock, as whoever outlives its process holds it for the next one. */
 static struct store_lock *
 keep_lock_of(const struct uuid *uuid)
@@ -605,6 +627,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 		    a_flush_waits_for_what_cannot_be_read, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_ring_is_never_too_short,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(a_count_below_zero_is_none,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(a_rename_leaves_one_name, setup,
 						teardown),

@@ -326,6 +326,16 @@ needed_from(const struct kept *k, uint64_t head)
 }
 
 void
+kept_count(struct disk *d)
+{
+	int64_t blocks = atomic_load(&d->allocated);
+
+	if (d->slot)
+		atomic_store(&d->slot->allocated,
+			     blocks > 0 ? (uint64_t)blocks * BLOCK_SIZE : 0);
+}
+
+void
 kept_committed(struct disk *d, uint64_t cut)
 {
 	struct engine *e = d->e;
@@ -335,8 +345,7 @@ kept_committed(struct disk *d, uint64_t cut)
 	if (!d->slot)
 		return;
 	atomic_store(&d->slot->committed, cut);
-	atomic_store(&d->slot->allocated,
-		     (uint64_t)atomic_load(&d->allocated) * BLOCK_SIZE);
+	kept_count(d);
 	pthread_mutex_lock(&e->mutex);
 	head = atomic_load(&k->head);
 	for (struct link *l = e->disks.next; l != &e->disks; l = l->next)

@@ -96,6 +96,8 @@ void kept_map(struct layer *l, uint64_t index, const struct entry *e) NONNULL;
 bool kept_crowded(struct engine *e) NONNULL;
 /* At the beginning of a commit of ${d}, before anything is taken. */
 uint64_t kept_cut(struct disk *d) NONNULL;
+/* How much the disk's own layer has, as it is counted. */
+void kept_count(struct disk *d) NONNULL;
 /* It has ended well. */
 void kept_committed(struct disk *d, uint64_t cut) NONNULL;
 

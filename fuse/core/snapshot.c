@@ -22,6 +22,7 @@
 
 #include "catalog_private.h"
 #include "engine_private.h"
+#include "kept_private.h"
 #include "planted.h"
 
 struct frozen {
@@ -200,6 +201,7 @@ put_on_top(struct frozen *f)
 		int64_t blocks = atomic_exchange(&d->allocated, 0);
 
 		f->allocated = blocks > 0 ? (uint64_t)blocks * BLOCK_SIZE : 0;
+		kept_count(d);
 		d->desc = *f->next;
 		atomic_store(&d->top, f->new);
 		f->done = true;
