@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <sealdisk/clock.h>
 #include <sealdisk/log.h>
@@ -20,6 +19,17 @@ take_lock(struct keeper_link *l, unsigned slot)
 
 	l->locks[slot] = -1;
 	return fd;
+}
+
+/* The keeper has a duplicate until it comes to close that: whoever attaches the
+ * disk next must not meet it. */
+static void
+drop_lock(struct fs *fs, unsigned slot)
+{
+	int fd = take_lock(fs->opt.link, slot);
+
+	if (fd >= 0)
+		disk_drop_lock(fs->opt.engine, fd);
 }
 
 /* Those who have it open; none of them has asked for pages yet. */
@@ -81,8 +91,7 @@ resume_slot(struct fs *fs, unsigned slot, enum desc_type type,
 	log_error("a disk that was attached cannot be gone on with: %s",
 		  err_text(r));
 	kept_forget(keep_kept(l->keep), slot);
-	if (l->locks[slot] >= 0)
-		(void)close(take_lock(l, slot));
+	drop_lock(fs, slot);
 	link_drop(l, slot);
 }
 
@@ -125,7 +134,7 @@ fs_resume(struct fs *fs)
 	/* Locks of disks that were just going. */
 	for (unsigned i = 0; i < KEPT_DISKS; i++)
 		if (l->locks[i] >= 0) {
-			(void)close(take_lock(l, i));
+			drop_lock(fs, i);
 			link_drop(l, i);
 		}
 	cut_rest(fs);

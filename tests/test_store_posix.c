@@ -137,6 +137,29 @@ a_lock_whose_file_is_gone_is_lost(void **state)
 	store_unlock(b);
 }
 
+static void
+a_lock_that_is_dropped_is_no_duplicates(void **state)
+{
+	struct store *st = store_in(state);
+	struct store_lock *l, *again;
+	int fd, dup_fd;
+
+	assert_ok(st->ops->lock(st, "locks/x", STORE_LOCK_EX, false, "", &l));
+	/* As who outlives us has it, and hands it to who comes after us. */
+	fd = dup(st->ops->lock_fd(l));
+	dup_fd = dup(fd);
+	assert_true(fd >= 0 && dup_fd >= 0);
+	assert_err(st->ops->lock(st, "locks/x", STORE_LOCK_EX, false, "",
+				 &again),
+		   EBUSY);
+	st->ops->lock_drop(fd);
+	assert_ok(
+	    st->ops->lock(st, "locks/x", STORE_LOCK_EX, false, "", &again));
+	store_unlock(again);
+	(void)close(dup_fd);
+	store_unlock(l);
+}
+
 static int
 child_locks(const char *dir)
 {
@@ -253,6 +276,7 @@ what_a_holder_said_outlives_it(void **state)
 	    T(only_regular_files_are_opened, setup),                           \
 	    T(a_folder_with_what_a_crash_left_can_be_removed, setup),          \
 	    T(a_lock_whose_file_is_gone_is_lost, setup),                       \
+	    T(a_lock_that_is_dropped_is_no_duplicates, setup),                 \
 	    T(processes_exclude_each_other, setup),                            \
 	    T(what_a_holder_said_outlives_it, setup)
 

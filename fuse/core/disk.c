@@ -422,6 +422,15 @@ disk_resume(struct engine *e, unsigned slot, const char *name, int lock_fd,
 	return r;
 }
 
+void
+disk_drop_lock(struct engine *e, int lock_fd)
+{
+	if (e->st->ops->lock_drop)
+		e->st->ops->lock_drop(lock_fd);
+	else
+		(void)close(lock_fd);
+}
+
 /* Nobody knows how the last one that had it on top ended. */
 static int
 open_at(struct disk *d, const struct layer_ref *ref)

@@ -126,6 +126,11 @@ int disk_attach(struct engine *e, enum desc_type type, const char *name,
 int disk_resume(struct engine *e, unsigned slot, const char *name, int lock_fd,
 		struct disk **ret) NONNULL CHECKED;
 
+/* The lock of a disk that was just coming or going when its process died, and
+ * that nobody goes on with: it is free from now on, whoever else has a
+ * duplicate of ${lock_fd}, which is closed. */
+void disk_drop_lock(struct engine *e, int lock_fd) NONNULL;
+
 /* For tests: drop everything in memory as the death of a process would that
  * leaves opt.kept. */
 void disk_die(struct disk *d);

@@ -192,6 +192,13 @@ posix_lock_adopt(struct store *st, const char *path, enum store_lock_mode mode,
 	return 0;
 }
 
+void
+posix_lock_drop(int fd)
+{
+	(void)ofd_lock(fd, F_UNLCK, false);
+	(void)close(fd);
+}
+
 int
 posix_lock_say(struct store_lock *l, const char *info)
 {
