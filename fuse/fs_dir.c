@@ -2,8 +2,11 @@
  * fs_dir.c - folders listed.
  *
  * An open folder reads names as they were when it was last read from its start:
- * they are kept one after the other, each with its NUL, and the position that
- * the kernel gives back is the place behind a name, plus the two dots.
+ * they are kept.  But with the process that had them they are gone, and the one
+ * after it goes on from the same position in a list that may be another by now;
+ * who is in both must be told once.  So names are in the order of their
+ * positions, and a name's position comes of itself alone: 61 bits of its hash,
+ * of which no two are the same.
  */
 #include "fs_private.h"
 
@@ -11,37 +14,109 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DOTS 2 /* positions 1 and 2 lie behind "." and ".." */
+#define DOTS 2 /* positions 1 and 2 are those of "." and ".." */
 
+/* One after the other: position, name, NUL. */
 struct names {
 	char *text;
 	size_t len, cap;
+	size_t n;
 };
+
+static uint64_t
+position_at(const char *p)
+{
+	uint64_t pos;
+
+	memcpy(&pos, p, sizeof(pos));
+	return pos;
+}
+
+static const char *
+name_at(const char *p)
+{
+	return p + sizeof(uint64_t);
+}
+
+static size_t
+size_at(const char *p)
+{
+	return sizeof(uint64_t) + strlen(name_at(p)) + 1;
+}
 
 static int
 add_name(const char *name, void *arg)
 {
-	struct names *n = arg;
 	size_t len = strlen(name) + 1;
+	struct names *n = arg;
+	uint8_t hash[SHA256_LEN];
+	uint64_t pos;
 	char *text;
+	int r = sha256(name, len, hash);
 
-	if (n->len + len > n->cap) {
+	if (r < 0)
+		return r;
+	if (n->len + sizeof(pos) + len > n->cap) {
 		text = realloc(n->text, n->cap * 2 + 4096);
 		if (!text)
 			return -ENOMEM;
 		n->text = text;
 		n->cap = n->cap * 2 + 4096;
 	}
-	memcpy(n->text + n->len, name, len);
-	n->len += len;
+	memcpy(&pos, hash, sizeof(pos));
+	pos = pos >> 2 | 4; /* behind the dots */
+	memcpy(n->text + n->len, &pos, sizeof(pos));
+	memcpy(n->text + n->len + sizeof(pos), name, len);
+	n->len += sizeof(pos) + len;
+	n->n++;
 	return 0;
 }
 
 static int
+by_position(const void *a, const void *b)
+{
+	uint64_t x = position_at(*(const char *const *)a);
+	uint64_t y = position_at(*(const char *const *)b);
+
+	return x < y ? -1 : x > y;
+}
+
+static int
+sort_names(struct names *n)
+{
+	CLEANUP(free_memp) const char **v = calloc(n->n + 1, sizeof(*v));
+	char *text = malloc(n->len + 1), *to = text;
+	const char *p = n->text;
+
+	if (!v || !text) {
+		free(text);
+		return -ENOMEM;
+	}
+	for (size_t i = 0; i < n->n; i++, p += size_at(p))
+		v[i] = p;
+	qsort(v, n->n, sizeof(*v), by_position);
+	for (size_t i = 0; i < n->n; i++) {
+		memcpy(to, v[i], size_at(v[i]));
+		to += size_at(v[i]);
+	}
+	free(n->text);
+	n->text = text;
+	return 0;
+}
+
+/* ${ret}->text is malloc()ed; NULL after an error. */
+static int
 read_names(struct fs *fs, uint64_t folder, struct names *ret)
 {
+	int r;
+
 	memset(ret, 0, sizeof(*ret));
-	return tree_list(fs->tree, folder, add_name, ret);
+	r = tree_list(fs->tree, folder, add_name, ret);
+	if (r == 0)
+		r = sort_names(ret);
+	if (r < 0)
+		free(TAKE(ret->text));
+	return r;
 }
 
 void
@@ -153,20 +228,16 @@ put_name(struct listing *l, const char *name, off_t pos)
 static void
 put_names(struct listing *l, const char *text, size_t len, off_t off)
 {
-	size_t at;
+	const char *p;
 
 	if (off < 1 && !put_dot(l, ".", 1))
 		return;
 	if (off < DOTS && !put_dot(l, "..", DOTS))
 		return;
-	at = off < DOTS ? 0 : (size_t)off - DOTS;
-	while (at < len) {
-		const char *name = text + at;
-
-		at += strlen(name) + 1;
-		if (!put_name(l, name, (off_t)at + DOTS))
+	for (p = text; p < text + len; p += size_at(p))
+		if (position_at(p) > (uint64_t)off &&
+		    !put_name(l, name_at(p), (off_t)position_at(p)))
 			return;
-	}
 }
 
 static void
