@@ -15,7 +15,7 @@ require jq
 model=${top_builddir:-.}/tests/helper_model
 [ -x "$model" ] || skip "needs $model: make check-root builds it"
 steps=400 deaths=60
-[ -z "${SEALDISK_TEST_SLOW:-}" ] || steps=5000 deaths=600
+[ -z "${SEALDISK_TEST_SLOW:-}" ] || steps=5000 deaths=300
 seed=${SEALDISK_SEED:-$SRANDOM}
 note "the steps are those of SEALDISK_SEED=$seed"
 
@@ -45,10 +45,11 @@ note "$(cat "$T/model")"
 grep -q 'deaths$' "$T/model" || tail -n 40 "$LOG"
 killed=$(sed -n 's/^\([0-9]*\) deaths$/\1/p' "$T/model")
 check 'it was killed often enough' test "${killed:-0}" -ge $((deaths / 2))
-note "$(sd info --json |
-	jq -r '.daemon | "\(.restarts) restarts, \(.upgrades) upgrades"')"
+restarts=$(sd info --json | jq .daemon.restarts)
+note "$restarts restarts, $(sd info --json | jq .daemon.upgrades) upgrades"
+# One that dies while it hands over to a new program is followed by that.
 check 'another worker came each time' test \
-	"$(sd info --json | jq .daemon.restarts)" -ge $((${killed:-0} - 2))
+	"$restarts" -ge $((${killed:-0} - 2 - ${killed:-0} / 20))
 
 stop_daemon
 check 'the daemon ended well' test "$daemon_status" -eq 0
