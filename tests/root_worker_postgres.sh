@@ -3,7 +3,8 @@
 # killed, and exchanged for another program, all the while: it has no error in its
 # log, and no transaction is lost.  Then the keeper dies.
 #
-# SEALDISK_TEST_SLOW=1: 50 deaths and 5 upgrades.
+# SEALDISK_TEST_SLOW=1: 50 deaths and 5 upgrades.  SEALDISK_SEED=N: the same pauses
+# between them.
 # shellcheck disable=SC2119 # start_daemon's arguments are not the script's
 # shellcheck source=tests/lib.sh
 . "${0%/*}/lib.sh"
@@ -16,6 +17,8 @@ has_postgres || skip 'PostgreSQL and its user are needed'
 
 deaths=10 upgrades=2
 [ -z "${SEALDISK_TEST_SLOW:-}" ] || deaths=50 upgrades=5
+RANDOM=${SEALDISK_SEED:=$((SRANDOM % 32768))}
+note "the pauses are those of SEALDISK_SEED=$SEALDISK_SEED"
 FS=$T/fs
 mkdir "$FS"
 
