@@ -87,7 +87,7 @@ spoilt() {
 
 # begin_store: a new one, with the disk d, ready for work.
 begin_store() {
-	rm -rf "$T/store" "$T/keystore.db" "$T/root.key" "$T/audit"
+	rm -rf "$T/store" "$T/keystore.db"* "$T/root.key" "$T/audit"
 	make_store
 	# Hardly any cache: pages are written, dropped and read again.
 	sed -i 's/^linger/cache_size = 4M\n&/' "$SEALDISK_CONFIG"
