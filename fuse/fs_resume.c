@@ -5,8 +5,11 @@
 #include "fs_private.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <sealdisk/clock.h>
 #include <sealdisk/log.h>
@@ -32,6 +35,33 @@ drop_lock(struct fs *fs, unsigned slot)
 		disk_drop_lock(fs->opt.engine, fd);
 }
 
+/* It is kept until the disk has been gone on with.  None is none. */
+static int
+duplicate(int fd, int *ret)
+{
+	*ret = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	return fd >= 0 && *ret < 0 ? -errno : 0;
+}
+
+/*
+ * Memory or descriptors that this process cannot have: nothing of the disk is
+ * given up for that.  The next one tries again, a while later, and if none can,
+ * the keeper says so.
+ */
+static void
+end_for_want(int r)
+{
+	const struct timespec a_while = { .tv_sec = 1 };
+
+	if (!err_is_shortage(r))
+		return;
+	log_error("the disks that were attached cannot be gone on with: %s; "
+		  "the next process tries again",
+		  err_text(r));
+	(void)nanosleep(&a_while, NULL);
+	_exit(EXIT_FAILURE);
+}
+
 /* Those who have it open; none of them has asked for pages yet. */
 static void
 count_users(struct fs *fs, struct drive *d)
@@ -55,15 +85,21 @@ resume_node(struct fs *fs, unsigned slot, struct node *n)
 	struct descriptor desc;
 	struct disk *disk;
 	int r = d ? tree_load(fs->tree, n, &desc, NULL, NULL) : -ENOMEM;
+	int fd;
 
 	if (r < 0)
 		return r;
 	tree_name(fs->tree, n, name);
-	r = disk_resume(fs->opt.engine, slot, name, take_lock(l, slot), &disk);
+	r = duplicate(l->locks[slot], &fd);
+	if (r < 0)
+		return r;
+	r = disk_resume(fs->opt.engine, slot, name, fd, &disk);
 	if (r < 0) {
 		log_error("resume %s: %s", name, err_text(r));
 		return r;
 	}
+	if (l->locks[slot] >= 0)
+		(void)close(take_lock(l, slot));
 	(void)pthread_mutex_lock(&d->lock);
 	count_users(fs, d);
 	d->since = time(NULL);
@@ -88,6 +124,7 @@ resume_slot(struct fs *fs, unsigned slot, enum desc_type type,
 		r = resume_node(fs, slot, n);
 	if (r == 0)
 		return;
+	end_for_want(r);
 	log_error("a disk that was attached cannot be gone on with: %s",
 		  err_text(r));
 	kept_forget(keep_kept(l->keep), slot);

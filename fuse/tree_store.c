@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <sealdisk/log.h>
+
 static const struct {
 	uint64_t id, parent;
 	const char *name;
@@ -222,6 +224,8 @@ search_one(const char *name, void *arg)
 	struct search *s = arg;
 	int r = catalog_load(s->t->catalog, s->type, name, s->desc, NULL, NULL);
 
+	if (err_is_shortage(r))
+		return r;
 	/* One that cannot be read is not it, as far as can be known. */
 	if (r < 0 || tree_id(&s->desc->uuid, s->kind) != s->id ||
 	    (s->uuid && !uuid_equal(&s->desc->uuid, s->uuid)))

@@ -246,10 +246,12 @@ load(const char *text, size_t len, dictionary **ret)
 
 	(void)pthread_mutex_lock(&lock); /* iniparser has static state */
 	iniparser_set_error_callback(be_quiet);
+	errno = 0; /* it opens the file itself, and takes memory */
 	d = iniparser_load(path);
+	r = errno ? -errno : -EINVAL;
 	(void)pthread_mutex_unlock(&lock);
 	if (!d)
-		return -EINVAL;
+		return r;
 	*ret = d;
 	return 0;
 }

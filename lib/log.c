@@ -283,3 +283,10 @@ err_text(int err)
 			return own_words[i].text;
 	return strerror(err); /* per thread, in glibc and musl alike */
 }
+
+bool
+err_is_shortage(int err)
+{
+	err = err < 0 ? -err : err;
+	return err == ENOMEM || err == EMFILE || err == ENFILE || err == EAGAIN;
+}

@@ -1,6 +1,7 @@
 #!/bin/bash
 # root_worker_crash.sh - a worker that dies of itself: at chosen points of a
-# commit, a snapshot and a merge; of one request; again and again.
+# commit, a snapshot and a merge; of one request; of too little that it may have;
+# again and again.
 #
 # tests/sealdisk_planted is the program with those points in it.
 # shellcheck disable=SC2119 # start_daemon's arguments are not the script's
@@ -31,6 +32,8 @@ died() {
 restarts() {
 	sd info --json | jq .daemon.restarts
 }
+
+head -c 1M /dev/zero | tr '\0' E >"$T/e"
 
 # write_at MIB BYTE: one MiB of it.
 write_at() {
@@ -99,6 +102,27 @@ check 'and is told' grep -q 'is answered with an I/O error' "$LOG"
 check 'the disk goes on' write_at 9 D
 check 'whole' is_at 9 D
 check 'and with what it had' is_at 0 C
+
+note 'workers that cannot have the descriptors to go on with a disk'
+# others PID...: the processes of the mount but these; there is one.
+others() {
+	processes_of "$daemon" | grep -vxF "${@/#/-e}"
+}
+for more in 4 5 6; do
+	wait_for 10 quiet others "$daemon" "$(worker)"
+	spare=$(others "$daemon" "$(worker)")
+	check 'what is not flushed' dd if="$T/e" of="$MNT/disks/db" bs=64K \
+		seek=$((640 + 16 * more)) conv=notrunc oflag=direct status=none
+	prlimit --pid "$spare" \
+		--nofile="$(($(find "/proc/$spare/fd" -type l | wc -l) + more))"
+	before=$(restarts)
+	kill -KILL "$(worker)"
+	check "is there" is_at $((40 + more)) E
+	check 'since the one after it could' \
+		test "$(restarts)" -ge $((before + 2))
+done
+check 'which is told' grep -q 'the next process tries again' "$LOG"
+check_not 'nothing is given up' grep -q 'a disk that was attached cannot' "$LOG"
 
 note 'workers that die again and again'
 die_at commit-begun - 99

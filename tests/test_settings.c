@@ -3,7 +3,12 @@
  */
 #include "test.h"
 
+#include <errno.h>
+#include <sys/resource.h>
+
+#include <sealdisk/ini.h>
 #include <sealdisk/io.h>
+#include <sealdisk/log.h>
 #include <sealdisk/settings.h>
 
 static char dir[TMPDIR_LEN], file[TMPDIR_LEN + 32];
@@ -503,6 +508,42 @@ further_key_services_have_sections(void **state)
 	assert_int_equal(s.kms_timeout, 7);
 }
 
+static int
+count_entry(const struct ini_entry *e, void *arg)
+{
+	(void)e;
+	++*(unsigned *)arg;
+	return 0;
+}
+
+/* Whoever could not open files was told that they are damaged. */
+static void
+a_lack_of_descriptors_was_called_damage(void **state)
+{
+	static const char text[] = "[a]\nb = c\n";
+	struct rlimit before, few;
+	char *msg = NULL;
+	unsigned n = 0;
+	int r = 0;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	for (rlim_t i = 3; i < 64; i++) {
+		few = before;
+		few.rlim_cur = i;
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+		r = ini_parse(text, strlen(text), count_entry, &n, &msg);
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+		assert_null(msg);
+		if (r == 0)
+			break;
+		assert_int_equal(r, -EMFILE);
+		assert_true(err_is_shortage(r));
+	}
+	assert_ok(r);
+	assert_int_equal(n, 2);
+}
+
 int
 main(void)
 {
@@ -522,6 +563,7 @@ main(void)
 		cmocka_unit_test(values_are_set_by_name_or_mount_option),
 		cmocka_unit_test(mount_options_are_few),
 		cmocka_unit_test(table_is_whole),
+		cmocka_unit_test(a_lack_of_descriptors_was_called_damage),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -13,6 +13,7 @@
 
 #include <sealdisk/codec.h>
 #include <sealdisk/io.h>
+#include <sealdisk/log.h>
 
 #define INFO_MAX 65536 /* bytes of MNT/info/disks/NAME */
 #define LABEL_WIDTH 16
@@ -184,7 +185,7 @@ add_would_free(json_t *j, struct cmd_env *e, const struct descriptor *d,
 	int r = catalog_would_free(e->catalog, d, asked ? 0 : FREE_CHUNKS, &n);
 	json_t *v = r == 0 ? json_integer((json_int_t)n) : json_null();
 
-	if (r == -ENOMEM)
+	if (err_is_shortage(r))
 		return r;
 	return json_object_set_new(j, "would_free", v) < 0 ? -ENOMEM : 0;
 }

@@ -46,7 +46,7 @@ look_at(const char *name, void *arg)
 	r = catalog_load(w->c, w->type, name, w->d, NULL, NULL);
 	if (r == -ENOENT) /* gone meanwhile */
 		return 0;
-	if (r == -ENOMEM)
+	if (err_is_shortage(r))
 		return r;
 	if (r < 0) {
 		w->bad++;

@@ -18,6 +18,7 @@
 #include <sealdisk/codec.h>
 #include <sealdisk/io.h>
 #include <sealdisk/ioctl.h>
+#include <sealdisk/log.h>
 #include <sealdisk/progress.h>
 
 #include "cmd.h"
@@ -382,7 +383,7 @@ scrub_next(const char *name, void *arg)
 	}
 	if (r != 0 && (a->worst == 0 || r == -EBADMSG))
 		a->worst = r;
-	return r == -ECANCELED || r == -ENOMEM ? r : 0;
+	return r == -ECANCELED || err_is_shortage(r) ? r : 0;
 }
 
 static int

@@ -15,6 +15,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <sealdisk/log.h>
+
 #include "catalog_private.h"
 #include "engine_private.h"
 
@@ -180,7 +182,7 @@ read_blocks(struct count *c, struct look *k, uint64_t index, struct blocks *b)
 			b->data += body.entry[i].state == ENTRY_DATA;
 		}
 	}
-	return r == -ENOMEM ? r : 0;
+	return err_is_shortage(r) ? r : 0;
 }
 
 /* ---- counting ---- */

@@ -96,7 +96,7 @@ refuse(const struct layer_ref *ref, int r)
 	char path[STORE_PATH_LEN];
 
 	path_layer(ref, "layer.ini", path);
-	if (r != -ENOMEM)
+	if (!err_is_shortage(r))
 		log_warn("%s: %s: nothing of this lineage is removed", path,
 			 err_text(r));
 	return r;

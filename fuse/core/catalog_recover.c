@@ -123,7 +123,7 @@ census_one(const char *name, void *arg)
 	r = catalog_load(a->c, a->type, name, a->d, NULL, NULL);
 	if (r == 0)
 		return add_seen(a->s, name, a->d);
-	if (r == -ENOMEM)
+	if (err_is_shortage(r))
 		return r;
 	a->s->bad++;
 	log_warn("descriptor \"%s\" cannot be read: %s", name, err_text(r));

@@ -108,7 +108,7 @@ spare_look(struct catalog *c, const struct descriptor *d, const char *text,
 
 	path_spare(&d->uuid, path);
 	r = c->st->ops->load(c->st, path, META_MAX, &spare, &len);
-	if (r == -ENOMEM)
+	if (err_is_shortage(r))
 		return r;
 	if (r == -ENOENT)
 		*ret = SPARE_NONE;

@@ -13,6 +13,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include <sealdisk/log.h>
+
 #include "catalog_private.h"
 
 struct surveyed {
@@ -80,7 +82,7 @@ walk(struct catalog *c, struct survey *s, struct layer_ref ref)
 			return r;
 		s->v[s->n - 1].has_child = s->n - 1 > first;
 		r = layer_peek(c->st, &ref, &m);
-		if (r == -ENOMEM)
+		if (err_is_shortage(r))
 			return r;
 		s->incomplete |= r < 0;
 		if (r < 0 || !m.has_parent)
@@ -112,10 +114,10 @@ survey_one(const char *name, void *arg)
 
 	if (r == 0)
 		r = walk(p->c, p->s, p->d->layer);
-	else if (r != -ENOMEM && r != -ENOENT)
+	else if (!err_is_shortage(r) && r != -ENOENT)
 		p->s->incomplete = true;
 	if (r < 0)
-		return r == -ENOMEM ? r : 0;
+		return err_is_shortage(r) ? r : 0;
 	l = find(p->s, &p->d->layer.layer);
 	/* One that is being renamed may be met twice. */
 	if (uuid_is_nil(&l->owner))

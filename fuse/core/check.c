@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <sealdisk/log.h>
+
 #include "check_private.h"
 
 const char *
@@ -59,7 +61,7 @@ look_at_name(const char *name, void *arg)
 	if (!d)
 		return -ENOMEM;
 	r = catalog_load(k->c, k->type, name, d, NULL, NULL);
-	if (r == 0 || r == -ENOENT || r == -ENOMEM)
+	if (r == 0 || r == -ENOENT || err_is_shortage(r))
 		return r == -ENOENT ? 0 : r;
 	if (catalog_path(k->type, name, path) < 0)
 		(void)snprintf(path, sizeof(path), "%s", name);

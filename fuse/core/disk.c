@@ -414,8 +414,12 @@ disk_resume(struct engine *e, unsigned slot, const char *name, int lock_fd,
 	list(e, d);
 	flags = e->kept->disks[slot].read_only ? DISK_READ_ONLY : 0;
 	r = begin_work(d, flags, disk_go_on(d, slot, name, lock_fd));
-	if (r < 0)
-		d->slot = NULL; /* it is the caller's */
+	if (r < 0) {
+		/* They are the caller's. */
+		d->slot = NULL;
+		if (d->lock && e->st->ops->lock_leave)
+			e->st->ops->lock_leave(TAKE(d->lock));
+	}
 	r = finish(d, r, ret);
 	if (r == 0 && (*ret)->unsettled)
 		commit_ask(*ret);

@@ -117,7 +117,8 @@ int disk_attach(struct engine *e, enum desc_type type, const char *name,
  * Go on with a disk that a process which has died had attached, by what
  * opt.kept has of it; ${name} is what it is called now.  Its lock is that of
  * ${lock_fd}, which is taken over; -1: it is taken anew.  No call of the KMS.
- * After an error the slot is as it was.
+ * After an error the slot is as it was, and whoever has a duplicate of
+ * ${lock_fd} holds the lock still.
  *
  * -EBUSY   somebody else has had it attached since
  * -ENODEV  it had been detached

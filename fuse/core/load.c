@@ -125,7 +125,7 @@ read_copies(struct page *p, struct copies *c)
 		 * without; after an unclean stop it may be the newer one.
 		 */
 		if (c->error[i] < 0 && c->error[i] != -ENODATA &&
-		    (p->disk->drop_cache || c->error[i] == -ENOMEM))
+		    (p->disk->drop_cache || err_is_shortage(c->error[i])))
 			return c->error[i];
 	}
 	for (unsigned i = 0; i < 2; i++) {

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <sealdisk/log.h>
+
 #include "rebuild_private.h"
 
 static void
@@ -75,7 +77,7 @@ find_spares(struct rebuild *k)
 			continue;
 		k->n++;
 		s->err = load_spare(k, &s->uuid, d, &text, &len);
-		if (s->err == -ENOMEM)
+		if (err_is_shortage(s->err))
 			return s->err;
 		if (s->err < 0)
 			continue;
@@ -273,7 +275,7 @@ is_lost(struct rebuild *k, const struct spare *s, const struct seen *seen)
 		return 0;
 	}
 	r = make(k, s, seen, d);
-	if (r == -ENOMEM || r == -ENOENT)
+	if (err_is_shortage(r) || r == -ENOENT)
 		return r == -ENOENT ? 0 : r;
 	/* It may be that we are refused the key, and not that it is wrong. */
 	if (seen && r == -EKEYREJECTED)
@@ -343,7 +345,7 @@ look_at_well(struct rebuild *k, const struct spare *s, const struct seen *seen)
 	if (r == 0 && !d->read_only)
 		r = keep(k, s, d, &dk);
 	/* What else is wrong with it its own check tells. */
-	return r == -ENOMEM ? r : 0;
+	return err_is_shortage(r) ? r : 0;
 }
 
 static bool

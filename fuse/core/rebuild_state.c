@@ -196,7 +196,7 @@ find_above(struct rebuild *k, const struct descriptor *d, const struct key *dk,
 		n += r == 1;
 	}
 	if (r < 0)
-		return r == -ENOMEM ? r : -EUCLEAN;
+		return err_is_shortage(r) ? r : -EUCLEAN;
 	return choose_top(v, n, ret);
 }
 
@@ -245,7 +245,7 @@ take_checkpoint(struct rebuild *k, struct descriptor *d, const struct key *dk)
 	if (r == 0)
 		r = digests_load(k->c->st, &d->layer, &key, &g);
 	if (r < 0)
-		return r == -ENOMEM ? r : 0; /* it has none */
+		return err_is_shortage(r) ? r : 0; /* it has none */
 	digests_sum(g, d->digest);
 	d->digest_session = digests_session(g);
 	if (d->session < d->digest_session)

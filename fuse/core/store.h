@@ -119,6 +119,9 @@ struct store_ops {
 	int (*lock_adopt)(struct store *st, const char *path,
 			  enum store_lock_mode mode, int fd,
 			  struct store_lock **ret);
+	/* Forget a lock without releasing it: who has a duplicate of its
+	 * descriptor holds it still.  NULL as lock_fd. */
+	void (*lock_leave)(struct store_lock *l);
 	/* Release the one that is held by ${fd}, which is closed: whoever has a
 	 * duplicate holds nothing any more.  NULL as lock_fd. */
 	void (*lock_drop)(int fd);

@@ -264,6 +264,7 @@ static const struct store_ops posix_ops = {
 	.lock_check = posix_lock_check,
 	.lock_fd = posix_lock_fd,
 	.lock_adopt = posix_lock_adopt,
+	.lock_leave = posix_lock_leave,
 	.lock_drop = posix_lock_drop,
 	.lock_owner = posix_lock_owner,
 	.space = px_space,

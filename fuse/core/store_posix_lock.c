@@ -171,6 +171,15 @@ posix_lock_fd(struct store_lock *l)
 	return lock_of(l)->fd;
 }
 
+void
+posix_lock_leave(struct store_lock *l)
+{
+	struct posix_lock *pl = lock_of(l);
+
+	(void)close(pl->fd);
+	free(pl);
+}
+
 int
 posix_lock_adopt(struct store *st, const char *path, enum store_lock_mode mode,
 		 int fd, struct store_lock **ret)
@@ -183,8 +192,7 @@ posix_lock_adopt(struct store *st, const char *path, enum store_lock_mode mode,
 	r = posix_lock_check(&pl->base);
 	if (r < 0) {
 		/* Not unlocked: whose it may be now is not touched. */
-		(void)close(pl->fd);
-		free(pl);
+		posix_lock_leave(&pl->base);
 		return r;
 	}
 	pl->said = pl->exclusive;

@@ -59,6 +59,7 @@ int posix_lock_fd(struct store_lock *l);
 int posix_lock_adopt(struct store *st, const char *path,
 		     enum store_lock_mode mode, int fd, struct store_lock **ret)
     CHECKED;
+void posix_lock_leave(struct store_lock *l);
 void posix_lock_drop(int fd);
 int posix_lock_owner(struct store *st, const char *path, char **ret) CHECKED;
 

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <sealdisk/log.h>
+
 static int
 send_page(struct sender *s, enum record_type type,
 	  const uint8_t raw[static PAGE_LEN])
@@ -54,7 +56,7 @@ read_page(struct sender *s, struct store_file *f, enum page_kind kind,
 	for (unsigned i = 0; i < 2; i++) {
 		r = s->st->ops->read(f, raw[i], PAGE_LEN,
 				     base + page_offset(n, i));
-		if (r == -ENOMEM)
+		if (err_is_shortage(r))
 			return r;
 		there[i] = r == 0;
 	}

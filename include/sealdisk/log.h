@@ -11,6 +11,8 @@
 #ifndef SEALDISK_LOG_H
 #define SEALDISK_LOG_H
 
+#include <stdbool.h>
+
 #include <sealdisk/cleanup.h>
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_NOTE, LOG_DEBUG_ };
@@ -34,5 +36,9 @@ void log_at(enum log_level level, const char *file, int line, const char *fmt,
  * is static or per thread.
  */
 const char *err_text(int err);
+
+/* Whether ${err}, as err_text() takes it, says nothing of what was to be read
+ * or written, but that this process cannot have memory or open files for it. */
+bool err_is_shortage(int err);
 
 #endif
