@@ -6,6 +6,7 @@
 
 #include "check.h"
 #include "repair.h"
+#include "scrub.h"
 #include "snapshot.h"
 
 static char path[STORE_PATH_LEN];
@@ -262,6 +263,99 @@ each_layer_gets_its_own_chunks(void **state)
 }
 
 static void
+lose_map_page(void)
+{
+	layer_path("a", "map", path);
+	raw_destroy(path, MAP_PAGES_AT + page_offset(0, 0), PAGE_LEN);
+	raw_destroy(path, MAP_PAGES_AT + page_offset(0, 1), PAGE_LEN);
+}
+
+static bool
+in_chunk_1(uint64_t block)
+{
+	return block / CHUNK_BLOCKS == 1;
+}
+
+/* What it says is in its pages, too, but for the salt. */
+static void
+a_chunk_with_a_damaged_superblock_read_as_zeros(void **state)
+{
+	struct repair_report r;
+
+	(void)state;
+	lose_map_page();
+	chunk_path("a", 1, path);
+	raw_flip(path, 3000, 5);
+	r = repair("a");
+	assert_int_equal(r.chunks, 3);
+	assert_int_equal(r.unreadable, 0);
+	check_whole("a");
+}
+
+/* There is nothing to be read of it, and so is said; and nothing that is left
+ * of it is removed. */
+static void
+a_chunk_without_a_salt_read_as_zeros(void **state)
+{
+	struct scrub_options o = { .repair = true };
+	struct scrub_totals s;
+	struct repair_report r;
+	struct found fd;
+	struct disk *d;
+	size_t len;
+	char *text;
+
+	(void)state;
+	lose_map_page();
+	chunk_path("a", 1, path);
+	raw_destroy(path, 0, SUPER_LEN);
+	text = raw_load(path, &len);
+	r = repair("a");
+	assert_int_equal(r.chunks, 3);
+	assert_int_equal(r.unreadable, 1);
+	fd = check(true);
+	assert_int_equal(all(&fd), 0);
+	d = attach("a");
+	assert_ok(disk_scrub(d, env.s, &o, &s));
+	check_blocks(d, 'a', in_chunk_1, EBADMSG);
+	assert_ok(disk_detach(d));
+	chunk_path("a", 1, path);
+	assert_true(raw_same(path, text, len));
+	free(text);
+}
+
+static const struct store_ops *real_ops;
+static struct store_ops short_ops;
+
+static int
+open_none(struct store *st, const char *name, bool writable,
+	  struct store_file **ret)
+{
+	return strstr(name, ".chunk") ? -EMFILE
+				      : real_ops->open(st, name, writable, ret);
+}
+
+/* A chunk that could not be opened was left out of the new map, and its blocks
+ * read as zeros. */
+static void
+without_descriptors_no_map_is_made(void **state)
+{
+	struct repair_report r;
+
+	(void)state;
+	lose_map_page();
+	real_ops = env.st->ops;
+	short_ops = *real_ops;
+	short_ops.open = open_none;
+	env.st->ops = &short_ops;
+	assert_err(engine_repair_maps(env.e, DESC_DISK, "a", &r), EMFILE);
+	env.st->ops = real_ops;
+	r = repair("a");
+	assert_int_equal(r.chunks, 3);
+	check_whole("a");
+}
+
+static void
 a_disk_in_use_is_not_repaired(void **state)
 {
 	struct repair_report r;
@@ -286,6 +380,9 @@ main(void)
 		T(so_is_a_map_that_is_gone),
 		T(so_are_root_pages),
 		T(each_layer_gets_its_own_chunks),
+		T(a_chunk_with_a_damaged_superblock_read_as_zeros),
+		T(a_chunk_without_a_salt_read_as_zeros),
+		T(without_descriptors_no_map_is_made),
 		T(a_disk_in_use_is_not_repaired),
 	};
 

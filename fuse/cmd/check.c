@@ -166,9 +166,10 @@ repair_maps(struct checking *k, const struct cmd_target *t)
 		return cmd_fail(r, NULL, NULL, "check %s: its maps", t->text);
 	if (rep.pages > 0)
 		cmd_note("check %s: %u map pages were made anew, of %llu "
-			 "chunks, %llu of them doubtful",
+			 "chunks, %llu of them doubtful, %llu unreadable",
 			 t->text, rep.pages, (unsigned long long)rep.chunks,
-			 (unsigned long long)rep.doubtful);
+			 (unsigned long long)rep.doubtful,
+			 (unsigned long long)rep.unreadable);
 	return 0;
 }
 

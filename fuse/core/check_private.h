@@ -1,6 +1,6 @@
 /*
- * check_private.h - what check.c and repair.c share: the chunks that maps name,
- * read without a key.
+ * check_private.h - what check.c, repair.c and scrub.c share: the chunks that
+ * maps name, read without a key.
  */
 #ifndef SEALDISK_CHECK_PRIVATE_H
 #define SEALDISK_CHECK_PRIVATE_H
@@ -22,6 +22,11 @@ int chunk_set_add_layer(struct chunk_set *s, struct store *st,
 void chunk_set_sort(struct chunk_set *s) NONNULL;
 bool chunk_set_has(const struct chunk_set *s, uint64_t index,
 		   const uint8_t salt[static 4]) NONNULL;
+
+/* The session in which a page of a chunk file was written last; 0: none of them
+ * verifies, and the key is another one's, or there is nothing left to read. */
+uint64_t chunk_last_session(struct store_file *f, uint64_t index,
+			    const uint8_t mac_key[static KEY_LEN]) NONNULL;
 
 /* Calls ${fn} for each chunk file of a lineage: a path, and what its name says;
  * or for those that lie where chunk ${index} does. */

@@ -7,6 +7,10 @@
  * a crash came before the old one was removed), the one whose pages were
  * written in the latest session is taken.
  *
+ * A superblock that is damaged will do if the file's pages verify by the salt
+ * in it.  If they do not, the map names the chunk all the same: it cannot be
+ * read, but nobody takes zeros, or what lies below, for what it held.
+ *
  * A root page is the set of map pages that the file then has.
  */
 #include "repair.h"
@@ -37,7 +41,7 @@ struct repair {
 	uint64_t page;
 	union page_body body;
 	uint64_t session[MAP_CHUNKS]; /* of the file that was taken */
-	bool several[MAP_CHUNKS];
+	bool several[MAP_CHUNKS], lost[MAP_CHUNKS];
 	int64_t created[MAP_CHUNKS];
 };
 
@@ -56,10 +60,9 @@ repair_done(struct repair *rp)
 
 /* ---- what a chunk file says ---- */
 
-/* The session in which a page of the file was written last; 0: none verifies.
- */
-static uint64_t
-last_session(struct store_file *f, uint64_t index, const uint8_t *mac_key)
+uint64_t
+chunk_last_session(struct store_file *f, uint64_t index,
+		   const uint8_t mac_key[static KEY_LEN])
 {
 	uint8_t raw[PAGE_LEN];
 	union page_body body;
@@ -77,6 +80,29 @@ last_session(struct store_file *f, uint64_t index, const uint8_t *mac_key)
 			last = h.session;
 	}
 	return last;
+}
+
+/* By the salt in a superblock that is damaged, or whose copy of it is. */
+static int
+by_salt(struct repair *rp, struct store_file *f, uint64_t index,
+	const uint8_t salt[static 12], struct super *ret, uint64_t *ret_session)
+{
+	uint8_t keys[2 * KEY_LEN];
+	int r = -EBADMSG;
+
+	for (uint8_t c = 0; r == -EBADMSG && c < UINT8_MAX; c++) {
+		if (!cipher_name(c) ||
+		    chunk_keys(rp->dk, salt, c, index, keys) < 0)
+			continue;
+		*ret_session = chunk_last_session(f, index, keys + KEY_LEN);
+		if (*ret_session == 0)
+			continue;
+		memcpy(ret->salt, salt, sizeof(ret->salt));
+		ret->created = 0;
+		r = 0;
+	}
+	secret_wipe(keys, sizeof(keys));
+	return r;
 }
 
 static int
@@ -97,23 +123,49 @@ read_super(struct repair *rp, struct store_file *f, uint64_t index,
 	    (ret->index != index || !uuid_equal(&ret->dk, &rp->meta.key)))
 		r = -EBADMSG;
 	if (r == 0)
-		*ret_session = last_session(f, index, keys + KEY_LEN);
+		*ret_session = chunk_last_session(f, index, keys + KEY_LEN);
 	secret_wipe(keys, sizeof(keys));
-	return r;
+	if (r != -EBADMSG && r != -EUCLEAN)
+		return r;
+	/* It is whole, and another key's. */
+	if (super_parse(raw, ret) == 0 && !uuid_equal(&ret->dk, &rp->meta.key))
+		return -EKEYREJECTED;
+	return by_salt(rp, f, index, raw + SUPER_SALT, ret, ret_session);
+}
+
+/* A file that was only just made when it was cut off. */
+static bool
+is_blank(struct store_file *f)
+{
+	static const uint8_t zeros[PAGE_LEN];
+	uint8_t raw[PAGE_LEN];
+	uint64_t size;
+
+	if (f->st->ops->size(f, &size) < 0)
+		return false;
+	for (uint64_t at = 0; at < SLOTS_OFFSET && at + PAGE_LEN <= size;
+	     at += PAGE_LEN)
+		if (f->st->ops->read(f, raw, PAGE_LEN, at) < 0 ||
+		    memcmp(raw, zeros, PAGE_LEN) != 0)
+			return false;
+	return true;
 }
 
 /* Later ones win. */
 static void
-take(struct repair *rp, unsigned i, const struct super *su, uint64_t session)
+take(struct repair *rp, unsigned i, const struct super *su, uint64_t session,
+     bool lost)
 {
 	struct entry *e = &rp->body.entry[i];
 
 	if (e->state == ENTRY_DATA) {
 		rp->several[i] = true;
-		if (session < rp->session[i] || (session == rp->session[i] &&
-						 su->created <= rp->created[i]))
+		if (lost || session < rp->session[i] ||
+		    (session == rp->session[i] &&
+		     su->created <= rp->created[i]))
 			return;
 	}
+	rp->lost[i] = lost;
 	e->state = ENTRY_DATA;
 	memcpy(e->unique, su->salt, sizeof(e->unique));
 	rp->session[i] = session;
@@ -136,13 +188,21 @@ consider(const char *path, uint64_t index, const uint8_t salt[static 4],
 	r = rp->e->st->ops->open(rp->e->st, path, false, &f);
 	if (r == 0)
 		r = read_super(rp, f, index, &su, &session);
+	if (err_is_shortage(r))
+		return r;
 	/* Of a layer that is gone, and that was merged into this one or not:
 	 * if nobody else has it, it is this one's. */
-	if (r == 0)
-		take(rp, (unsigned)(index % MAP_CHUNKS), &su, session);
-	else
-		log_warn("%s: %s: left out", path, err_text(r));
-	return r == -ENOMEM ? r : 0;
+	if (r == 0) {
+		take(rp, (unsigned)(index % MAP_CHUNKS), &su, session, false);
+		return 0;
+	}
+	log_warn("%s: %s", path, err_text(r));
+	if (r == -EKEYREJECTED || (f && is_blank(f)))
+		return 0;
+	su = (struct super){ .created = 0 };
+	memcpy(su.salt, salt, 4);
+	take(rp, (unsigned)(index % MAP_CHUNKS), &su, 0, true);
+	return 0;
 }
 
 /* ---- pages ---- */
@@ -201,11 +261,13 @@ make_map_page(struct repair *rp, uint64_t n)
 	rp->page = n;
 	memset(&rp->body, 0, sizeof(rp->body));
 	memset(rp->several, 0, sizeof(rp->several));
+	memset(rp->lost, 0, sizeof(rp->lost));
 	r = each_chunk_file_near(rp->e->st, &rp->ref.lineage, n * MAP_CHUNKS,
 				 consider, rp);
 	for (unsigned i = 0; r == 0 && i < MAP_CHUNKS; i++) {
 		rp->report.chunks += rp->body.entry[i].state == ENTRY_DATA;
 		rp->report.doubtful += rp->several[i];
+		rp->report.unreadable += rp->lost[i];
 	}
 	return r < 0 ? r : write_page(rp, PAGE_MAP, n, &rp->body);
 }

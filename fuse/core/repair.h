@@ -18,6 +18,8 @@ struct repair_report {
 	unsigned pages;    /* made anew */
 	uint64_t chunks;   /* that they name */
 	uint64_t doubtful; /* of these, chosen among several files */
+	uint64_t
+	    unreadable; /* of these, whose superblock and pages say nothing */
 };
 
 /**

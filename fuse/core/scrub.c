@@ -20,7 +20,7 @@
 
 #include <sealdisk/log.h>
 
-#include "engine_private.h"
+#include "check_private.h"
 
 struct scrub {
 	struct disk *d;
@@ -303,7 +303,10 @@ mend_super(struct scrub *sc, struct chunk *c, struct store_file *f)
 	uint8_t raw[SUPER_LEN];
 
 	memcpy(su.salt, c->salt, sizeof(su.salt));
-	return super_encode(&su, c->keys + KEY_LEN, raw) == 0 &&
+	/* A map that was made anew may not have had the salt: what there is of
+	 * it is not written over. */
+	return chunk_last_session(f, c->index, c->keys + KEY_LEN) > 0 &&
+	       super_encode(&su, c->keys + KEY_LEN, raw) == 0 &&
 	       f->st->ops->write(f, raw, sizeof(raw), 0) == 0 &&
 	       f->st->ops->sync(f) == 0;
 }

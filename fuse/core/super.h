@@ -18,6 +18,7 @@
 #include "meta.h"
 
 #define SUPER_LEN 4096
+#define SUPER_SALT 128 /* where that is */
 
 struct super {
 	uint8_t cipher;
