@@ -188,6 +188,73 @@ a_disk_that_is_not_found_is_not_clean(void **state)
 	assert_err(catalog_lock_disk(e->c, &e->d.uuid, "/mnt", &l), EBUSY);
 }
 
+/* ---- somebody who takes it for a moment, again and again ---- */
+
+static const struct store_ops *real_ops;
+static unsigned n_refused;
+static const char *words;
+
+/* Each time that we come he has just taken it, every other time. */
+static int
+refuse(struct store *st, const char *path, enum store_lock_mode mode, bool wait,
+       const char *info, struct store_lock **ret)
+{
+	return n_refused++ < 60
+		   ? -EBUSY
+		   : real_ops->lock(st, path, mode, wait, info, ret);
+}
+
+static int
+half_said(struct store *st, const char *path, char **ret)
+{
+	(void)st;
+	(void)path;
+	*ret = strdup(n_refused % 2 ? "" : words);
+	return *ret ? 0 : -ENOMEM;
+}
+
+static int
+never_said(struct store *st, const char *path, char **ret)
+{
+	(void)st;
+	(void)path;
+	*ret = strdup("");
+	return *ret ? 0 : -ENOMEM;
+}
+
+/* Who waited for a merge met it as it took its next piece, and took it for
+ * somebody who reads. */
+static void
+an_attach_beside_a_merge_was_refused(void **state)
+{
+	struct env *e = *state;
+	CLEANUP(free_memp) char *said = NULL;
+	struct store_ops ops;
+	struct store_lock *l;
+	char path[STORE_PATH_LEN];
+
+	create(e, "db");
+	assert_ok(catalog_lock_disk(e->c, &e->d.uuid, "", &l));
+	lock_name(e, path);
+	assert_ok(e->st->ops->lock_owner(e->st, path, &said));
+	store_unlock(l);
+	words = said;
+	ops = *(real_ops = e->st->ops);
+	ops.lock = refuse;
+	ops.lock_owner = half_said;
+	e->st->ops = &ops;
+	n_refused = 0;
+	assert_ok(catalog_lock_disk(e->c, &e->d.uuid, "/mnt", &l));
+	store_unlock(l);
+	assert_int_equal(n_refused, 61);
+	/* Who says nothing for so long reads. */
+	ops.lock_owner = never_said;
+	n_refused = 0;
+	assert_err(catalog_lock_disk(e->c, &e->d.uuid, "/mnt", &l), EBUSY);
+	assert_in_range(n_refused, 10, 59);
+	e->st->ops = real_ops;
+}
+
 int
 main(void)
 {
@@ -200,6 +267,7 @@ main(void)
 		T(a_disk_that_was_detached_is_free, setup_posix),
 		T(words_that_say_nothing_keep_nobody_out, setup_posix),
 		T(a_disk_that_is_not_found_is_not_clean, setup_posix),
+		T(an_attach_beside_a_merge_was_refused, setup_posix),
 	};
 
 	assert_ok(crypto_init());

@@ -344,22 +344,24 @@ catalog_disk_left(struct catalog *c, const struct uuid *uuid,
 #define FEW_TRIES 20
 #define TRY_MS 5
 
-/* How often that is tried.  Who has just taken a lock has not said yet who he
- * is, and who reads a snapshot never does: a few times for either. */
-static unsigned
-tries_of(struct catalog *c, const struct uuid *uuid)
+/* Whether who has the lock may soon be done with it.  Who has just taken it has
+ * not said yet who he is, and who reads a snapshot never does: for either a few
+ * times, which ${nameless} counts, one after the other. */
+static bool
+is_brief(struct catalog *c, const struct uuid *uuid, unsigned *nameless)
 {
 	struct lock_owner o;
 
 	if (catalog_disk_owner(c, uuid, &o) < 0)
-		return TRIES; /* it is free by now */
+		return true; /* it is free by now */
 	if (!o.host[0] && o.pid == 0)
-		return FEW_TRIES;
+		return (*nameless)++ < FEW_TRIES;
+	*nameless = 0;
 	/* A daemon that was killed may be a moment on its way out yet. */
 	if (o.this_host && o.pid > 0 && kill((pid_t)o.pid, 0) < 0 &&
 	    errno == ESRCH)
-		return TRIES;
-	return o.this_host && !o.mount_point[0] ? TRIES : 0;
+		return true;
+	return o.this_host && !o.mount_point[0];
 }
 
 static int
@@ -368,12 +370,13 @@ lock_brief(struct catalog *c, const struct uuid *uuid,
 {
 	const struct timespec pause = { 0, TRY_MS * 1000000L };
 	char path[STORE_PATH_LEN];
+	unsigned nameless = 0;
 	int r = -EBUSY;
 
 	lock_path("disk", uuid, path);
 	for (unsigned i = 0; i < TRIES; i++) {
 		r = c->st->ops->lock(c->st, path, mode, false, NULL, ret);
-		if (r != -EBUSY || i >= tries_of(c, uuid))
+		if (r != -EBUSY || !is_brief(c, uuid, &nameless))
 			break;
 		(void)nanosleep(&pause, NULL);
 	}
