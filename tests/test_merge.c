@@ -163,6 +163,66 @@ what_passed_stays_where_two_merges_come_before_a_sweep(void **state)
 	assert_int_equal(entries("layers"), 1);
 }
 
+/* A layer that had been given some of its parent's chunks was itself merged,
+ * and swept with the files of these; the parent named them still, and who read
+ * through it met what was not there. */
+static void
+what_had_passed_was_swept_while_its_merge_was_half_done(void **state)
+{
+	(void)state;
+	write_at(0, 64 * KiB, 1);
+	write_at(4 * MiB, 64 * KiB, 2);
+	snap("a");
+	drop("d@a");
+	assert_int_equal(engine_merge(env.e), 1);
+	snap("b");
+	write_at(8 * KiB, 4 * KiB, 3);
+	drop("d@b");
+	/* One of the two, whichever that is, and what is left of it. */
+	while (entries("layers") == 3) {
+		bool more;
+
+		assert_true(engine_merge(env.e) >= 0);
+		assert_ok(catalog_sweep(engine_catalog(env.e), 100, &more));
+	}
+	assert_ok(disk_flush(disk));
+	/* No file is open any more. */
+	reopen(false, 0);
+	attach();
+	holds(disk, &now);
+	sweep();
+	holds(disk, &now);
+	assert_int_equal(entries("layers"), 1);
+	assert_int_equal(entries("chunks/0000"), 2);
+}
+
+/* The same where what is below it could be merged first: its disk can only be
+ * read. */
+static void
+nothing_is_merged_into_what_is_being_merged(void **state)
+{
+	(void)state;
+	write_at(0, 64 * KiB, 1);
+	write_at(4 * MiB, 64 * KiB, 2);
+	snap("a");
+	write_at(64 * KiB, 64 * KiB, 3);
+	write_at(4 * MiB + 64 * KiB, 64 * KiB, 4);
+	snap("b");
+	drop("d@b");
+	assert_int_equal(engine_merge(env.e), 1);
+	reopen(false, 0);
+	assert_ok(disk_attach(env.e, DESC_DISK, "d", DISK_READ_ONLY, &disk));
+	drop("d@a");
+	sweep();
+	assert_int_equal(entries("layers"), 3);
+	holds(disk, &now);
+	assert_ok(disk_detach(disk));
+	attach();
+	sweep();
+	holds(disk, &now);
+	assert_int_equal(entries("layers"), 1);
+}
+
 /* Pieces of one chunk, and what has passed is discarded between two. */
 static void
 what_has_passed_can_be_discarded(void **state)
@@ -719,6 +779,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(an_attached_snapshot_is_read_while_what_is_below_it_is_merged),
 		T(what_passed_stays_where_two_merges_come_before_a_sweep),
+		T(what_had_passed_was_swept_while_its_merge_was_half_done),
+		T(nothing_is_merged_into_what_is_being_merged),
 		T(what_has_passed_can_be_discarded),
 		T(merging_does_not_use_up_layers),
 		T(a_read_that_is_under_way_is_not_overtaken),

@@ -179,6 +179,23 @@ only_child(const struct census *census, const struct layer_set *live,
 	return child;
 }
 
+/*
+ * While X is merged into Y, both name the chunks that have passed, and share
+ * their files.  So Y is not merged into another layer before that is done: what
+ * of it is then swept would be missing in X.  And nothing is merged into X:
+ * what it is given may be what Y has looked at already, and what is written
+ * into its chunks Y has.
+ */
+static bool
+is_apart(const struct layer_set *live, const struct layer_meta *x,
+	 const struct layer_meta *y)
+{
+	const struct layer_meta *p =
+	    x->has_parent ? layers_find(live, &x->parent.layer) : NULL;
+
+	return y->state != LAYER_MERGING && !(p && p->state == LAYER_MERGING);
+}
+
 bool
 layers_reach(const struct layer_set *live, const struct layer_ref *from,
 	     const struct uuid *layer)
@@ -202,7 +219,7 @@ layers_find_merge(const struct census *census, const struct layer_set *live,
 		if (!uuid_equal(&x->lineage, lineage))
 			continue;
 		*ret_y = only_child(census, live, x);
-		if (*ret_y) {
+		if (*ret_y && is_apart(live, x, *ret_y)) {
 			*ret_x = x;
 			(*at)++;
 			return 0;
