@@ -64,6 +64,15 @@ sweep(void)
 }
 
 static void
+sweep_a_step(void)
+{
+	bool more;
+
+	assert_ok(catalog_sweep(engine_catalog(env.e), 256, &more));
+	assert_true(engine_merge(env.e) >= 0);
+}
+
+static void
 holds(struct disk *d, const struct content *c)
 {
 	struct disk_stats st;
@@ -163,64 +172,66 @@ what_passed_stays_where_two_merges_come_before_a_sweep(void **state)
 	assert_int_equal(entries("layers"), 1);
 }
 
-/* A layer that had been given some of its parent's chunks was itself merged,
- * and swept with the files of these; the parent named them still, and who read
- * through it met what was not there. */
+/* A layer that is being merged names what has passed to its child until it is
+ * done.  When that child was merged onwards, and its heir had a chunk of its
+ * own there, the sweep took the file that the first one still named: what lay
+ * below it could not be read any more. */
 static void
-what_had_passed_was_swept_while_its_merge_was_half_done(void **state)
+a_child_that_went_first_took_what_its_parent_still_named(void **state)
 {
 	(void)state;
 	write_at(0, 64 * KiB, 1);
-	write_at(4 * MiB, 64 * KiB, 2);
+	snap("z");
+	write_at(0, 4 * KiB, 2);
+	write_at(4 * MiB, 64 * KiB, 3);
 	snap("a");
-	drop("d@a");
-	assert_int_equal(engine_merge(env.e), 1);
+	write_at(8 * MiB, 64 * KiB, 4);
 	snap("b");
-	write_at(8 * KiB, 4 * KiB, 3);
+	write_at(12 * MiB, 64 * KiB, 5);
+	snap("c");
+	write_at(4 * KiB, 4 * KiB, 6);
+	snap("e");
+	drop("d@a");
+	assert_int_equal(engine_merge(env.e), 1); /* the first chunk passes */
 	drop("d@b");
-	/* One of the two, whichever that is, and what is left of it. */
-	while (entries("layers") == 3) {
-		bool more;
-
-		assert_true(engine_merge(env.e) >= 0);
-		assert_ok(catalog_sweep(engine_catalog(env.e), 100, &more));
-	}
-	assert_ok(disk_flush(disk));
-	/* No file is open any more. */
-	reopen(false, 0);
-	attach();
-	holds(disk, &now);
+	/* Until one of the two is done. */
+	while (entries("layers") == 6)
+		sweep_a_step();
+	drop("d@c");
 	sweep();
 	holds(disk, &now);
-	assert_int_equal(entries("layers"), 1);
-	assert_int_equal(entries("chunks/0000"), 2);
+	snapshot_holds("d@e", &now);
+	assert_int_equal(entries("layers"), 3);
 }
 
-/* The same where what is below it could be merged first: its disk can only be
- * read. */
+/* And when it could not go on, because the disk was read-only, what lay below
+ * was merged into the shared file. */
 static void
-nothing_is_merged_into_what_is_being_merged(void **state)
+what_has_passed_is_not_merged_into_behind_its_owner(void **state)
 {
 	(void)state;
 	write_at(0, 64 * KiB, 1);
-	write_at(4 * MiB, 64 * KiB, 2);
+	snap("z");
+	write_at(0, 4 * KiB, 2);
+	write_at(4 * MiB, 64 * KiB, 3);
 	snap("a");
-	write_at(64 * KiB, 64 * KiB, 3);
-	write_at(4 * MiB + 64 * KiB, 64 * KiB, 4);
-	snap("b");
-	drop("d@b");
-	assert_int_equal(engine_merge(env.e), 1);
-	reopen(false, 0);
-	assert_ok(disk_attach(env.e, DESC_DISK, "d", DISK_READ_ONLY, &disk));
+	write_at(8 * MiB, 64 * KiB, 4);
 	drop("d@a");
+	assert_int_equal(engine_merge(env.e), 1);
+	assert_ok(disk_detach(disk));
+	assert_ok(disk_attach(env.e, DESC_DISK, "d", DISK_READ_ONLY, &disk));
+	drop("d@z");
 	sweep();
-	assert_int_equal(entries("layers"), 3);
 	holds(disk, &now);
 	assert_ok(disk_detach(disk));
 	attach();
+	holds(disk, &now);
 	sweep();
 	holds(disk, &now);
 	assert_int_equal(entries("layers"), 1);
+	assert_ok(disk_detach(disk));
+	attach();
+	holds(disk, &now);
 }
 
 /* Pieces of one chunk, and what has passed is discarded between two. */
@@ -779,8 +790,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(an_attached_snapshot_is_read_while_what_is_below_it_is_merged),
 		T(what_passed_stays_where_two_merges_come_before_a_sweep),
-		T(what_had_passed_was_swept_while_its_merge_was_half_done),
-		T(nothing_is_merged_into_what_is_being_merged),
+		T(a_child_that_went_first_took_what_its_parent_still_named),
+		T(what_has_passed_is_not_merged_into_behind_its_owner),
 		T(what_has_passed_can_be_discarded),
 		T(merging_does_not_use_up_layers),
 		T(a_read_that_is_under_way_is_not_overtaken),

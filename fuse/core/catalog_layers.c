@@ -96,7 +96,7 @@ refuse(const struct layer_ref *ref, int r)
 	char path[STORE_PATH_LEN];
 
 	path_layer(ref, "layer.ini", path);
-	if (!err_is_shortage(r))
+	if (r != -ENOMEM)
 		log_warn("%s: %s: nothing of this lineage is removed", path,
 			 err_text(r));
 	return r;
@@ -179,23 +179,6 @@ only_child(const struct census *census, const struct layer_set *live,
 	return child;
 }
 
-/*
- * While X is merged into Y, both name the chunks that have passed, and share
- * their files.  So Y is not merged into another layer before that is done: what
- * of it is then swept would be missing in X.  And nothing is merged into X:
- * what it is given may be what Y has looked at already, and what is written
- * into its chunks Y has.
- */
-static bool
-is_apart(const struct layer_set *live, const struct layer_meta *x,
-	 const struct layer_meta *y)
-{
-	const struct layer_meta *p =
-	    x->has_parent ? layers_find(live, &x->parent.layer) : NULL;
-
-	return y->state != LAYER_MERGING && !(p && p->state == LAYER_MERGING);
-}
-
 bool
 layers_reach(const struct layer_set *live, const struct layer_ref *from,
 	     const struct uuid *layer)
@@ -205,6 +188,25 @@ layers_reach(const struct layer_set *live, const struct layer_ref *from,
 	while (m && !uuid_equal(&m->uuid, layer))
 		m = m->has_parent ? layers_find(live, &m->parent.layer) : NULL;
 	return m != NULL;
+}
+
+/*
+ * What has passed so far is X's and Y's until all is done.  So nothing is
+ * merged into X meanwhile, for Y has digests of what they share; and Y is not
+ * merged on, or an heir could be without what X names.  Stores in which that
+ * was begun there are: the upper one goes first.
+ */
+static bool
+is_in_between(const struct layer_set *live, const struct layer_meta *x,
+	      const struct layer_meta *y)
+{
+	const struct layer_meta *below =
+	    x->has_parent ? layers_find(live, &x->parent.layer) : NULL;
+
+	return y->state == LAYER_MERGING ||
+	       (x->state != LAYER_MERGING && below &&
+		below->state == LAYER_MERGING &&
+		uuid_equal(&below->lineage, &x->lineage));
 }
 
 int
@@ -219,7 +221,7 @@ layers_find_merge(const struct census *census, const struct layer_set *live,
 		if (!uuid_equal(&x->lineage, lineage))
 			continue;
 		*ret_y = only_child(census, live, x);
-		if (*ret_y && is_apart(live, x, *ret_y)) {
+		if (*ret_y && !is_in_between(live, x, *ret_y)) {
 			*ret_x = x;
 			(*at)++;
 			return 0;
@@ -288,8 +290,9 @@ chunk_name_parse(const char *name, uint64_t *ret_index, uint8_t salt[static 4])
 
 /* ---- removing ---- */
 
-/* Whom a layer that was being merged may have given chunks to: layers with its
- * own parent, of which its child is one. */
+/* Whom a layer that was being merged may share chunks with: those with its own
+ * parent, of which its child is one; and that parent, if it was being merged,
+ * too. */
 struct heirs {
 	struct dead_map *v;
 	size_t n;
@@ -306,8 +309,12 @@ heirs_done(struct heirs *h)
 static bool
 is_heir(const struct layer_meta *m, const struct layer_meta *dead)
 {
-	return uuid_equal(&m->lineage, &dead->lineage) &&
-	       m->has_parent == dead->has_parent &&
+	if (!uuid_equal(&m->lineage, &dead->lineage))
+		return false;
+	if (dead->has_parent && m->state == LAYER_MERGING &&
+	    uuid_equal(&m->uuid, &dead->parent.layer))
+		return true;
+	return m->has_parent == dead->has_parent &&
 	       (!m->has_parent ||
 		uuid_equal(&m->parent.layer, &dead->parent.layer));
 }
