@@ -87,6 +87,9 @@ unsigned fs_count(struct fs *fs, unsigned *ret_open)
 
 /* Remove what deleted disks left, in the background. */
 void fs_sweep(struct fs *fs) NONNULL;
+/* The same if something was left, or is just being done: after a disk was
+ * attached or detached, whose layers may have been in use. */
+void fs_sweep_rest(struct fs *fs) NONNULL;
 /* Tell that to end. */
 void fs_stop_sweep(struct fs *fs) NONNULL;
 

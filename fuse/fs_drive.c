@@ -362,9 +362,12 @@ drive_attach(struct fs *fs, struct drive *d, bool to_read)
 		atomic_store(&d->disk, disk);
 	}
 	(void)pthread_mutex_unlock(&d->lock);
-	if (r == 0)
-		drive_list(fs, d);
-	return r;
+	if (r < 0)
+		return r;
+	drive_list(fs, d);
+	/* Who merged layers of it may have met it on its way. */
+	fs_sweep_rest(fs);
+	return 0;
 }
 
 int
@@ -420,6 +423,7 @@ take_away(struct fs *fs, struct drive *d, struct disk *disk)
 	list_remove(fs, d);
 	atomic_store(&fs->wipe_wanted, true);
 	fs->opt.wake(fs->opt.arg);
+	fs_sweep_rest(fs);
 	return r;
 }
 

@@ -336,6 +336,18 @@ fs_sweep(struct fs *fs)
 }
 
 void
+fs_sweep_rest(struct fs *fs)
+{
+	bool sweeping;
+
+	(void)pthread_mutex_lock(&fs->lock);
+	sweeping = fs->sweeping;
+	(void)pthread_mutex_unlock(&fs->lock);
+	if (!fs->stop_sweep && (sweeping || engine_has_left(fs->opt.engine)))
+		fs_sweep(fs);
+}
+
+void
 fs_stop_sweep(struct fs *fs)
 {
 	fs->stop_sweep = true;

@@ -444,6 +444,26 @@ try 'Read-only' rm "$SNAPS/r/ALL"
 try 'Read-only' together x r
 stop_daemon
 
+note 'what could not be merged'
+merges_are() {
+	grep -qx "merges = $1" "$INFO/store"
+}
+sd key create --alias late >/dev/null
+start_daemon -o linger=0
+ok sd create late --size 16M --key alias/late
+fill "$DISKS/late" aaa
+ok ln "$DISKS/late" "$SNAPS/late/x"
+fill "$DISKS/late" bbb
+wait_for 10 detached "$INFO/disks/late"
+check 'its key is disabled' quiet sd key disable alias/late --yes
+ok rm "$SNAPS/late/x"
+check 'it waits for the key' wait_for 10 merges_are 1
+ok sd key enable alias/late
+is "$DISKS/late" bbb
+check 'it is done when the disk comes to be used' wait_for 20 merges_are 0
+is "$DISKS/late" bbb
+stop_daemon
+
 note 'the end of all of them'
 start_daemon -o linger=0
 rm "$DISKS"/* "$IMAGES"/* "$SNAPS"/*/*

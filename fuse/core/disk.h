@@ -76,6 +76,9 @@ struct store *engine_store(struct engine *e) NONNULL;
  * names, and seal what is frozen, until there is nothing more to do now, or
  * *${stop}. */
 void engine_sweep(struct engine *e, const volatile bool *stop) NONNULL;
+/* Whether the last time left something to be removed or merged: somebody had
+ * what that takes, or it failed. */
+bool engine_has_left(struct engine *e) NONNULL;
 
 /* A piece of that alone: some of a frozen layer's chunks get their digests, or
  * it says what they come to.  1: there is more. */

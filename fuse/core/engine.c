@@ -227,6 +227,9 @@ settle_names(struct engine *e)
 void
 engine_sweep(struct engine *e, const volatile bool *stop)
 {
+	CLEANUP(free_memp) struct uuid *marked = NULL;
+	size_t n = 0;
+
 	if (settle_names(e) < 0)
 		return;
 	while (!*stop && sweep_step(e) > 0)
@@ -234,4 +237,12 @@ engine_sweep(struct engine *e, const volatile bool *stop)
 	pthread_mutex_lock(&e->merging);
 	e->n_unmerged = 0;
 	pthread_mutex_unlock(&e->merging);
+	atomic_store(&e->has_left,
+		     catalog_marked(e->cat, &marked, &n) < 0 || n > 0);
+}
+
+bool
+engine_has_left(struct engine *e)
+{
+	return atomic_load(&e->has_left);
 }

@@ -415,6 +415,7 @@ struct engine {
 	/* Of merging, in chunks, for who looks on; 0 of 0: nothing is merged.
 	 */
 	_Atomic uint64_t merged, merge_total;
+	atomic_bool has_left; /* by the last sweep, something to do */
 	struct link disks;
 	struct kept *kept;
 	int (*keep_lock)(void *arg, unsigned slot, int fd);
