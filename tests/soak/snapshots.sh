@@ -2,9 +2,10 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034,SC2154 # soak.sh has the rest
 
-# Whether any was removed from this store is ${dropped}.  By name: what must be (there; taking or dropping: either; gone), what the
-# workload had acknowledged before it was begun and when it had ended, and its
-# checksum since it was first looked at.
+# Whether any was removed from this store, or half made, is ${dropped}.  By name:
+# what must be (there; taking or dropping: either; gone), what the workload had
+# acknowledged before it was begun and when it had ended, and its checksum since
+# it was first looked at.
 declare -A snap_state snap_from snap_to snap_sum
 n_snaps=0
 
@@ -75,7 +76,9 @@ match_snapshots() {
 			;;
 		esac
 		snap_state[$name]=$is
-		[ "$is" = there ] || unset "snap_state[$name]"
+		[ "$is" = gone ] || continue
+		dropped=yes # also one that was not made: its layer is merged
+		unset "snap_state[$name]"
 	done
 }
 
