@@ -135,6 +135,32 @@ a_chunk_gets_a_new_key_before_its_old_one_is_worn(void **state)
 	assert_ok(disk_detach(d));
 }
 
+/* More blocks than may be sealed: a new key would be worn at once, and each
+ * write came to no end. */
+static void
+a_chunk_with_more_blocks_than_seals_was_rewritten_for_ever(void **state)
+{
+	struct engine_env *v = *state;
+	static uint8_t a[512 * 1024], b[512 * 1024];
+	struct disk *d;
+
+	engine_close(v->e);
+	v->opt.seal_limit = 40;
+	assert_ok(engine_open(v->st, v->kms, &v->opt, &v->e));
+	eenv_create(v, "a", 8 * MiB);
+	assert_ok(disk_attach(v->e, DESC_DISK, "a", 0, &d));
+	for (unsigned i = 0; i < 3; i++) {
+		fill(a, sizeof(a), i);
+		assert_ok(disk_write(d, v->s, a, sizeof(a), MiB));
+		fill(a, 8192, i + 7);
+		assert_ok(disk_write(d, v->s, a, 8192, MiB));
+	}
+	assert_ok(disk_flush(d));
+	assert_ok(disk_read(d, v->s, b, sizeof(b), MiB));
+	assert_memory_equal(a, b, sizeof(a));
+	assert_ok(disk_detach(d));
+}
+
 /* Of the whole process, in milliseconds. */
 static long
 cpu_ms(void)
@@ -179,6 +205,7 @@ main(void)
 		T(what_was_flushed_survives_a_kill),
 		T(a_group_can_be_rewritten_without_end),
 		T(a_chunk_gets_a_new_key_before_its_old_one_is_worn),
+		T(a_chunk_with_more_blocks_than_seals_was_rewritten_for_ever),
 		T(a_detach_leaves_the_other_disks_asleep),
 	};
 

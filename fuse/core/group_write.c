@@ -302,6 +302,15 @@ write_group(struct scratch *s, struct chunk *c, struct page *p,
 	return r < 0 ? r : write_plan(&pl, s, c, p, len);
 }
 
+/* Sealed too often under its chunk's key; another one has sealed what there is
+ * once, so where that alone is too much it would be of no use. */
+static bool
+is_worn(const struct page *p)
+{
+	return p->seals >= p->disk->e->seal_limit &&
+	       p->seals > slots_count(&p->used);
+}
+
 static int
 write_locked(struct scratch *s, struct chunk *c, const uint8_t *buf, size_t len,
 	     uint64_t off)
@@ -314,7 +323,7 @@ write_locked(struct scratch *s, struct chunk *c, const uint8_t *buf, size_t len,
 	r = group_get(c, off / GROUP_LEN, s, true, &p);
 	if (r < 0)
 		return r;
-	if (p->seals >= p->disk->e->seal_limit)
+	if (is_worn(p))
 		r = -EKEYEXPIRED;
 	else
 		r = write_group(s, c, p, buf, len, off);
@@ -439,7 +448,7 @@ group_fill(struct chunk *c, struct scratch *s, uint64_t group, struct fill *f)
 	if (r == 0)
 		r = f->deep ? group_states(f->parent, s, group, state)
 			    : own_states(f->parent, s, group, state);
-	if (r == 0 && p->seals >= p->disk->e->seal_limit)
+	if (r == 0 && is_worn(p))
 		r = -EKEYEXPIRED;
 	if (r == 0)
 		r = fill_page(s, c, p, f, state);
