@@ -30,6 +30,7 @@
 #include "workloads.h"
 
 #define STEPS 40 /* of a random workload */
+#define TELL_EVERY 5000
 
 static struct {
 	const char *workload, *keep;
@@ -121,6 +122,35 @@ report(struct workload *w, const struct limits *limits, struct finding *f)
 	choices_print(&f->choices);
 }
 
+static double
+cpu_seconds(void)
+{
+	struct rusage u;
+
+	(void)getrusage(RUSAGE_SELF, &u);
+	return (double)u.ru_utime.tv_sec + (double)u.ru_stime.tv_sec +
+	       (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+}
+
+/* A line for each short one, and for some thousand states of the others. */
+static void
+tell_progress(const struct workload *w)
+{
+	static uint64_t told;
+	uint64_t twice, n = states_checked(&twice);
+
+	if (!test_is_slow() || (!w->name && n < told + TELL_EVERY))
+		return;
+	if (w->name)
+		printf("%s", w->name);
+	else
+		printf("to seed %" PRIu64, w->seed);
+	printf(": %" PRIu64 " states in all, %.0f s of CPU\n", n,
+	       cpu_seconds());
+	(void)fflush(stdout);
+	told = n;
+}
+
 /* True: nothing was found. */
 static bool
 try_workload(struct workload *w, const struct limits *limits)
@@ -134,6 +164,7 @@ try_workload(struct workload *w, const struct limits *limits)
 	found = explore(w, kms, limits, &f);
 	if (found)
 		report(w, limits, &f);
+	tell_progress(w);
 	choices_free(&f.choices);
 	free(w->steps);
 	return !found;
@@ -318,16 +349,6 @@ open_kms(char dir[static TMPDIR_LEN])
 	strcpy(s.keystore_audit, "none");
 	if (kms_init(&s, &made) < 0 || kms_open(&s, &kms) < 0)
 		abort();
-}
-
-static double
-cpu_seconds(void)
-{
-	struct rusage u;
-
-	(void)getrusage(RUSAGE_SELF, &u);
-	return (double)u.ru_utime.tv_sec + (double)u.ru_stime.tv_sec +
-	       (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
 int
