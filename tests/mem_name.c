@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "mem_private.h"
+#include "mem_store.h"
 
 void *
 mem_need(void *p)
@@ -24,13 +25,26 @@ mem_enter(struct store *st)
 	return ms;
 }
 
-void
+bool
+mem_dies(struct store *st)
+{
+	struct mem_store *ms = (struct mem_store *)st;
+
+	if (ms->dies_in > 0 && --ms->dies_in == 0)
+		mem_store_die(st, 0, ms->died, ms->died_arg);
+	return ms->dead;
+}
+
+bool
 mem_watch(struct store *st)
 {
 	struct mem_store *ms = (struct mem_store *)st;
 
+	if (mem_dies(st))
+		return true;
 	if (ms->watch)
 		ms->watch(ms->watch_arg);
+	return false;
 }
 
 int
@@ -214,21 +228,17 @@ mem_folder(struct mem_store *ms, const char *path, struct node **ret)
 	return r == 0 && !(*ret)->is_dir ? -ENOTDIR : r;
 }
 
-static struct mem_store *
-changing(struct store *st)
-{
-	mem_watch(st);
-	return mem_enter(st);
-}
-
 int
 mem_sync_dir(struct store *st, const char *path)
 {
-	struct mem_store *ms = changing(st);
+	struct mem_store *ms;
 	struct node *dir;
 	struct entry *e;
 	int r;
 
+	if (mem_watch(st))
+		return -EIO;
+	ms = mem_enter(st);
 	r = mem_folder(ms, path, &dir);
 	for (e = r == 0 ? dir->entries : NULL; e; e = e->next)
 		mem_settle(ms, e);
@@ -340,12 +350,15 @@ mem_load(struct store *st, const char *path, size_t max, char **ret_buf,
 int
 mem_replace(struct store *st, const char *path, const void *buf, size_t len)
 {
-	struct mem_store *ms = changing(st);
 	struct content empty = { 0 };
+	struct mem_store *ms;
 	struct entry *e;
 	struct node *n;
 	int r;
 
+	if (mem_watch(st))
+		return -EIO;
+	ms = mem_enter(st);
 	r = mem_entry(ms, path, true, &e);
 	if (r == 0 && e->seen && e->seen->is_dir)
 		r = -EISDIR;
@@ -364,12 +377,15 @@ mem_replace(struct store *st, const char *path, const void *buf, size_t len)
 int
 mem_rename(struct store *st, const char *from, const char *to)
 {
-	struct mem_store *ms = changing(st);
 	struct entry *src, *dst;
+	struct mem_store *ms;
 	struct node *dir;
 	const char *name;
 	int r;
 
+	if (mem_watch(st))
+		return -EIO;
+	ms = mem_enter(st);
 	r = mem_entry(ms, from, false, &src);
 	if (r == 0 && !src->seen)
 		r = -ENOENT;
@@ -401,10 +417,13 @@ is_empty(const struct node *dir)
 int
 mem_remove(struct store *st, const char *path)
 {
-	struct mem_store *ms = mem_enter(st);
+	struct mem_store *ms;
 	struct entry *e;
 	int r;
 
+	if (mem_dies(st))
+		return -EIO;
+	ms = mem_enter(st);
 	r = mem_entry(ms, path, false, &e);
 	if (r == 0 && !e->seen)
 		r = -ENOENT;

@@ -123,6 +123,10 @@ struct mem_store {
 	bool recording;
 	void (*watch)(void *arg); /* or NULL */
 	void *watch_arg;
+	unsigned dies_in; /* changes; 0: it does not */
+	bool dead;
+	void (*died)(void *arg);
+	void *died_arg;
 };
 
 /* A test without memory is at its end. */
@@ -131,8 +135,10 @@ void *mem_need(void *p);
 struct mem_store *mem_enter(struct store *st); /* takes the mutex */
 int mem_leave(struct mem_store *ms, int r);    /* returns ${r} */
 
-/* Something is going to be durable. */
-void mem_watch(struct store *st);
+/* Something is going to be changed; true: no, the process is dead. */
+bool mem_dies(struct store *st);
+/* Something is going to be durable; true: the same. */
+bool mem_watch(struct store *st);
 
 struct node *mem_node_new(bool is_dir);
 struct node *mem_ref(struct node *n);

@@ -49,10 +49,13 @@ ms_open(struct store *st, const char *path, bool writable,
 static int
 ms_create(struct store *st, const char *path, struct store_file **ret)
 {
-	struct mem_store *ms = mem_enter(st);
+	struct mem_store *ms;
 	struct entry *e;
 	int r;
 
+	if (mem_dies(st))
+		return -EIO;
+	ms = mem_enter(st);
 	r = mem_entry(ms, path, true, &e);
 	if (r == 0 && e->seen)
 		r = -EEXIST;
@@ -78,10 +81,11 @@ ms_close(struct store_file *f)
 static struct mem_store *
 enter(struct store_file *f, bool write, struct content **ret)
 {
+	bool dead = write && mem_dies(f->st);
 	struct mem_store *ms = mem_enter(f->st);
 	struct mem_file *mf = (struct mem_file *)f;
 
-	*ret = mf->life == ms->life && (mf->writable || !write)
+	*ret = !dead && mf->life == ms->life && (mf->writable || !write)
 		   ? &mf->node->content
 		   : NULL;
 	return ms;
@@ -210,7 +214,8 @@ ms_sync(struct store_file *f)
 	struct content *c;
 	struct mem_store *ms;
 
-	mem_watch(f->st);
+	if (mem_watch(f->st))
+		return -EIO;
 	ms = enter(f, false, &c);
 	if (c)
 		content_sync(c);
@@ -222,7 +227,8 @@ ms_sync_all(struct store *st)
 {
 	struct mem_store *ms;
 
-	mem_watch(st);
+	if (mem_watch(st))
+		return -EIO;
 	ms = mem_enter(st);
 	mem_sync_below(ms, ms->root, true);
 	return mem_leave(ms, 0);
@@ -331,7 +337,38 @@ mem_store_kill(struct store *st)
 	struct mem_store *ms = mem_enter(st);
 
 	ms->life++;
+	ms->dead = false;
+	ms->dies_in = 0;
 	(void)mem_leave(ms, 0);
+}
+
+void
+mem_store_die(struct store *st, unsigned n, void (*fn)(void *arg), void *arg)
+{
+	struct mem_store *ms = mem_enter(st);
+
+	ms->dies_in = n;
+	ms->died = fn;
+	ms->died_arg = arg;
+	if (n == 0) {
+		ms->dead = true;
+		ms->life++;
+	}
+	(void)mem_leave(ms, 0);
+	if (n == 0 && fn)
+		fn(arg);
+}
+
+bool
+mem_store_settled(struct store *st, const char *path)
+{
+	struct mem_store *ms = mem_enter(st);
+	struct entry *e;
+	bool is = mem_entry(ms, path, false, &e) < 0 ||
+		  (e->seen == e->durable && !e->past);
+
+	(void)mem_leave(ms, 0);
+	return is;
 }
 
 void

@@ -27,6 +27,19 @@ void mem_store_crash(struct store *st, uint64_t seed) NONNULL;
 void mem_store_kill(struct store *st) NONNULL;
 
 /**
+ * mem_store_die(st, n, fn, arg):
+ * The process dies before the change of the store that is the ${n}th from here
+ * on; 0: now.  ${fn}, unless it is NULL, is called then.  That change and all
+ * that come after it fail and are not made, what was open is not any more,
+ * until mem_store_kill() says that all of the process is gone.
+ */
+void mem_store_die(struct store *st, unsigned n, void (*fn)(void *arg),
+		   void *arg) __attribute__((__nonnull__(1)));
+
+/* Whether ${path} is, or is not there, durably as it is seen. */
+bool mem_store_settled(struct store *st, const char *path) NONNULL CHECKED;
+
+/**
  * mem_store_record(st, fn, arg):
  * From here on, remember all that is not yet durable, change by change, and
  * make nothing durable unasked.  ${fn}, unless it is NULL, is called before

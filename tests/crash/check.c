@@ -15,7 +15,7 @@
 
 static uint64_t n_states, n_twice;
 static char alarm_text[WHY_LEN];
-static bool explain;
+static bool explain, deaf;
 
 void
 check_explain(void)
@@ -33,8 +33,14 @@ states_checked(uint64_t *ret_twice)
 void
 alarm_raised(const char *text)
 {
-	if (!*alarm_text)
+	if (!*alarm_text && !deaf)
 		(void)snprintf(alarm_text, sizeof(alarm_text), "%s", text);
+}
+
+void
+alarm_heed(bool on)
+{
+	deaf = !on;
 }
 
 static bool
@@ -52,7 +58,7 @@ no_alarm(struct session *s)
 /* ---- names ---- */
 
 static bool
-look_for(struct session *s, enum there *there, enum desc_type type,
+look_for(struct session *s, enum there *there, bool *ghost, enum desc_type type,
 	 const char *name)
 {
 	struct descriptor d;
@@ -61,9 +67,10 @@ look_for(struct session *s, enum there *there, enum desc_type type,
 	r = catalog_load(engine_catalog(s->e), type, name, &d, NULL, NULL);
 	if (r < 0 && r != -ENOENT)
 		return wrong(s, "%s: %s", name, strerror(-r));
-	if (*there != PERHAPS && (r == 0) != (*there == YES))
+	if (*there != PERHAPS && !*ghost && (r == 0) != (*there == YES))
 		return wrong(s, "%s is %sthere", name, r == 0 ? "" : "not ");
 	*there = r == 0 ? YES : NO;
+	*ghost = false;
 	return true;
 }
 
@@ -91,15 +98,16 @@ look_for_disk(struct session *s, unsigned i)
 {
 	struct vdisk *v = &s->w->disk[i];
 	enum there other = PERHAPS;
+	bool ghost = false;
 
 	if (v->renaming) {
 		v->name = !v->name;
-		if (!look_for(s, &other, DESC_DISK, disk_name(s->w, i)))
+		if (!look_for(s, &other, &ghost, DESC_DISK, disk_name(s->w, i)))
 			return false;
 		v->name = !v->name;
 		v->there = other == YES ? NO : YES;
 	}
-	if (!look_for(s, &v->there, DESC_DISK, disk_name(s->w, i)))
+	if (!look_for(s, &v->there, &v->ghost, DESC_DISK, disk_name(s->w, i)))
 		return false;
 	if (other == YES) {
 		v->name = !v->name;
@@ -109,7 +117,7 @@ look_for_disk(struct session *s, unsigned i)
 	return true;
 }
 
-static bool
+bool
 look_for_all(struct session *s)
 {
 	char name[32];
@@ -120,7 +128,7 @@ look_for_all(struct session *s)
 	for (unsigned i = 0; i < SNAPS; i++) {
 		struct vsnap *n = &s->w->snap[i];
 
-		if (!look_for(s, &n->there,
+		if (!look_for(s, &n->there, &n->ghost,
 			      n->type == DESC_DISK ? DESC_IMAGE : n->type,
 			      snap_name(s->w, i, name)))
 			return false;
@@ -151,9 +159,9 @@ seen_of(uint64_t size, unsigned b)
 }
 
 /* What is read of the disk is ${content}, or, without one, what it may hold. */
-static bool
-compare(struct session *s, struct disk *d, const char *name, struct vdisk *v,
-	const uint16_t *content)
+bool
+look_at_content(struct session *s, struct disk *d, const char *name,
+		struct vdisk *v, const uint16_t *content)
 {
 	uint64_t size = disk_size(d), len;
 	unsigned n;
@@ -188,8 +196,8 @@ compare(struct session *s, struct disk *d, const char *name, struct vdisk *v,
 	return true;
 }
 
-static bool
-no_faults(struct session *s, struct disk *d, const char *name)
+bool
+look_at_faults(struct session *s, struct disk *d, const char *name)
 {
 	struct disk_stats st;
 
@@ -209,13 +217,14 @@ size_may_be(const struct vdisk *v, uint64_t size)
 }
 
 /* Rolled back: then it is as that snapshot, all of it. */
-static bool
+bool
 was_rolled_back(struct session *s, struct disk *d, struct vdisk *v)
 {
 	const struct vsnap *n = v->other ? &s->w->snap[v->other - 1] : NULL;
 
 	v->other = 0;
-	if (!n || disk_size(d) != n->size || !compare(s, d, "", v, n->content))
+	if (!n || disk_size(d) != n->size ||
+	    !look_at_content(s, d, "", v, n->content))
 		return false;
 	vdisk_set(v, n->content, n->size);
 	return true;
@@ -237,19 +246,19 @@ look_at_disk(struct session *s, unsigned i)
 		return no_alarm(s) && wrong(s, "%s: %s", name, strerror(-r));
 	}
 	if (was_rolled_back(s, s->d[i], v))
-		return no_faults(s, s->d[i], name);
+		return look_at_faults(s, s->d[i], name);
 	size = disk_size(s->d[i]);
 	if (!size_may_be(v, size))
 		return wrong(s, "%s: its size is %llu", name,
 			     (unsigned long long)size);
-	if (!compare(s, s->d[i], name, v, NULL))
+	if (!look_at_content(s, s->d[i], name, v, NULL))
 		return false;
 	v->size = size;
 	vdisk_cut(v, size);
-	return no_faults(s, s->d[i], name);
+	return look_at_faults(s, s->d[i], name);
 }
 
-static bool
+bool
 look_at_snap(struct session *s, unsigned i)
 {
 	const struct vsnap *n = &s->w->snap[i];
@@ -265,8 +274,8 @@ look_at_snap(struct session *s, unsigned i)
 		return no_alarm(s) && wrong(s, "%s: %s", name, strerror(-r));
 	ok = disk_size(d) == n->size || wrong(s, "%s: its size is %llu", name,
 					      (unsigned long long)disk_size(d));
-	ok = ok && compare(s, d, name, NULL, n->content) &&
-	     no_faults(s, d, name);
+	ok = ok && look_at_content(s, d, name, NULL, n->content) &&
+	     look_at_faults(s, d, name);
 	r = disk_detach(d);
 	return ok && (r == 0 || wrong(s, "%s: detach: %s", name, strerror(-r)));
 }

@@ -62,6 +62,7 @@ struct vdisk {
 	unsigned other;       /* 1 +: or else all of it is as this snapshot */
 	unsigned name;        /* which of its two, */
 	bool renaming;        /* or the other one */
+	bool ghost;           /* gone, and a cut may bring it back: see die.c */
 	uint16_t cur[BLOCKS]; /* as it is read now */
 	uint16_t may[BLOCKS][MAY_MAX];
 	uint8_t n_may[BLOCKS];
@@ -72,6 +73,7 @@ struct vsnap {
 	enum desc_type type;
 	unsigned of;  /* a snapshot's disk */
 	unsigned set; /* those with one number are all there, or none is */
+	bool ghost;   /* as of a disk */
 	uint64_t size;
 	uint16_t content[BLOCKS];
 };
@@ -105,6 +107,9 @@ void vdisk_cut(struct vdisk *d, uint64_t size);
 void vdisk_flushed(struct vdisk *d);
 /* It holds what ${content} says (NULL: zeros), durably. */
 void vdisk_set(struct vdisk *d, const uint16_t *content, uint64_t size);
+/* What block ${b} holds now is ${id}, which a cut may leave, too; false: first
+ * flush. */
+bool vdisk_is(struct vdisk *d, unsigned b, unsigned id);
 /* Block ${b} was found to hold ${p}, of which ${len} bytes are to be seen;
  * false: it may not. */
 bool vdisk_learn(struct vdisk *d, unsigned b, const uint8_t *p, size_t len);
@@ -120,7 +125,9 @@ struct session {
 	struct disk *d[DISKS]; /* attached */
 	uint8_t *io;           /* IO_LEN */
 	unsigned cuts;         /* before it; sessions stack */
-	char why[WHY_LEN];     /* what was wrong */
+	struct kept *kept;     /* outlives its processes, but no cut */
+	unsigned dies_in;  /* so many changes of the next step; 0: not at all */
+	char why[WHY_LEN]; /* what was wrong */
 };
 
 /* Say what is wrong; false. */
@@ -128,6 +135,8 @@ bool wrong(struct session *s, const char *fmt, ...)
     __attribute__((__format__(__printf__, 2, 3)));
 
 bool session_open(struct session *s);
+/* The next process, to which the last one has left ${s->kept}. */
+bool session_go_on(struct session *s);
 /* As a kill ends it; the store stays. */
 void session_close(struct session *s);
 /* What sessions keep for the next ones. */
@@ -164,14 +173,27 @@ void stream_done(void);
  */
 bool check_state(struct store *st, const struct world *w, struct kms *kms,
 		 uint64_t seed, unsigned cuts, char why[static WHY_LEN]);
+/* Its parts, for who goes on without a cut: which names there are; and what a
+ * snapshot or an attached disk holds, ${v} or, if it is not NULL, ${content}.
+ */
+bool look_for_all(struct session *s);
+bool look_at_snap(struct session *s, unsigned i);
+bool look_at_content(struct session *s, struct disk *d, const char *name,
+		     struct vdisk *v, const uint16_t *content);
+bool look_at_faults(struct session *s, struct disk *d, const char *name);
+bool was_rolled_back(struct session *s, struct disk *d, struct vdisk *v);
 /* Lose some descriptors, and make them anew (lose.c). */
 bool lose_some(struct session *s);
 /* How many there were, of which so many had been cut twice. */
 uint64_t states_checked(uint64_t *ret_twice);
+/* How often the process died, so often of that within a step (die.c). */
+uint64_t deaths(uint64_t *ret_within);
 /* Tell what is done after the cuts, from here on. */
 void check_explain(void);
 /* log_at() calls it: an error of integrity was logged. */
 void alarm_raised(const char *text);
+/* Not what a process says of a store that it has lost. */
+void alarm_heed(bool on);
 
 /* ---- choices ---- */
 

@@ -31,7 +31,7 @@ op_snapshot(struct session *s, const struct step *st)
 				      st->seed % 3 ? DESC_SNAPSHOT : DESC_IMAGE,
 				      name };
 
-	if (!q.disk || n->there != NO)
+	if (!q.disk || !snap_is_free(s->w, st->b))
 		return true;
 	hold(s, st->b, q.type, st->a, 0);
 	(void)snap_name(s->w, st->b, name);
@@ -56,7 +56,7 @@ op_set(struct session *s, const struct step *st)
 	for (unsigned i = 0, k = 0; i < DISKS; i++) {
 		if (!s->d[i])
 			continue;
-		while (k < SNAPS && s->w->snap[k].there != NO)
+		while (k < SNAPS && !snap_is_free(s->w, k))
 			k++;
 		if (k == SNAPS)
 			return true;

@@ -355,7 +355,7 @@ int
 main(int argc, char **argv)
 {
 	char dir[TMPDIR_LEN];
-	uint64_t n, twice;
+	uint64_t n, twice, within;
 	bool ok;
 
 	if (!read_options(argc, argv) || crypto_init() < 0)
@@ -380,6 +380,10 @@ main(int argc, char **argv)
 	       " after two: %s; %.1f s of CPU\n",
 	       n - twice, twice, ok ? "each as it may be" : "one is not",
 	       cpu_seconds());
+	n = deaths(&within);
+	printf("%" PRIu64 " deaths and resumes, %" PRIu64
+	       " of them within a step\n",
+	       n, within);
 	printf("[  %s  ] 1 test(s).\n", ok ? "PASSED" : "FAILED");
 	return ok ? 0 : 1;
 }

@@ -140,13 +140,19 @@ op_resize(struct session *s, const struct step *st)
 /* ---- disks ---- */
 
 bool
+snap_is_free(const struct world *w, unsigned snap)
+{
+	return w->snap[snap].there == NO && !w->snap[snap].ghost;
+}
+
+bool
 is_free(const struct world *w, unsigned disk)
 {
 	for (unsigned i = 0; i < SNAPS; i++)
-		if (w->snap[i].there != NO && w->snap[i].of == disk &&
+		if (!snap_is_free(w, i) && w->snap[i].of == disk &&
 		    w->snap[i].type == DESC_SNAPSHOT)
 			return false;
-	return w->disk[disk].there == NO;
+	return w->disk[disk].there == NO && !w->disk[disk].ghost;
 }
 
 static bool
@@ -290,34 +296,38 @@ op_tidy(struct session *s, const struct step *st)
 }
 
 const struct op ops[] = {
-	{ "write", 30, true, false, op_write },
-	{ "zero", 8, true, false, op_zero },
-	{ "flush", 8, true, false, op_flush },
-	{ "background", 5, true, false, op_background },
-	{ "resize", 3, true, true, op_resize },
-	{ "create", 3, false, true, op_create },
-	{ "attach", 6, true, false, op_attach },
-	{ "detach", 3, true, false, op_detach },
-	{ "rename", 1, true, false, op_rename },
-	{ "remove-disk", 1, false, false, op_remove_disk },
-	{ "snapshot", 6, true, false, op_snapshot },
-	{ "set", 2, true, false, op_set },
-	{ "copy", 2, true, false, op_copy },
-	{ "clone", 3, true, false, op_clone },
-	{ "own-clone", 2, true, false, op_own_clone },
-	{ "rollback", 2, true, false, op_rollback },
-	{ "remove-snap", 5, true, false, op_remove_snap },
-	{ "sweep", 3, true, false, op_sweep },
-	{ "merge", 6, true, false, op_merge },
-	{ "reencrypt", 2, true, false, op_reencrypt },
-	{ "reencrypt-step", 4, true, false, op_reencrypt_step },
-	{ "tidy", 2, true, false, op_tidy },
-	{ "receive", 2, false, false, op_receive },
+	{ "write", 30, true, OF_RANGE, op_write },
+	{ "zero", 8, true, OF_RANGE, op_zero },
+	{ "flush", 8, true, OF_RANGE, op_flush },
+	{ "background", 5, true, OF_RANGE, op_background },
+	{ "resize", 3, true, OF_DISK, op_resize },
+	{ "create", 3, false, OF_DISK, op_create },
+	{ "attach", 6, true, OF_RANGE, op_attach },
+	{ "detach", 3, true, OF_RANGE, op_detach },
+	{ "rename", 1, true, OF_RANGE, op_rename },
+	{ "remove-disk", 1, false, OF_RANGE, op_remove_disk },
+	{ "snapshot", 6, true, OF_RANGE, op_snapshot },
+	{ "set", 2, true, OF_RANGE, op_set },
+	{ "copy", 2, true, OF_RANGE, op_copy },
+	{ "clone", 3, true, OF_RANGE, op_clone },
+	{ "own-clone", 2, true, OF_RANGE, op_own_clone },
+	{ "rollback", 2, true, OF_RANGE, op_rollback },
+	{ "remove-snap", 5, true, OF_RANGE, op_remove_snap },
+	{ "sweep", 3, true, OF_RANGE, op_sweep },
+	{ "merge", 6, true, OF_RANGE, op_merge },
+	{ "reencrypt", 2, true, OF_RANGE, op_reencrypt },
+	{ "reencrypt-step", 4, true, OF_RANGE, op_reencrypt_step },
+	{ "tidy", 2, true, OF_RANGE, op_tidy },
+	{ "die", 6, true, OF_CHANGES, op_die },
+	{ "receive", 2, false, OF_RANGE, op_receive },
 };
 const size_t n_ops = sizeof(ops) / sizeof(ops[0]);
 
 bool
 step_run(struct session *s, const struct step *st)
 {
+	lay_ghosts(s);
+	if (s->dies_in > 0 && ops[st->op].run != op_die)
+		return die_within(s, st);
 	return ops[st->op].run(s, st);
 }

@@ -10,7 +10,8 @@ struct op {
 	const char *name;
 	unsigned weight; /* how often at random, beside the others */
 	bool second;     /* after a cut, too */
-	bool sized;      /* its length is a disk's size */
+	/* What its length is. */
+	enum { OF_RANGE, OF_DISK, OF_CHANGES } len;
 	bool (*run)(struct session *s, const struct step *st);
 };
 
@@ -19,9 +20,15 @@ extern const size_t n_ops;
 
 /* Whether the call succeeded, or else what was wrong. */
 bool did(struct session *s, const char *what, int r);
+/* The op of ${st}, in which the process dies. */
+bool die_within(struct session *s, const struct step *st);
+/* Ghosts that are none any more: their names are durably gone. */
+void lay_ghosts(struct session *s);
 /* A name is taken, too, by snapshots of a disk that is gone. */
 bool is_free(const struct world *w, unsigned disk);
+bool snap_is_free(const struct world *w, unsigned snap);
 
+bool op_die(struct session *s, const struct step *st);
 bool op_detach(struct session *s, const struct step *st);
 bool op_snapshot(struct session *s, const struct step *st);
 bool op_set(struct session *s, const struct step *st);

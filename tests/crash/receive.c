@@ -132,7 +132,7 @@ op_receive(struct session *s, const struct step *st)
 	int r;
 
 	need(room != NULL);
-	if (n->there != NO) {
+	if (!snap_is_free(s->w, st->b)) {
 		free(room);
 		return true;
 	}

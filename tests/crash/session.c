@@ -5,13 +5,15 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "crash.h"
-#include "engine_private.h"
+#include "kept_private.h"
 
 /* Two rows of numbers: libraries may take of the second one when they please,
  * and what is done next must not hang on that. */
@@ -20,8 +22,9 @@ static __thread uint64_t rng, entropy, ticks;
 /* New ones for each session would cost as much as all else. */
 static struct {
 	struct scratch *s;
+	struct kept *kept;
 	uint8_t io[IO_LEN];
-} kept[1 + CUTS];
+} stay[1 + CUTS];
 
 void
 random_seed(uint64_t seed)
@@ -93,20 +96,56 @@ wrong(struct session *s, const char *fmt, ...)
 	return false;
 }
 
+/* As new: what of it was used. */
+static void
+kept_reset(struct kept *k)
+{
+	uint64_t n = atomic_load(&k->head);
+
+	memset(k->cells, 0,
+	       (n < KEPT_CELLS ? n : KEPT_CELLS) * sizeof(k->cells[0]));
+	memset(k->disks, 0, atomic_load(&k->used) * sizeof(k->disks[0]));
+	memset(k, 0, offsetof(struct kept, disks));
+	kept_init(k);
+}
+
+static struct kept *
+kept_new(void)
+{
+	size_t len = (kept_size() + 4095) / 4096 * 4096;
+	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		abort();
+	return p;
+}
+
 bool
 session_open(struct session *s)
+{
+	if (!stay[s->cuts].kept)
+		stay[s->cuts].kept = kept_new();
+	s->kept = stay[s->cuts].kept;
+	kept_reset(s->kept);
+	return session_go_on(s);
+}
+
+bool
+session_go_on(struct session *s)
 {
 	const struct engine_options opt = { .mount_point = "/mnt/crash",
 					    .cache_size = 1,
 					    .merge_chunks = 1,
 					    .seal_limit = s->w->seal_limit,
-					    .manual = true };
+					    .manual = true,
+					    .kept = s->kept };
 	int r = 0;
 
-	s->io = kept[s->cuts].io;
-	if (!kept[s->cuts].s)
-		r = scratch_new(&kept[s->cuts].s);
-	s->s = kept[s->cuts].s;
+	s->io = stay[s->cuts].io;
+	if (!stay[s->cuts].s)
+		r = scratch_new(&stay[s->cuts].s);
+	s->s = stay[s->cuts].s;
 	if (r == 0)
 		r = engine_open(s->st, s->kms, &opt, &s->e);
 	if (r < 0)
@@ -131,5 +170,5 @@ void
 session_done(void)
 {
 	for (unsigned i = 0; i <= CUTS; i++)
-		scratch_free(kept[i].s);
+		scratch_free(stay[i].s);
 }

@@ -57,7 +57,11 @@ step_random(struct step *st, bool second)
 		st->off = (uint64_t)random_below(2) * 4 * MiB;
 		st->len = 4 * MiB;
 	}
-	if (ops[st->op].sized)
+	if (ops[st->op].len == OF_CHANGES)
+		st->len = random_below(3)
+			      ? 1 + random_below(1 + random_below(30))
+			      : 0;
+	if (ops[st->op].len == OF_DISK)
 		st->len = random_below(2)
 			      ? SIZE_MAX_OF_DISK
 			      : 512 * (1 + (uint64_t)random_below(

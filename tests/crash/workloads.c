@@ -217,17 +217,210 @@ static const struct named_step receive[] = {
 	{ "remove-snap", 0, 0, 0, 0 }, { "tidy", 0, 0, 0, 0 },
 };
 
+/* The process dies: now, or before so many changes of the next step. */
+#define DIE(changes)                                                           \
+	{                                                                      \
+		"die", 0, 0, 0, changes                                        \
+	}
+#define DIE_IN_FLUSH(changes)                                                  \
+	{ "write", 0, 0, 0, 4 * KiB }, DIE(changes),                           \
+	{                                                                      \
+		"flush", 0, 0, 0, 0                                            \
+	}
+
+/* What was acknowledged and not flushed, in old chunks and in a new one. */
+static const struct named_step resume[] = {
+	NEW(0),
+	{ "write", 0, 0, 0, 8 * KiB },
+	{ "flush", 0, 0, 0, 0 },
+	{ "write", 0, 0, 0, 4 * KiB },
+	{ "write", 0, 0, 4 * MiB, 4 * KiB },
+	DIE(0),
+	{ "flush", 0, 0, 0, 0 },
+	{ "write", 0, 0, 0, 4 * KiB },
+	DIE(0),
+	{ "write", 0, 0, 4 * KiB, 4 * KiB },
+	DIE(0),
+	{ "background", 0, 0, 0, 0 },
+	{ "write", 0, 0, 0, 4 * KiB },
+	DIE(0),
+	{ "detach", 0, 0, 0, 0 },
+};
+
+/* Half of a commit, and then another one over it. */
+static const struct named_step resume_commit[] = {
+	NEW(0),
+	{ "write", 0, 0, 0, 4 * KiB },
+	{ "flush", 0, 0, 0, 0 },
+	DIE_IN_FLUSH(1),
+	{ "flush", 0, 0, 0, 0 },
+	DIE_IN_FLUSH(2),
+	{ "write", 0, 0, 0, 4 * KiB },
+	{ "flush", 0, 0, 0, 0 },
+	DIE_IN_FLUSH(3),
+	DIE_IN_FLUSH(2),
+	{ "flush", 0, 0, 0, 0 },
+	{ "write", 0, 0, 4 * MiB, 4 * KiB },
+	DIE_IN_FLUSH(4),
+	{ "flush", 0, 0, 0, 0 },
+	{ "write", 0, 0, 0, 4 * KiB },
+	DIE(3),
+	{ "background", 0, 0, 0, 0 },
+	{ "background", 0, 0, 0, 0 },
+};
+
+/* The map: a chunk goes, another one comes in its place. */
+static const struct named_step resume_discard[] = {
+	NEW(0),
+	{ "write", 0, 0, 0, 8 * KiB },
+	{ "write", 0, 0, 4 * MiB, 4 * KiB },
+	{ "flush", 0, 0, 0, 0 },
+	{ "zero", 0, 0, 0, 4 * MiB },
+	{ "write", 0, 0, 0, 4 * KiB },
+	DIE(0),
+	{ "flush", 0, 0, 0, 0 },
+	{ "write", 0, 0, 4 * MiB, 4 * KiB },
+	DIE(1),
+	{ "zero", 0, 0, 4 * MiB, 4 * MiB },
+	DIE(2),
+	{ "write", 0, 0, 4 * MiB, 4 * KiB },
+	{ "flush", 0, 0, 0, 0 },
+	DIE(5),
+	{ "background", 0, 0, 0, 0 },
+	{ "background", 0, 0, 0, 0 },
+	{ "detach", 0, 0, 0, 0 },
+};
+
+static const struct named_step resume_resize[] = {
+	{ "create", 0, 0, 0, 4 * MiB },
+	{ "attach", 0, 0, 0, 0 },
+	{ "write", 0, 0, 4 * MiB - 4 * KiB, 4 * KiB },
+	{ "flush", 0, 0, 0, 0 },
+	{ "write", 0, 0, 4 * MiB - 2 * KiB, 4 * KiB },
+	DIE(0),
+	{ "flush", 0, 0, 0, 0 },
+	DIE(1),
+	{ "resize", 0, 0, 0, 4 * MiB - 1024 },
+	DIE(2),
+	{ "resize", 0, 0, 0, 6 * MiB },
+	DIE(2),
+	{ "write", 0, 0, 6 * MiB, 4 * KiB },
+	{ "flush", 0, 0, 0, 0 },
+};
+
+static const struct named_step resume_snapshot[] = {
+	NEW(0),
+	{ "write", 0, 0, 0, 8 * KiB },
+	DIE(2),
+	{ "snapshot", 0, 0, 0, 0 },
+	{ "write", 0, 0, 0, 4 * KiB },
+	DIE(7),
+	{ "snapshot", 0, 1, 0, 0 },
+	{ "write", 0, 0, 4 * KiB, 4 * KiB },
+	DIE(12),
+	{ "snapshot", 0, 2, 0, 0 },
+	{ "write", 0, 0, 0, 4 * KiB },
+	DIE(17),
+	{ "snapshot", 0, 3, 0, 0 },
+	DIE(2),
+	{ "remove-snap", 0, 3, 0, 0 },
+	{ "tidy", 0, 0, 0, 0 },
+	{ "write", 0, 0, 0, 4 * KiB },
+	DIE(0),
+	{ "flush", 0, 0, 0, 0 },
+};
+
+static const struct named_step resume_clone[] = {
+	NEW(0),
+	{ "write", 0, 0, 0, 8 * KiB },
+	{ "snapshot", 0, 0, 0, 0 },
+	DIE(3),
+	{ "clone", 1, 0, 0, 0 },
+	{ "clone", 1, 0, 0, 0 },
+	DIE(4),
+	{ "attach", 1, 0, 0, 0 },
+	{ "write", 1, 0, 0, 4 * KiB },
+	{ "write", 0, 0, 0, 4 * KiB },
+	DIE(6),
+	{ "set", 0, 0, 0, 0 },
+	{ "flush", 1, 0, 0, 0 },
+	DIE(5),
+	{ "detach", 1, 0, 0, 0 },
+	{ "write", 1, 0, 4 * KiB, 4 * KiB },
+	DIE(2),
+	{ "remove-disk", 1, 0, 0, 0 },
+	{ "tidy", 0, 0, 0, 0 },
+	{ "flush", 0, 0, 0, 0 },
+};
+
+static const struct named_step resume_merge[] = {
+	NEW(0),
+	{ "write", 0, 0, 0, 8 * KiB },
+	{ "write", 0, 0, 4 * MiB, 8 * KiB },
+	{ "snapshot", 0, 0, 0, 0 },
+	{ "write", 0, 0, 4 * KiB, 4 * KiB },
+	{ "remove-snap", 0, 0, 0, 0 },
+	DIE(2),
+	{ "merge", 0, 0, 0, 0 },
+	{ "write", 0, 0, 0, 4 * KiB },
+	DIE(5),
+	{ "merge", 0, 0, 0, 0 },
+	{ "merge", 0, 0, 0, 0 },
+	DIE(0),
+	{ "merge", 0, 0, 0, 0 },
+	DIE(3),
+	{ "merge", 0, 4, 0, 0 },
+	{ "merge", 0, 4, 0, 0 },
+	DIE(1),
+	{ "sweep", 0, 0, 0, 0 },
+	{ "write", 0, 0, 4 * MiB, 4 * KiB },
+	{ "flush", 0, 0, 0, 0 },
+};
+
+static const struct named_step resume_reencrypt[] = {
+	NEW(0),
+	{ "write", 0, 0, 0, 8 * KiB },
+	DIE(8),
+	{ "reencrypt", 0, 0, 0, 0 },
+	{ "reencrypt", 0, 0, 0, 0 },
+	{ "write", 0, 0, 4 * KiB, 4 * KiB },
+	DIE(0),
+	{ "reencrypt-step", 0, 0, 0, 0 },
+	DIE(3),
+	{ "reencrypt-step", 0, 0, 0, 0 },
+	{ "reencrypt-step", 0, 0, 0, 0 },
+	{ "tidy", 0, 0, 0, 0 },
+	{ "flush", 0, 0, 0, 0 },
+};
+
 #define WORKLOAD(w)                                                            \
 	{                                                                      \
 #w, w, sizeof(w) / sizeof(w[0])                                \
 	}
 
 const struct named_workload named_workloads[] = {
-	WORKLOAD(first),     WORKLOAD(overwrite), WORKLOAD(mirror),
-	WORKLOAD(discard),   WORKLOAD(resize),    WORKLOAD(snapshot),
-	WORKLOAD(family),    WORKLOAD(merge),     WORKLOAD(merge_frozen),
-	WORKLOAD(rename_it), WORKLOAD(reencrypt), WORKLOAD(own_key),
-	WORKLOAD(receive),   { NULL, NULL, 0 },
+	WORKLOAD(first),
+	WORKLOAD(overwrite),
+	WORKLOAD(mirror),
+	WORKLOAD(discard),
+	WORKLOAD(resize),
+	WORKLOAD(snapshot),
+	WORKLOAD(family),
+	WORKLOAD(merge),
+	WORKLOAD(merge_frozen),
+	WORKLOAD(rename_it),
+	WORKLOAD(reencrypt),
+	WORKLOAD(own_key),
+	WORKLOAD(receive),
+	WORKLOAD(resume),
+	WORKLOAD(resume_commit),
+	WORKLOAD(resume_discard),
+	WORKLOAD(resume_resize),
+	WORKLOAD(resume_snapshot),
+	WORKLOAD(resume_clone),
+	WORKLOAD(resume_merge),
+	WORKLOAD(resume_reencrypt),
+	{ NULL, NULL, 0 },
 };
 
 bool

@@ -185,6 +185,19 @@ vdisk_set(struct vdisk *d, const uint16_t *content, uint64_t size)
 }
 
 bool
+vdisk_is(struct vdisk *d, unsigned b, unsigned id)
+{
+	unsigned n = 0;
+
+	d->cur[b] = (uint16_t)id;
+	for (unsigned i = 0; i < d->n_may[b]; i++)
+		if (d->may[b][i] != id)
+			d->may[b][n++] = d->may[b][i];
+	d->n_may[b] = (uint8_t)n;
+	return may_hold(d, b, id);
+}
+
+bool
 vdisk_learn(struct vdisk *d, unsigned b, const uint8_t *p, size_t len)
 {
 	uint8_t block[BLOCK] = { 0 };
