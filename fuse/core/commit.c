@@ -702,10 +702,12 @@ commit_once(struct disk *d, int *left)
 	c->maps_synced = false;
 	atomic_store(&d->dirty_bytes, 0);
 	cache_exceed(true);
-	*left = replay_rest(d);
+	*left = PLANTED(RESUMED_UNREAD) ? 0 : replay_rest(d);
 	if (*left == 0)
 		atomic_store(&d->replaying, false);
 	cut = kept_cut(d);
+	if (PLANTED(FORGOTTEN_EARLY))
+		kept_committed(d, cut);
 	r = commit_steps(d, c);
 	cache_exceed(false);
 	end_pages(c, r == 0);

@@ -23,6 +23,9 @@ enum planted {
 	MERGED_EARLY, /* the parent is left before the child has it all */
 	SETTLED_IN_MEMORY, /* what a page was settled to is not made durable */
 	RESUMED_UNSETTLED, /* what a process wrote that died neither */
+	RESUMED_UNREAD,    /* a commit leaves out what was not read since */
+	RESUMED_UNMAPPED,  /* the chunks that it made are not found */
+	FORGOTTEN_EARLY,   /* what a commit has is kept no more as it begins */
 	NO_RESEND /* no bug: a kernel that does not send requests again */
 };
 extern enum planted planted;

@@ -25,6 +25,7 @@
 #include <sealdisk/log.h>
 
 #include "catalog_private.h"
+#include "planted.h"
 
 /* Cells of one group, in the order of the ring. */
 struct replay_group {
@@ -421,7 +422,7 @@ begin_replay(struct disk *d)
 		e = collect(d, r);
 	if (e == 0)
 		e = index_groups(r);
-	if (e == 0)
+	if (e == 0 && !PLANTED(RESUMED_UNMAPPED))
 		e = replay_map(d, r);
 	atomic_store(&d->replaying, e == 0);
 	if (e == 0)

@@ -413,6 +413,10 @@ go_on(struct session *s)
 	for (unsigned i = 0; ok && i < DISKS; i++) {
 		st = step_named("write", i, 0, random_below(3) * BLOCK, 12000);
 		ok = go_on_step(s, &st, &n);
+		if (ok && random_below(6) == 0) {
+			st = step_named("die", 0, 0, 0, random_below(6));
+			ok = go_on_step(s, &st, &n);
+		}
 		st = step_named(random_below(3) ? "flush" : "background", i, 0,
 				0, 0);
 		ok = ok && go_on_step(s, &st, &n);

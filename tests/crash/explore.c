@@ -2,11 +2,16 @@
  * explore.c - a workload runs, and at each moment at which a cut can leave
  * something new, the states that it could leave are looked at.
  */
+#include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "crash.h"
+
+#define LONG 300 /* seconds: no state takes one */
 
 struct run {
 	const struct workload *w;
@@ -35,6 +40,26 @@ found(struct run *r, const struct choices *c, uint64_t seed)
 	r->f->choices.n = r->f->choices.n_given = c->n;
 }
 
+static struct run *running;
+
+/* A call that does not come to its end is wrong, too, and found by nobody. */
+static void
+on_alarm(int unused)
+{
+	const struct workload *w = running->w;
+	char text[128];
+	int n;
+
+	(void)unused;
+	n = w->name ? snprintf(text, sizeof(text), "--workload %s", w->name)
+		    : snprintf(text, sizeof(text), "--seed %" PRIu64, w->seed);
+	n += snprintf(text + n, sizeof(text) - (size_t)n,
+		      " --state %" PRIu64 ": it does not come to its end\n",
+		      running->n);
+	(void)!write(STDERR_FILENO, text, (size_t)n);
+	_exit(1);
+}
+
 static bool
 is_over(const struct run *r)
 {
@@ -59,6 +84,7 @@ try_state(struct run *r, struct choices *c)
 	struct choices given = { 0 };
 	struct store *st;
 
+	(void)alarm(LONG);
 	if (l->given && (int64_t)r->n == l->only) {
 		given.n_given = l->given->n;
 		given.cap = l->given->n + 1;
@@ -153,7 +179,10 @@ on_point(void *arg)
 static void
 run_steps(struct run *r)
 {
+	running = r;
+	(void)signal(SIGALRM, on_alarm);
 	for (size_t i = 0; !is_over(r) && i < r->w->n_steps; i++) {
+		(void)alarm(LONG);
 		r->at = r->w->steps[i];
 		if (step_run(&r->s, &r->at) || r->found)
 			continue;
@@ -162,6 +191,7 @@ run_steps(struct run *r)
 	}
 	if (!is_over(r))
 		on_point(r);
+	(void)alarm(0);
 }
 
 bool

@@ -180,11 +180,15 @@ enough(uint64_t want)
 	return states_checked(&twice) >= want;
 }
 
+/* So many states in all, and of random ones a quarter of that. */
 static bool
 try_random(struct limits limits, uint64_t want)
 {
+	uint64_t twice, least = states_checked(&twice) + want / 4;
 	struct workload w;
 
+	if (want < least && want > 0)
+		want = least;
 	for (uint64_t seed = opt.seed; !enough(want); seed++) {
 		workload_random(&w, seed, opt.steps);
 		if (!try_workload(&w, &limits))
@@ -261,6 +265,10 @@ plant(const char *name)
 		[FROZEN_LATE] = "frozen-late",
 		[MERGED_EARLY] = "merged-early",
 		[SETTLED_IN_MEMORY] = "settled-in-memory",
+		[RESUMED_UNSETTLED] = "resumed-unsettled",
+		[RESUMED_UNREAD] = "resumed-unread",
+		[RESUMED_UNMAPPED] = "resumed-unmapped",
+		[FORGOTTEN_EARLY] = "forgotten-early",
 	};
 
 	for (unsigned i = 1; i < sizeof(names) / sizeof(names[0]); i++)

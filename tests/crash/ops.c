@@ -318,7 +318,7 @@ const struct op ops[] = {
 	{ "reencrypt", 2, true, OF_RANGE, op_reencrypt },
 	{ "reencrypt-step", 4, true, OF_RANGE, op_reencrypt_step },
 	{ "tidy", 2, true, OF_RANGE, op_tidy },
-	{ "die", 6, true, OF_CHANGES, op_die },
+	{ "die", 10, true, OF_CHANGES, op_die },
 	{ "receive", 2, false, OF_RANGE, op_receive },
 };
 const size_t n_ops = sizeof(ops) / sizeof(ops[0]);

@@ -59,7 +59,7 @@ step_random(struct step *st, bool second)
 	}
 	if (ops[st->op].len == OF_CHANGES)
 		st->len = random_below(3)
-			      ? 1 + random_below(1 + random_below(30))
+			      ? 1 + random_below(random_below(2) ? 5 : 30)
 			      : 0;
 	if (ops[st->op].len == OF_DISK)
 		st->len = random_below(2)
