@@ -218,6 +218,42 @@ what_makes_something_durable_is_watched(void **state)
 }
 
 static void
+a_death_comes_before_the_change_that_was_chosen(void **state)
+{
+	struct store *st = store_in(state);
+	struct store_file *f = file_with(st, "f", 'a', 4096);
+	unsigned n = 0;
+
+	put(st, "g", "text");
+	mem_store_record(st, NULL, NULL);
+	mem_store_die(st, 2, count, &n);
+	assert_ok(st->ops->write(f, "b", 1, 0));
+	assert_int_equal(n, 0);
+	assert_err(st->ops->remove(st, "g"), EIO);
+	assert_int_equal(n, 1);
+	assert_err(st->ops->write(f, "c", 1, 0), EIO);
+	assert_err(st->ops->rename(st, "g", "h"), EIO);
+	store_close(f);
+	mem_store_kill(st);
+	assert_int_equal(n, 1);
+	assert_ok(st->ops->rename(st, "g", "h"));
+	assert_int_equal(fork_holds(st, "1", "w"), 'b');
+}
+
+static void
+what_is_gone_may_come_back_until_its_folder_is_synced(void **state)
+{
+	struct store *st = store_in(state);
+
+	put(st, "f", "text");
+	assert_true(mem_store_settled(st, "f"));
+	assert_ok(st->ops->remove(st, "f"));
+	assert_false(mem_store_settled(st, "f"));
+	assert_ok(st->ops->sync_dir(st, ""));
+	assert_true(mem_store_settled(st, "f"));
+}
+
+static void
 a_kill_keeps_all_and_frees_locks(void **state)
 {
 	struct store *st = store_in(state);
@@ -334,6 +370,9 @@ main(void)
 		T(a_fork_is_what_a_cut_could_leave, setup_mem),
 		T(a_fork_can_tear_a_write, setup_mem),
 		T(what_makes_something_durable_is_watched, setup_mem),
+		T(a_death_comes_before_the_change_that_was_chosen, setup_mem),
+		T(what_is_gone_may_come_back_until_its_folder_is_synced,
+		  setup_mem),
 		T(what_a_failed_sync_lost_is_seen_until_it_is_dropped,
 		  setup_mem),
 		T(a_full_store_has_space_again_after_a_removal, setup_mem),

@@ -4,6 +4,8 @@ One chunk index of two blocks in a child and a parent layer. Run: python3 chunks
 merge=1 is the order of format.md, in which the parent's entry is dropped before the child has the grandparent. merge=2 is that of merge.c: the parent
 keeps its entry, and the sweep spares what its heir's map names in either copy. Mutations that are caught: zeroinit=0, mapearly=1, merge=1 badorder=1,
 merge=1 badorder=2, merge=2 noheirs=1.
+die=1: the process may die and the next one go on in its session, by the ring of what was not committed (resume.c): it knows what is in the map and
+the pages, not what of them is durable, so its first commit begins by making all durable. Mutations: die=1 nosettle=1, die=1 merge=2 nosettle=1, die=1 nomap=1.
 """
 import sys, itertools
 from collections import deque
@@ -72,6 +74,15 @@ def succ(s):
         m=M(cur,cont,frozenset(),0,None,(frozenset(),)*NB,(),cur,1)
         return [('attach',t._replace(mem=m))]
     m=s.mem
+    # a death without a cut: what was acknowledged is still there, how far the commit had come and what was to be unlinked is not
+    if O('die') and s.ncr<O('cr',2):
+        old=mapview(s); cur,cont=(m.cur,m.cont) if not O('nomap') else (old,f[old][1][1] if old in f else None)
+        di=frozenset([cur]) if cur in f and f[cur][1][1]!=cont else frozenset()
+        t=s._replace(ncr=s.ncr+1,mem=m._replace(cur=cur,cont=cont,dirty=di,phase=0,snap=None,queue=(),oldcm=old,loaded=0))
+        for b in range(NB):
+            x,y=val(s,f,m.cur,m.cont,b),val(t,f,cur,cont,b)
+            if x!=y: tr(s,'DIE','after a death block is %s, was %s'%(y,x)); break
+        else: out.append(('DIE',t))
     # crashes
     if s.ncr<O('cr',2):
         out.append(('KILL',s._replace(mem=None,ncr=s.ncr+1)))
@@ -109,7 +120,9 @@ def succ(s):
             out.append(('discard->%s'%nz,s._replace(nw=s.nw+1,allow=al,mem=m._replace(cur=nz,cont=None,dirty=m.dirty-{m.cur},post=po))))
     # commit
     ph=m.phase
-    if ph==0 and s.nc<O('c',2) and (m.dirty or m.cur!=m.oldcm):
+    if ph==0 and not m.loaded and not O('nosettle'):
+        out.append(('settle',s._replace(files=mk({k:(sy(v[0]),sy(v[1])) for k,v in f.items()}),cm=sy(s.cm),root=sy(s.root),pm=sy(s.pm),mem=m._replace(loaded=1))))
+    elif ph==0 and s.nc<O('c',2) and (m.dirty or m.cur!=m.oldcm or not m.loaded):
         d=dict(f)
         for k in m.dirty:
             if k==m.cur: d[k]=(d[k][0],put(d[k][1],m.cont))
@@ -148,10 +161,11 @@ def succ(s):
         if ph==0 and s.merge==0 and m.cur=='a' and s.pm[1]!='a':
             c=f[s.pm[1]][1][1]
             out.append(('merge:child names %s'%s.pm[1],s._replace(merge=1,mem=m._replace(cur=s.pm[1],cont=c,dirty=m.dirty|{s.pm[1]}))))
-        if s.pm[1]!='a' and m.cur!='a' and (m.cur==s.pm[1] or m.cur=='z' ) and (O('badorder')==1 or (m.oldcm==m.cur and ph==0)) :
+        if s.pm[1]!='a' and m.cur!='a' and (m.cur==s.pm[1] or m.cur=='z' ) and (O('badorder')==1 or (m.oldcm==m.cur and ph==0 and (m.loaded or O('nosettle')))) :
             if O('badorder')!=2 and O('merge')==1: out.append(('merge:parent map drops',s._replace(pm=sy(put(s.pm,'a')))))
         if O('merge')==2:
-            if s.pm[1]!='a' and m.oldcm==m.cur and ph==0 and m.cur in (s.pm[1],'z'):
+            # finish() of merge.c commits first, and by that settles
+            if s.pm[1]!='a' and m.oldcm==m.cur and ph==0 and (m.loaded or O('nosettle')) and m.cur in (s.pm[1],'z'):
                 out.append(('merge:relink',s._replace(par=0)))
         elif ((s.pm[1]=='a') or (O('badorder')==2 and m.oldcm==m.cur and m.cur==s.pm[1] and ph==0)):
             d=dict(f)
