@@ -85,6 +85,32 @@ fsync(int fd)
 	return 0;
 }
 
+/* What a scratch works in is wiped before it goes, so the next one can have it:
+ * new pages would cost as much as all that is done with them. */
+#define SCRATCH_LEN (GROUP_LEN + 3 * BLOCK_SIZE)
+static struct {
+	void *p[16];
+	unsigned n;
+} spare;
+
+void *
+mmap(void *at, size_t len, int prot, int flags, int fd, off_t off)
+{
+	if (len == SCRATCH_LEN && fd < 0 && spare.n > 0)
+		return spare.p[--spare.n];
+	return (void *)syscall(SYS_mmap, at, len, prot, flags, fd, off);
+}
+
+int
+munmap(void *at, size_t len)
+{
+	if (len == SCRATCH_LEN && spare.n < 16) {
+		spare.p[spare.n++] = at;
+		return 0;
+	}
+	return (int)syscall(SYS_munmap, at, len);
+}
+
 /* So too the engine's clock: what goes on for some milliseconds does so for as
  * many looks at it. */
 int
