@@ -20,6 +20,12 @@
 #include <sealdisk/secret.h>
 
 int
+io_fsync(int fd)
+{
+	return IO_RETRY(fsync(fd)) < 0 ? -errno : 0;
+}
+
+int
 io_write_all(int fd, const void *buf, size_t len)
 {
 	const char *p = buf;
@@ -165,7 +171,8 @@ io_load(int dirfd, const char *path, size_t max, char **ret_buf,
 	int r;
 
 	/* O_NONBLOCK: a FIFO must not keep us waiting for its writer. */
-	fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	fd = IO_RETRY(
+	    openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return -errno;
 	if (!S_ISREG(st.st_mode))
@@ -216,7 +223,7 @@ open_parent(int dirfd, const char *path, const char **ret_name)
 	r = split(path, dir, ret_name);
 	if (r < 0)
 		return r;
-	fd = openat(dirfd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = IO_RETRY(openat(dirfd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 	return fd < 0 ? -errno : fd;
 }
 
@@ -229,7 +236,7 @@ io_sync_parent(int dirfd, const char *path)
 	dir = open_parent(dirfd, path, &name);
 	if (dir < 0)
 		return dir;
-	return fsync(dir) < 0 ? -errno : 0;
+	return io_fsync(dir);
 }
 
 /* Make a temporary file for ${name}, and its name in ${tmp}. */
@@ -248,8 +255,8 @@ tmp_open(int dir, const char *name, mode_t mode, char tmp[static NAME_MAX + 1])
 		/* A name of the full length is cut to make room. */
 		(void)snprintf(tmp, NAME_MAX + 1, IO_TMP_PREFIX "%.*s.tmp-%s",
 			       NAME_MAX - 12, name, suffix);
-		fd = openat(dir, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
-			    mode);
+		fd = IO_RETRY(openat(
+		    dir, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
 		if (fd >= 0 || errno != EEXIST)
 			return fd < 0 ? -errno : fd;
 	}
@@ -274,18 +281,17 @@ io_replace(int dirfd, const char *path, const void *buf, size_t len,
 		return fd;
 
 	r = io_write_all(fd, buf, len);
+	/* Flush before the rename, or a crash could leave an empty file. */
+	if (r == 0)
+		r = io_fsync(fd);
+	if (r == 0 && IO_RETRY(renameat(dir, tmp, dir, name)) < 0)
+		r = -errno;
 	if (r < 0)
 		goto err_unlink;
-
-	/* Flush before the rename, or a crash could leave an empty file. */
-	if (fsync(fd) < 0 || renameat(dir, tmp, dir, name) < 0) {
-		r = -errno;
-		goto err_unlink;
-	}
-	return fsync(dir) < 0 ? -errno : 0;
+	return io_fsync(dir);
 
 err_unlink:
-	(void)unlinkat(dir, tmp, 0); /* r is the error that matters */
+	(void)IO_RETRY(unlinkat(dir, tmp, 0)); /* r is what matters */
 	return r;
 }
 
@@ -295,7 +301,7 @@ mkdir_one(int dirfd, const char *path, mode_t mode)
 {
 	struct stat st;
 
-	if (mkdirat(dirfd, path, mode) == 0)
+	if (IO_RETRY(mkdirat(dirfd, path, mode)) == 0)
 		return io_sync_parent(dirfd, path);
 	if (errno != EEXIST)
 		return -errno;

@@ -181,7 +181,7 @@ make_file(struct export *x)
 static int
 settle_file(struct export *x)
 {
-	int r = fsync(x->fd) < 0 ? -errno : 0;
+	int r = io_fsync(x->fd);
 
 	if (r == 0)
 		r = io_sync_parent(AT_FDCWD, x->out);

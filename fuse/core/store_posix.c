@@ -67,7 +67,7 @@ px_open(struct store *st, const char *path, bool writable,
 				writable ? O_RDWR : O_RDONLY);
 	if (fd < 0)
 		return fd;
-	if (fstat(fd, &sb) < 0)
+	if (IO_RETRY(fstat(fd, &sb)) < 0)
 		return -errno;
 	if (!S_ISREG(sb.st_mode))
 		return S_ISDIR(sb.st_mode) ? -EISDIR : -EUCLEAN;
@@ -84,8 +84,9 @@ px_create(struct store *st, const char *path, struct store_file **ret)
 	r = posix_parent(posix_of(st), path, true, &dir, &name);
 	if (r < 0)
 		return r;
-	fd = openat(dir, name,
-		    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	fd = IO_RETRY(openat(dir, name,
+			     O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+			     0600));
 	return fd < 0 ? -errno : file_new(st, fd, ret);
 }
 
@@ -101,7 +102,7 @@ px_size(struct store_file *f, uint64_t *ret)
 {
 	struct stat sb;
 
-	if (fstat(fd_of(f), &sb) < 0)
+	if (IO_RETRY(fstat(fd_of(f), &sb)) < 0)
 		return -errno;
 	*ret = (uint64_t)sb.st_size;
 	return 0;
@@ -122,14 +123,9 @@ px_write(struct store_file *f, const void *buf, size_t len, uint64_t off)
 static int
 px_punch(struct store_file *f, uint64_t off, uint64_t len)
 {
-	int r;
-
-	do {
-		r = fallocate(fd_of(f),
-			      FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-			      (off_t)off, (off_t)len);
-	} while (r < 0 && errno == EINTR);
-	if (r == 0)
+	if (IO_RETRY(fallocate(fd_of(f),
+			       FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			       (off_t)off, (off_t)len)) == 0)
 		return 0;
 	return errno == ENOSYS ? -EOPNOTSUPP : -errno;
 }
@@ -137,12 +133,7 @@ px_punch(struct store_file *f, uint64_t off, uint64_t len)
 static int
 px_truncate(struct store_file *f, uint64_t len)
 {
-	int r;
-
-	do {
-		r = ftruncate(fd_of(f), (off_t)len);
-	} while (r < 0 && errno == EINTR);
-	return r < 0 ? -errno : 0;
+	return IO_RETRY(ftruncate(fd_of(f), (off_t)len)) < 0 ? -errno : 0;
 }
 
 static void
@@ -172,7 +163,7 @@ px_allocated(struct store_file *f, uint64_t *ret)
 {
 	struct stat sb;
 
-	if (fstat(fd_of(f), &sb) < 0)
+	if (IO_RETRY(fstat(fd_of(f), &sb)) < 0)
 		return -errno;
 	*ret = (uint64_t)sb.st_blocks * 512;
 	return 0;
@@ -184,7 +175,7 @@ static int
 px_sync(struct store_file *f)
 {
 	/* The size, and where the data lies, are among what it syncs. */
-	return fdatasync(fd_of(f)) < 0 ? -errno : 0;
+	return IO_RETRY(fdatasync(fd_of(f))) < 0 ? -errno : 0;
 }
 
 static int
@@ -194,7 +185,7 @@ sync_folder(const struct posix_store *ps, const char *path)
 
 	if (fd < 0)
 		return fd;
-	return fsync(fd) < 0 ? -errno : 0;
+	return io_fsync(fd);
 }
 
 static int
@@ -213,7 +204,7 @@ px_sync_dir(struct store *st, const char *path)
 static int
 px_sync_all(struct store *st)
 {
-	return syncfs(posix_of(st)->root) < 0 ? -errno : 0;
+	return IO_RETRY(syncfs(posix_of(st)->root)) < 0 ? -errno : 0;
 }
 
 /* The store. */
@@ -223,7 +214,7 @@ px_space(struct store *st, struct store_space *ret)
 {
 	struct statvfs v;
 
-	if (fstatvfs(posix_of(st)->root, &v) < 0)
+	if (IO_RETRY(fstatvfs(posix_of(st)->root, &v)) < 0)
 		return -errno;
 	ret->total = (uint64_t)v.f_blocks * v.f_frsize;
 	ret->free = (uint64_t)(geteuid() ? v.f_bavail : v.f_bfree) * v.f_frsize;
@@ -274,7 +265,7 @@ static const struct store_ops posix_ops = {
 int
 store_posix_open(const char *path, struct store **ret)
 {
-	int fd = open(path, FOLDER_FLAGS | O_CLOEXEC);
+	int fd = IO_RETRY(open(path, FOLDER_FLAGS | O_CLOEXEC));
 
 	return fd < 0 ? -errno : store_posix_adopt(fd, ret);
 }

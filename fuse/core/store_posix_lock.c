@@ -53,12 +53,7 @@ static int
 ofd_lock(int fd, short type, bool wait)
 {
 	struct flock fl = { .l_type = type, .l_whence = SEEK_SET };
-	int r;
-
-	do {
-		r = fcntl(fd, wait ? F_OFD_SETLKW : F_OFD_SETLK, &fl);
-	} while (r < 0 && errno == EINTR);
-	if (r == 0)
+	if (IO_RETRY(fcntl(fd, wait ? F_OFD_SETLKW : F_OFD_SETLK, &fl)) == 0)
 		return 0;
 	return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
 }
@@ -69,9 +64,9 @@ still_linked(int fd, int dir, const char *name)
 {
 	struct stat ours, there;
 
-	if (fstat(fd, &ours) < 0)
+	if (IO_RETRY(fstat(fd, &ours)) < 0)
 		return -errno;
-	if (fstatat(dir, name, &there, AT_SYMLINK_NOFOLLOW) < 0)
+	if (IO_RETRY(fstatat(dir, name, &there, AT_SYMLINK_NOFOLLOW)) < 0)
 		return errno == ENOENT ? 0 : -errno;
 	return ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
 }
@@ -85,10 +80,10 @@ acquire(int dir, const char *name, short type, bool wait)
 	for (;;) {
 		CLEANUP(close_fdp) int fd = -1;
 
-		fd = openat(dir, name,
-			    O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC |
-				O_NONBLOCK,
-			    0600);
+		fd = IO_RETRY(openat(dir, name,
+				     O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC |
+					 O_NONBLOCK,
+				     0600));
 		if (fd < 0)
 			return -errno;
 		r = ofd_lock(fd, type, wait);
@@ -110,7 +105,7 @@ write_info(int fd, const char *info)
 {
 	int r;
 
-	if (ftruncate(fd, 0) < 0)
+	if (IO_RETRY(ftruncate(fd, 0)) < 0)
 		return -errno;
 	r = io_pwrite_all(fd, info, strlen(info), 0);
 	return r == -ENOSPC || r == -EDQUOT ? 0 : r;
@@ -225,13 +220,13 @@ posix_unlock(struct store_lock *l, bool remove)
 	int r;
 
 	if (pl->said) {
-		r = ftruncate(pl->fd, 0);
+		r = IO_RETRY(ftruncate(pl->fd, 0));
 		(void)r; /* old words under a free lock mislead nobody */
 	}
 	if (pl->exclusive && remove &&
 	    posix_parent(store_of(pl), pl->path, false, &dir, &name) == 0 &&
 	    still_linked(pl->fd, dir, name) == 1)
-		(void)unlinkat(dir, name, 0);
+		(void)IO_RETRY(unlinkat(dir, name, 0));
 	/* A child of a fork may hold the descriptor still; close alone would
 	 * then not release. */
 	(void)ofd_lock(pl->fd, F_UNLCK, false);
@@ -269,7 +264,7 @@ posix_lock_owner(struct store *st, const char *path, char **ret)
 	fd = posix_open_beneath((struct posix_store *)st, path, O_RDWR);
 	if (fd < 0)
 		return fd;
-	if (fcntl(fd, F_OFD_GETLK, &fl) < 0)
+	if (IO_RETRY(fcntl(fd, F_OFD_GETLK, &fl)) < 0)
 		return -errno;
 	if (fl.l_type == F_UNLCK)
 		return -ENOENT;

@@ -21,6 +21,19 @@ closedirp(DIR **d)
 		(void)closedir(*d);
 }
 
+/* NULL: errno tells why, 0 that there are no more. */
+static struct dirent *
+next_name(DIR *d)
+{
+	struct dirent *e;
+
+	do {
+		errno = 0;
+		e = readdir(d);
+	} while (!e && errno == EINTR);
+	return e;
+}
+
 static int
 is_folder(int dir, const struct dirent *e, bool *ret)
 {
@@ -30,7 +43,7 @@ is_folder(int dir, const struct dirent *e, bool *ret)
 		*ret = e->d_type == DT_DIR;
 		return 0;
 	}
-	if (fstatat(dir, e->d_name, &sb, AT_SYMLINK_NOFOLLOW) < 0)
+	if (IO_RETRY(fstatat(dir, e->d_name, &sb, AT_SYMLINK_NOFOLLOW)) < 0)
 		return -errno;
 	*ret = S_ISDIR(sb.st_mode);
 	return 0;
@@ -55,8 +68,7 @@ posix_list(struct store *st, const char *path,
 	TAKE_FD(fd); /* the stream's now */
 
 	while (r == 0) {
-		errno = 0;
-		e = readdir(d);
+		e = next_name(d);
 		if (!e)
 			return -errno;
 		if (!strncmp(e->d_name, IO_TMP_PREFIX, strlen(IO_TMP_PREFIX)))
@@ -78,7 +90,7 @@ posix_load_fd(int fd, size_t max, char **ret_buf, size_t *ret_len)
 	size_t len;
 	int r;
 
-	if (fstat(fd, &sb) < 0)
+	if (IO_RETRY(fstat(fd, &sb)) < 0)
 		return -errno;
 	if (!S_ISREG(sb.st_mode))
 		return S_ISDIR(sb.st_mode) ? -EISDIR : -EUCLEAN;
@@ -128,26 +140,27 @@ rename_by_link(int from_dir, const char *from, int to_dir, const char *to)
 {
 	struct stat sb;
 
-	if (fstatat(from_dir, from, &sb, AT_SYMLINK_NOFOLLOW) < 0)
+	if (IO_RETRY(fstatat(from_dir, from, &sb, AT_SYMLINK_NOFOLLOW)) < 0)
 		return -errno;
 	if (!S_ISDIR(sb.st_mode)) {
-		if (linkat(from_dir, from, to_dir, to, 0) < 0)
+		if (IO_RETRY(linkat(from_dir, from, to_dir, to, 0)) < 0)
 			return -errno;
-		return unlinkat(from_dir, from, 0) < 0 ? -errno : 0;
+		return IO_RETRY(unlinkat(from_dir, from, 0)) < 0 ? -errno : 0;
 	}
 	/* A folder has no links.  Names change under locks/catalog, so the time
 	 * between looking and renaming is ours; at worst an empty one goes. */
-	if (fstatat(to_dir, to, &sb, AT_SYMLINK_NOFOLLOW) == 0)
+	if (IO_RETRY(fstatat(to_dir, to, &sb, AT_SYMLINK_NOFOLLOW)) == 0)
 		return -EEXIST;
 	if (errno != ENOENT)
 		return -errno;
-	return renameat(from_dir, from, to_dir, to) < 0 ? -errno : 0;
+	return IO_RETRY(renameat(from_dir, from, to_dir, to)) < 0 ? -errno : 0;
 }
 
 static int
 rename_new(int from_dir, const char *from, int to_dir, const char *to)
 {
-	if (renameat2(from_dir, from, to_dir, to, RENAME_NOREPLACE) == 0)
+	if (IO_RETRY(renameat2(from_dir, from, to_dir, to, RENAME_NOREPLACE)) ==
+	    0)
 		return 0;
 	if (errno != ENOSYS && errno != EINVAL)
 		return -errno;
@@ -174,9 +187,8 @@ posix_rename(struct store *st, const char *from, const char *to)
 	if (r < 0)
 		return r;
 	/* The new name first: twice there is better than nowhere. */
-	if (fsync(to_dir) < 0 || fsync(from_dir) < 0)
-		return -errno;
-	return 0;
+	r = io_fsync(to_dir);
+	return r < 0 ? r : io_fsync(from_dir);
 }
 
 /*
@@ -190,7 +202,7 @@ remove_temporaries(int dir, const char *name)
 	struct dirent *e;
 	int fd;
 
-	fd = openat(dir, name, FOLDER_FLAGS | O_NOFOLLOW | O_CLOEXEC);
+	fd = IO_RETRY(openat(dir, name, FOLDER_FLAGS | O_NOFOLLOW | O_CLOEXEC));
 	if (fd < 0)
 		return -errno;
 	d = fdopendir(fd);
@@ -198,15 +210,17 @@ remove_temporaries(int dir, const char *name)
 		(void)close(fd);
 		return -ENOMEM;
 	}
-	while ((e = readdir(d)))
+	while ((e = next_name(d)))
 		if (e->d_name[0] != '.')
 			return -ENOTEMPTY;
+	if (errno)
+		return -errno;
 	rewinddir(d);
-	while ((e = readdir(d)))
+	while ((e = next_name(d)))
 		if (strstr(e->d_name, ".tmp-") &&
-		    unlinkat(fd, e->d_name, 0) < 0)
+		    IO_RETRY(unlinkat(fd, e->d_name, 0)) < 0)
 			return -errno;
-	return 0;
+	return -errno;
 }
 
 static int
@@ -214,14 +228,14 @@ remove_folder(int dir, const char *name)
 {
 	int r;
 
-	if (unlinkat(dir, name, AT_REMOVEDIR) == 0)
+	if (IO_RETRY(unlinkat(dir, name, AT_REMOVEDIR)) == 0)
 		return 0;
 	if (errno != EEXIST && errno != ENOTEMPTY)
 		return -errno;
 	r = remove_temporaries(dir, name);
 	if (r < 0)
 		return r;
-	if (unlinkat(dir, name, AT_REMOVEDIR) == 0)
+	if (IO_RETRY(unlinkat(dir, name, AT_REMOVEDIR)) == 0)
 		return 0;
 	return errno == EEXIST ? -ENOTEMPTY : -errno;
 }
@@ -236,7 +250,7 @@ posix_remove(struct store *st, const char *path)
 	r = posix_parent((struct posix_store *)st, path, false, &dir, &name);
 	if (r < 0)
 		return r;
-	if (unlinkat(dir, name, 0) == 0)
+	if (IO_RETRY(unlinkat(dir, name, 0)) == 0)
 		return 0;
 	return errno == EISDIR ? remove_folder(dir, name) : -errno;
 }

@@ -16,6 +16,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <sealdisk/io.h>
+
 #include "store_posix_private.h"
 
 static int
@@ -36,6 +38,23 @@ open_openat2(int root, const char *path, int flags)
 }
 
 /*
+ * Durably.  One that cannot be made so goes again: who finds it later takes it
+ * for durable.
+ */
+static int
+make_folder(int above, const char *name)
+{
+	int r;
+
+	if (IO_RETRY(mkdirat(above, name, 0700)) < 0)
+		return errno == EEXIST ? 0 : -errno;
+	r = io_fsync(above);
+	if (r < 0)
+		(void)IO_RETRY(unlinkat(above, name, AT_REMOVEDIR));
+	return r;
+}
+
+/*
  * Open the folder that the last component of ${path} lies in, going down one
  * component at a time.
  */
@@ -45,7 +64,7 @@ walk(int root, const char *path, bool make, int *ret_fd, const char **ret_name)
 	CLEANUP(close_fdp) int fd = fcntl(root, F_DUPFD_CLOEXEC, 3);
 	char name[NAME_MAX + 1];
 	size_t len;
-	int next;
+	int next, r;
 
 	for (; fd >= 0; path += len + 1) {
 		len = strcspn(path, "/");
@@ -57,13 +76,11 @@ walk(int root, const char *path, bool make, int *ret_fd, const char **ret_name)
 		/* store_path_check has seen to its length */
 		memcpy(name, path, len);
 		name[len] = '\0';
-		if (make && mkdirat(fd, name, 0700) == 0) {
-			if (fsync(fd) < 0)
-				return -errno;
-		} else if (make && errno != EEXIST) {
-			return -errno;
-		}
-		next = openat(fd, name, FOLDER_FLAGS | O_NOFOLLOW | O_CLOEXEC);
+		r = make ? make_folder(fd, name) : 0;
+		if (r < 0)
+			return r;
+		next = IO_RETRY(
+		    openat(fd, name, FOLDER_FLAGS | O_NOFOLLOW | O_CLOEXEC));
 		if (next < 0)
 			return -errno;
 		(void)close(fd);
@@ -90,7 +107,7 @@ posix_open_beneath(const struct posix_store *ps, const char *path, int flags)
 		if (r < 0)
 			return r;
 	}
-	fd = openat(dir < 0 ? ps->root : dir, name, flags);
+	fd = IO_RETRY(openat(dir < 0 ? ps->root : dir, name, flags));
 	return fd < 0 ? -errno : fd;
 }
 

@@ -6,11 +6,29 @@
 #ifndef SEALDISK_IO_H
 #define SEALDISK_IO_H
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #include <sealdisk/cleanup.h>
+
+/*
+ * A system call, again as long as it says that a signal has interrupted it: a
+ * file system in user space or on a network does so even where a local one
+ * never would.  Of a sync, that is no error of what was to be written: nothing
+ * is lost, and the error of a writeback is not told by it.
+ */
+#define IO_RETRY(call)                                                         \
+	({                                                                     \
+		__typeof__(call) io_r_;                                        \
+		do {                                                           \
+			io_r_ = (call);                                        \
+		} while (io_r_ < 0 && errno == EINTR);                         \
+		io_r_;                                                         \
+	})
+
+int io_fsync(int fd) CHECKED;
 
 int io_write_all(int fd, const void *buf, size_t len) NONNULL CHECKED;
 /* -ENODATA when the file ends before ${len}. */
