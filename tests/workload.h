@@ -289,15 +289,12 @@ do_op(const struct op *o)
 
 /* ---- a run ---- */
 
+/* ${st} NULL: in a folder. */
 static inline void
-begin(void)
+begin_on(struct store *st)
 {
-	struct store *mem, *st;
-
 	memset(&run, 0, sizeof(run));
 	model_reset(&model);
-	assert_ok(mem_store_open(&mem));
-	assert_ok(fault_store_new(mem, &st));
 	eenv_start(&env, st, CIPHER_AES256_GCM);
 	env.e->quiet_ms = 0; /* whatever is quiet is so at once */
 	eenv_create(&env, "d", 8 * MiB);
@@ -308,6 +305,16 @@ begin(void)
 		do_op(&before[i]);
 	disk_abandon(run.d);
 	run.d = NULL;
+}
+
+static inline void
+begin(void)
+{
+	struct store *mem, *st;
+
+	assert_ok(mem_store_open(&mem));
+	assert_ok(fault_store_new(mem, &st));
+	begin_on(st);
 }
 
 /* Kill or power cut; then the disk as it is found. */
