@@ -347,13 +347,14 @@ piece_frozen(struct disk *d, struct layer *y)
 		r = merge_open_worker(&m);
 	if (r == 0)
 		r = merge_unseal(&m);
-	if (r == 0)
-		r = copy(d, m.d, m.d->top);
 	if (r < 0)
 		return r;
+	r = copy(d, m.d, m.d->top);
 	/* Whatever comes then: what the worker has not committed goes with it.
 	 */
 	e = commit_wait(m.d);
+	if (r < 0)
+		e = r;
 	if (e == 0 && r == 0)
 		e = cut_unless_dead(d, &h, m.d, m.held, m.n_held);
 	/* What could not be made durable is not there. */
