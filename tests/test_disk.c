@@ -2,6 +2,7 @@
  * test_disk.c - the engine, one promise a test.
  */
 #include "engine_env.h"
+#include "engine_private.h"
 
 #include <errno.h>
 #include <time.h>
@@ -82,6 +83,90 @@ what_was_flushed_survives_a_kill(void **state)
 	disk_stats(d, &st);
 	assert_true(st.unclean);
 	assert_int_equal(st.faults, 0);
+	assert_ok(disk_detach(d));
+}
+
+static unsigned
+below(unsigned n)
+{
+	static uint64_t x = 1;
+
+	x = x * UINT64_C(6364136223846793005) + 1442695040888963407;
+	return (unsigned)(x >> 33) % n;
+}
+
+#define COUNTED (32 * MiB)
+static bool holds[COUNTED / 4096]; /* each block of a disk */
+
+/* A write or discard, of some blocks or of chunks whole. */
+static void
+change(struct engine_env *v, struct disk *d)
+{
+	static uint8_t buf[64 * 4096];
+	uint64_t n = 1 + below(sizeof(buf) / 4096);
+	uint64_t at = below(COUNTED / 4096 - n);
+	unsigned what = below(16);
+
+	if (what == 0) {
+		n = 1024 * (1 + below(3));
+		at = 1024 * below(5);
+	}
+	memset(buf, 1 + what, sizeof(buf));
+	if (what > 4)
+		assert_ok(disk_write(d, v->s, buf, n * 4096, at * 4096));
+	else
+		assert_ok(disk_zero(d, v->s, at * 4096, n * 4096));
+	for (uint64_t i = 0; i < n; i++)
+		holds[at + i] = what > 4;
+}
+
+static bool
+counts(struct disk *d)
+{
+	struct disk_stats st;
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < COUNTED / 4096; i++)
+		n += holds[i];
+	disk_stats(d, &st);
+	return st.allocated == n * 4096;
+}
+
+/* How much it holds was known of its last clean detach alone. */
+static void
+a_kill_does_not_make_it_forget_how_much_it_holds(void **state)
+{
+	struct engine_env *v = *state;
+	struct disk *d;
+
+	v->e->quiet_ms = 0;
+	memset(holds, 0, sizeof(holds));
+	eenv_create(v, "a", COUNTED);
+	for (unsigned round = 0; round < 12; round++) {
+		assert_ok(disk_attach(v->e, DESC_DISK, "a", 0, &d));
+		/* Some of it while it is being counted. */
+		for (unsigned i = 0; i < 40; i++) {
+			change(v, d);
+			if (below(3) == 0)
+				d->e->quiet_ms = below(2);
+			if (below(8) == 0)
+				assert_ok(disk_background(d));
+		}
+		v->e->quiet_ms = 0;
+		if (round % 4 == 3) {
+			for (unsigned i = 0; i < 500 && !counts(d); i++)
+				assert_ok(disk_background(d));
+			assert_true(counts(d));
+		}
+		assert_ok(disk_flush(d));
+		disk_abandon(d);
+	}
+	assert_ok(disk_attach(v->e, DESC_DISK, "a", 0, &d));
+	for (unsigned i = 0; i < 500 && !counts(d); i++)
+		assert_ok(disk_background(d));
+	assert_ok(disk_detach(d));
+	assert_ok(disk_attach(v->e, DESC_DISK, "a", 0, &d));
+	assert_true(counts(d));
 	assert_ok(disk_detach(d));
 }
 
@@ -203,6 +288,7 @@ main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		T(what_was_written_reads_back_after_detach),
 		T(what_was_flushed_survives_a_kill),
+		T(a_kill_does_not_make_it_forget_how_much_it_holds),
 		T(a_group_can_be_rewritten_without_end),
 		T(a_chunk_gets_a_new_key_before_its_old_one_is_worn),
 		T(a_chunk_with_more_blocks_than_seals_was_rewritten_for_ever),

@@ -160,6 +160,28 @@ digest_of(struct chunk *c, struct scratch *s, int64_t age,
 	return r;
 }
 
+/* After an unclean stop, with nobody else at the chunk, which is at rest, or
+ * not now. */
+static int
+count_chunk(struct layer *l, struct scratch *s, struct chunk *c)
+{
+	struct chunk_look look;
+	int r;
+
+	if (!recount_needs(l, c->index))
+		return 0;
+	pthread_rwlock_wrlock(&c->lock);
+	r = c->dead || is_busy(c, 0) ? NOT_NOW : chunk_pages(c, s);
+	if (r == 0)
+		r = chunk_look(s->run, c->keys + KEY_LEN, c->index, &look);
+	if (r == 0 && !look.at_rest)
+		r = NOT_NOW;
+	if (r == 0)
+		recount_chunk(l, c->index, look.blocks);
+	pthread_rwlock_unlock(&c->lock);
+	return r;
+}
+
 /* Put the digest of a chunk right.  NOT_NOW: later.  -EAGAIN: commit first. */
 static int
 refresh(struct layer *l, struct scratch *s, uint64_t index, int64_t age)
@@ -178,6 +200,8 @@ refresh(struct layer *l, struct scratch *s, uint64_t index, int64_t age)
 	pthread_rwlock_rdlock(&c->lock);
 	r = digest_of(c, s, age, digest);
 	pthread_rwlock_unlock(&c->lock);
+	if (r == 0)
+		r = count_chunk(l, s, c);
 	/* If it was written to meanwhile, it is in the set again. */
 	if (r == 0)
 		r = layer_set_digest(l, s, c, digest);
@@ -296,7 +320,8 @@ checkpoint_due(struct disk *d)
 	       (!l->tracked || atomic_load(&l->changed.n) > 0);
 }
 
-/* One chunk.  0: there is none, NOT_NOW: it is in use; 2: go on. */
+/* One chunk.  0: there is none, NOT_NOW: it is in use; 2: go on.  Where there
+ * is none any more all have been counted. */
 static int
 step(struct disk *d, bool walk)
 {
@@ -310,6 +335,8 @@ step(struct disk *d, bool walk)
 		r = refresh_next(l, d->bg, age) ?: GO_ON;
 	else if (walk && !l->tracked)
 		r = walk_next(l, d->bg, age) ?: GO_ON;
+	if (l->tracked && atomic_load(&l->changed.n) == 0)
+		recount_done(l);
 	/* A medium that fails here and there. */
 	if (r < 0 && r != -EAGAIN)
 		l->lost = true;
@@ -378,7 +405,10 @@ checkpoint_refresh(struct disk *d)
 			break;
 		quiet_round(d, true);
 	}
-	return r != 0 || atomic_load(&l->changed.n) > 0 ? NOT_NOW : 0;
+	if (r != 0 || atomic_load(&l->changed.n) > 0)
+		return NOT_NOW;
+	recount_done(l);
+	return 0;
 }
 
 /* The list knows all map pages that there are. */

@@ -204,6 +204,9 @@ checkpoint_begin(struct layer *l, struct digests *known, bool tracked)
 	l->lost = l->meta.read_only || l->disk->desc.read_only;
 	if (changed_begin(&l->changed) < 0)
 		return -ENOMEM;
+	/* What a nameless disk adds is all that is asked of it. */
+	if (!tracked && !l->lost && !l->disk->nameless && recount_begin(l) < 0)
+		return -ENOMEM;
 	return known ? 0 : digests_new(&l->digests);
 }
 
@@ -237,4 +240,5 @@ checkpoint_end(struct layer *l)
 	digests_free(l->digests);
 	if (l->changed.bits)
 		munmap(l->changed.bits, CHANGED_BYTES);
+	recount_end(l);
 }

@@ -376,6 +376,7 @@ make_locked(struct layer *l, struct scratch *s, uint64_t index,
 	r = chunk_create(l, s, index, state, &c);
 	if (r < 0)
 		return r;
+	recount_known(l, index);
 	r = layer_set(l, s, index, ENTRY_DATA, c->salt, c);
 	if (r < 0) {
 		chunk_abandon(c);

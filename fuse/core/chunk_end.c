@@ -15,6 +15,7 @@ static void
 chunk_die(struct chunk *c, bool count)
 {
 	struct disk *d = c->layer->disk;
+	bool known = !recount_needs(c->layer, c->index);
 
 	/* Cached pages go by the group's number, which the next chunk in this
 	 * place will use.  Those that are dirty stay with the commit. */
@@ -23,16 +24,20 @@ chunk_die(struct chunk *c, bool count)
 		struct page *p = page_peek(c->layer, PAGE_GROUP, group);
 
 		if (!p) {
-			c->uncounted |= (uint8_t)((unsigned)count << g);
+			c->uncounted |=
+			    (uint8_t)((unsigned)(count && known) << g);
 			continue;
 		}
 		pthread_rwlock_rdlock(&p->lock);
 		if (count)
-			atomic_fetch_sub(&d->allocated, slots_count(&p->used));
+			blocks_changed(c->layer, c->index,
+				       -(int64_t)slots_count(&p->used));
 		pthread_rwlock_unlock(&p->lock);
 		page_unhash(p);
 		page_put(p);
 	}
+	if (count)
+		recount_known(c->layer, c->index);
 	chunk_note(c);
 	pthread_mutex_lock(&d->mutex);
 	c->dead = true;

@@ -333,11 +333,21 @@ chunk_is(const uint8_t *pages, const uint8_t digest[static DIGEST_LEN])
 	return sum_macs(at, sum) == 0 && memcmp(sum, digest, DIGEST_LEN) == 0;
 }
 
+static unsigned
+count_blocks(const union page_body *b)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < GROUP_BLOCKS; i++)
+		n += b->entry[i].state == ENTRY_DATA;
+	return n;
+}
+
 /* The newer one of the copies of a group that verify, and NULL if none does:
- * the one that is taken when the page is loaded. */
+ * the one that is taken when the page is loaded.  ${blocks}: of it. */
 static const uint8_t *
 newer_copy(const uint8_t *pages, const uint8_t mac_key[static KEY_LEN],
-	   uint64_t group, bool same, struct page_head *ret)
+	   uint64_t group, bool same, struct page_head *ret, unsigned *blocks)
 {
 	const uint8_t *at[2], *found = NULL;
 	struct page_head h;
@@ -350,6 +360,7 @@ newer_copy(const uint8_t *pages, const uint8_t mac_key[static KEY_LEN],
 		if (!found || !page_newer(ret, &h)) {
 			found = at[i];
 			*ret = h;
+			*blocks = count_blocks(&b);
 		}
 	}
 	return found;
@@ -366,9 +377,11 @@ chunk_look(const uint8_t *pages, const uint8_t mac_key[static KEY_LEN],
 	for (unsigned g = 0; g < CHUNK_GROUPS; g++) {
 		const uint8_t *a = pages + page_offset(g, 0);
 		bool same = memcmp(a, pages + page_offset(g, 1), PAGE_LEN) == 0;
+		unsigned blocks = 0;
 
 		at[g] = newer_copy(pages, mac_key, index * CHUNK_GROUPS + g,
-				   same, &h);
+				   same, &h, &blocks);
+		ret->blocks += blocks;
 		if (!same)
 			ret->differ |= (uint8_t)(1u << g);
 		if (!at[g])

@@ -59,6 +59,7 @@ struct chunk_look {
 	bool at_rest;               /* both copies of every page are the same */
 	uint8_t differ;             /* else: groups of which they are not */
 	uint8_t bad;                /* groups of which neither copy verifies */
+	unsigned blocks;            /* that hold data, by the newer copies */
 	uint64_t session;           /* the latest one of those that do */
 	uint8_t digest[DIGEST_LEN]; /* of the newer copies, unless ${bad} */
 };

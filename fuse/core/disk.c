@@ -443,6 +443,7 @@ open_at(struct disk *d, const struct layer_ref *ref)
 	int r;
 
 	d->drop_cache = true;
+	d->nameless = true;
 	r = scratch_new(&d->bg);
 	if (r == 0)
 		r = scratch_new(&d->mover);
@@ -456,7 +457,6 @@ open_at(struct disk *d, const struct layer_ref *ref)
 	if (r < 0)
 		return r;
 	d->desc.layer = *ref;
-	d->nameless = true;
 	atomic_store(&d->size, DISK_SIZE_MAX);
 	atomic_store(&l->frozen, false);
 	d->top = l;

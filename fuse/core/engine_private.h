@@ -250,6 +250,13 @@ struct changed {
 	uint64_t at; /* the next word to look at */
 };
 
+/* recount.c */
+struct recount {
+	_Atomic uint64_t *counted;  /* a bit a chunk; NULL: all that there is */
+	_Atomic int64_t correction; /* blocks */
+	bool going_on;              /* the correction is still to be made */
+};
+
 /*
  * A layer of one disk's chain.  All but the top one are opened when they are
  * first asked: an attach costs the same however many snapshots there are.
@@ -281,6 +288,7 @@ struct layer {
 	bool tracked;     /* what is not in `changed` has its digest */
 	uint64_t walk_at; /* else: the next chunk to look at */
 	bool lost;        /* nobody can know: no checkpoint in this session */
+	struct recount recount;
 };
 
 struct scratch {
@@ -798,6 +806,20 @@ int checkpoint_begin(struct layer *l, struct digests *known, bool tracked)
 /* Of a layer that is sealed. */
 int checkpoint_hold(struct layer *l) NONNULL CHECKED;
 void checkpoint_end(struct layer *l) NONNULL;
+/* recount.c: nothing of ${l}, the top layer, is known to be what the descriptor
+ * says of it, and nothing has changed yet. */
+int recount_begin(struct layer *l) NONNULL CHECKED;
+void recount_end(struct layer *l) NONNULL;
+/* Whether the chunk is still to be counted; and so many has it, with nobody
+ * else at it. */
+bool recount_needs(const struct layer *l, uint64_t index) NONNULL;
+void recount_chunk(struct layer *l, uint64_t index, unsigned blocks) NONNULL;
+/* It is new, or has gone: from now on all that changes there is known. */
+void recount_known(struct layer *l, uint64_t index) NONNULL;
+/* All have been counted. */
+void recount_done(struct layer *l) NONNULL;
+/* So many blocks of the chunk have come, or gone. */
+void blocks_changed(struct layer *l, uint64_t index, int64_t blocks) NONNULL;
 /* What a descriptor says where there is no checkpoint of the top layer. */
 void checkpoint_clear(struct descriptor *d) NONNULL;
 /* A group of the chunk has become dirty, or its entry in the map. */

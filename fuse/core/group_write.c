@@ -257,7 +257,7 @@ apply_plan(const struct plan *pl, struct page *p)
 		}
 	}
 	if (delta)
-		atomic_fetch_add(&p->disk->allocated, delta);
+		blocks_changed(p->layer, p->index / CHUNK_GROUPS, delta);
 	group_count_kept(p);
 }
 

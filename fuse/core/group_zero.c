@@ -29,7 +29,7 @@ group_zero_entries(struct page *p, unsigned first, unsigned n, uint8_t state)
 	}
 	if (!changed)
 		return;
-	atomic_fetch_sub(&p->disk->allocated, freed);
+	blocks_changed(p->layer, p->index / CHUNK_GROUPS, -freed);
 	group_count_kept(p);
 	page_dirty(p, 0);
 	kept_group(p, first, n);

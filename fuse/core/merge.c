@@ -265,7 +265,8 @@ pass_locked(struct merge *m, uint64_t index, const uint8_t salt[static 12])
 		r = layer_lookup(y, s, index, &state, &c);
 	if (r < 0)
 		return r;
-	atomic_fetch_add(&m->d->allocated, chunk_count(c, s, 0xff));
+	recount_known(y, index);
+	blocks_changed(y, index, chunk_count(c, s, 0xff));
 	chunk_put(c);
 	return 0;
 }

@@ -243,11 +243,11 @@ put_entry(struct page *p, unsigned i, const struct entry *new)
 
 	if (e->state == ENTRY_DATA) {
 		slots_del(&p->used, e->slot);
-		atomic_fetch_sub(&p->disk->allocated, 1);
+		blocks_changed(p->layer, p->index / CHUNK_GROUPS, -1);
 	}
 	*e = *new;
 	if (e->state == ENTRY_DATA) {
-		atomic_fetch_add(&p->disk->allocated, 1);
+		blocks_changed(p->layer, p->index / CHUNK_GROUPS, 1);
 		p->seals++;
 	}
 }
