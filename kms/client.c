@@ -208,13 +208,35 @@ kms_create_external_key(struct kms *k, const char *description,
 	return k->ops->create_key(k, description, true, ret);
 }
 
+/* Whether ${info} can be what was asked for by ${key}: an alias is of any. */
+static bool
+is_of(const struct kms_key_info *info, const char *key)
+{
+	const char *id = strrchr(key, '/'); /* of an ARN */
+
+	return strstr(key, "alias/") ||
+	       strcmp(info->id, id ? id + 1 : key) == 0;
+}
+
+/* A DK is moved, and a disk cut off, by what is said here of its CMK. */
 int
 kms_describe_key(struct kms *k, const char *key, struct kms_key_info *ret)
 {
+	struct kms_key_info info;
 	struct kms *at;
 	int r = service_of_key(k, &key, &at);
 
-	return r < 0 ? r : at->ops->describe_key(at, key, ret);
+	if (r == 0)
+		r = at->ops->describe_key(at, key, &info);
+	if (r == 0 && !is_of(&info, key)) {
+		log_error("key service \"%s\": asked about key %s it tells of "
+			  "%s",
+			  at->name, key, info.id);
+		r = -EPROTO;
+	}
+	if (r == 0)
+		*ret = info;
+	return r;
 }
 
 int

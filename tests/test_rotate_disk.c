@@ -3,6 +3,7 @@
  * and other CMKs, whoever has the disk.
  */
 #include "engine_env.h"
+#include "fault_kms.h"
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -325,6 +326,74 @@ each_data_key_of_a_descriptor_goes_to_its_own_key_s_newest(void **state)
 	assert_string_equal(k->dk.key_id, e->a.id);
 }
 
+/* The key service fails at its ${nth} call of the rewrap, all ways. */
+static void
+rewrap_beside_nonsense(struct env *e, struct disk *d, unsigned nth, int err)
+{
+	unsigned n;
+
+	for (enum kms_harm h = HARM_REFUSED; h < KMS_NHARM; h++) {
+		struct kms_fault f = { .nth = nth, .harm = h, .err = err };
+		int r;
+
+		kms_fault_arm(&f);
+		r = d ? disk_rewrap(d, e->b.id, &n) : rewrap(e, e->b.id, &n);
+		assert_true(kms_fault_fired());
+		kms_fault_arm(&(struct kms_fault){ 0 });
+		assert_true(r < 0);
+		if (h <= HARM_LOST)
+			assert_int_equal(r, err);
+		assert_under(e, DESC_DISK, "d", &e->a);
+	}
+}
+
+/*
+ * What was wrapped before was dropped for an answer that nobody had opened: a
+ * disk whose key service had sent nonsense, or the answer to another question,
+ * could never be attached again.
+ */
+static void
+a_wrapping_that_does_not_open_was_taken(void **state)
+{
+	struct env *e = *state;
+	struct disk *d;
+	unsigned n;
+
+	assert_ok(disk_attach(e->v.e, DESC_DISK, "d", 0, &d));
+	write_text(e, d, "before");
+	kms_fault_install(e->v.kms);
+	/* It is described, rewrapped, and opened. */
+	for (unsigned nth = 2; nth <= 3; nth++)
+		rewrap_beside_nonsense(e, d, nth, -EKEYREJECTED);
+	assert_ok(disk_detach(d));
+	/* And before that, what it is is looked at. */
+	for (unsigned nth = 2; nth <= 4; nth++)
+		rewrap_beside_nonsense(e, NULL, nth, -EKEYREJECTED);
+	assert_ok(rewrap(e, e->b.id, &n));
+	assert_int_equal(n, 1);
+	assert_under(e, DESC_DISK, "d", &e->b);
+	assert_ok(disk_attach(e->v.e, DESC_DISK, "d", 0, &d));
+	assert_text(e, d, "before");
+	assert_ok(disk_detach(d));
+}
+
+/* Data keys were wrapped under a master key that nobody had named. */
+static void
+what_was_said_of_another_key_moved_data_keys(void **state)
+{
+	const struct kms_fault f = { .nth = 1, .harm = HARM_OTHER };
+	struct env *e = *state;
+	unsigned n;
+
+	kms_fault_install(e->v.kms);
+	kms_fault_arm(&f);
+	assert_err(rewrap(e, NULL, &n), EPROTO);
+	kms_fault_arm(&f);
+	assert_err(rewrap(e, e->b.id, &n), EPROTO);
+	kms_fault_arm(&(struct kms_fault){ 0 });
+	assert_under(e, DESC_DISK, "d", &e->a);
+}
+
 /* Rewrap from one key to the other, and tell of each time, until killed. */
 static void
 rewrap_for_ever(struct env *e, bool attached, int fd)
@@ -416,6 +485,8 @@ main(void)
 		TEST(snapshots_and_images_are_rewrapped_like_disks),
 		TEST(
 		    each_data_key_of_a_descriptor_goes_to_its_own_key_s_newest),
+		TEST(a_wrapping_that_does_not_open_was_taken),
+		TEST(what_was_said_of_another_key_moved_data_keys),
 		TEST(kill_9_leaves_one_wrapped_key_or_the_other),
 	};
 

@@ -20,6 +20,7 @@
 #include <time.h>
 
 #include "catalog_private.h"
+#include "datakey.h"
 #include "layer.h"
 
 #define DEFAULT_KIND "data"
@@ -237,8 +238,7 @@ catalog_create(struct catalog *c, struct kms *kms, const struct disk_params *p,
 	if (r == 0)
 		r = new_descriptor(c, p, d);
 	if (r == 0)
-		r = kms_generate_data_key(kms, p->key, &d->lineage,
-					  &d->keys[0].dk, &dk);
+		r = datakey_new(kms, p->key, &d->lineage, &d->keys[0].dk, &dk);
 	if (r == 0)
 		r = put_on_store(c, d, &dk);
 	if (r < 0)

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "catalog_private.h"
+#include "datakey.h"
 #include "layer.h"
 
 int
@@ -28,8 +29,7 @@ own_key_new(struct kms *kms, const char *key, const struct descriptor *over,
 	if (r == 0)
 		r = uuid_new(&lineage);
 	if (r == 0)
-		r = kms_generate_data_key(kms, key, &lineage, &ret->k.dk,
-					  &ret->dk);
+		r = datakey_new(kms, key, &lineage, &ret->k.dk, &ret->dk);
 	return r;
 }
 

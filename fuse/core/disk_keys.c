@@ -33,6 +33,19 @@ disk_dk(struct disk *d, const struct uuid *uuid)
 	return k ? k->key : NULL;
 }
 
+int
+disk_get_dk(struct disk *d, const struct uuid *uuid, struct key *ret)
+{
+	struct disk_dk *k;
+
+	pthread_mutex_lock(&d->layers_lock);
+	k = find(d, uuid);
+	if (k)
+		memcpy(ret, k->key, sizeof(*ret));
+	pthread_mutex_unlock(&d->layers_lock);
+	return k ? 0 : -ENOKEY;
+}
+
 const struct key *
 disk_top_dk(struct disk *d)
 {

@@ -439,6 +439,9 @@ int64_t now_ms(void);
 struct key *disk_dk(struct disk *d, const struct uuid *uuid) NONNULL;
 /* That of the top layer. */
 const struct key *disk_top_dk(struct disk *d) NONNULL;
+/* A copy of it; -ENOKEY. */
+int disk_get_dk(struct disk *d, const struct uuid *uuid, struct key *ret)
+    NONNULL CHECKED;
 /* Copied. */
 int disk_add_dk(struct disk *d, const struct uuid *uuid, const struct key *dk)
     NONNULL CHECKED;

@@ -14,40 +14,76 @@
 #include <string.h>
 
 #include "catalog_private.h"
+#include "datakey.h"
 #include "engine_private.h"
 #include "rewrap.h"
 
 #define TRIES 5
 
+/* What is asked of the DKs of a descriptor. */
+struct rewrap {
+	struct kms *kms;
+	const char *key; /* NULL: each under its own */
+	bool dry;
+	unsigned n; /* how many were not wrapped so */
+	/* Which DK it is, from what does not change. */
+	int (*know)(const struct desc_key *k, struct key *ret, void *arg);
+	void *arg;
+};
+
 static int
-rewrap_one(struct kms *kms, struct wrapped_dk *w, const char *key, bool dry,
-	   unsigned *n)
+rewrap_one(struct rewrap *w, struct desc_key *k)
 {
+	CLEANUP(key_wipe) struct key dk = { { 0 } };
 	struct kms_key_info to;
 	int r;
 
-	r = kms_describe_key(kms, key ? key : w->key_id, &to);
+	r = kms_describe_key(w->kms, w->key ? w->key : k->dk.key_id, &to);
 	if (r < 0)
 		return r;
-	if (strcmp(w->key_id, to.id) == 0 &&
-	    strcmp(w->key_version_id, to.primary_version) == 0)
+	if (strcmp(k->dk.key_id, to.id) == 0 &&
+	    strcmp(k->dk.key_version_id, to.primary_version) == 0)
 		return 0;
-	++*n;
-	return dry ? 0 : kms_reencrypt(kms, w, to.id, NULL, w);
+	w->n++;
+	if (w->dry)
+		return 0;
+	r = w->know(k, &dk, w->arg);
+	return r < 0 ? r : datakey_rewrap(w->kms, &k->dk, &dk, to.id);
 }
 
-int
-rewrap_keys(struct kms *kms, struct descriptor *d, const char *key, bool dry,
-	    unsigned *ret_n)
+/* After an error ${d} is of no use. */
+static int
+rewrap_keys(struct rewrap *w, struct descriptor *d)
 {
-	unsigned n = 0;
-	size_t i;
 	int r = 0;
 
-	for (i = 0; i < d->n_keys && r == 0; i++)
-		r = rewrap_one(kms, &d->keys[i].dk, key, dry, &n);
+	for (size_t i = 0; i < d->n_keys && r == 0; i++)
+		r = rewrap_one(w, &d->keys[i]);
+	return r;
+}
+
+/* ---- of the store ---- */
+
+struct stored {
+	struct kms *kms;
+	const struct descriptor *d;
+	const char *text;
+	size_t len;
+};
+
+/* As the old wrapping says; that of the descriptor has to be the one that
+ * authenticates it. */
+static int
+know_stored(const struct desc_key *k, struct key *ret, void *arg)
+{
+	CLEANUP(key_wipe) struct key dk = { { 0 } };
+	const struct stored *s = arg;
+	int r = kms_decrypt(s->kms, &k->dk, &dk);
+
+	if (r == 0 && uuid_equal(&k->uuid, &s->d->key))
+		r = descriptor_verify(s->text, s->len, &s->d->uuid, &dk);
 	if (r == 0)
-		*ret_n = n;
+		memcpy(ret, &dk, sizeof(*ret));
 	return r;
 }
 
@@ -81,24 +117,31 @@ rewrap_once(struct catalog *c, struct kms *kms, enum desc_type type,
 	CLEANUP(free_memp) struct descriptor *d = malloc(sizeof(*d));
 	CLEANUP(store_unlockp) struct store_lock *lock = NULL;
 	CLEANUP(free_memp) char *text = NULL;
-	unsigned n = 0;
+	struct stored s = { .kms = kms, .d = d };
+	struct rewrap w = { .kms = kms,
+			    .key = key,
+			    .dry = dry,
+			    .know = know_stored,
+			    .arg = &s };
 	size_t len;
 	int r;
 
 	if (!d)
 		return -ENOMEM;
 	r = catalog_load(c, type, name, d, &text, &len);
+	s.text = text;
+	s.len = len;
 	if (r == 0)
-		r = rewrap_keys(kms, d, key, dry, &n);
-	if (r == 0 && n > 0 && d->read_only)
+		r = rewrap_keys(&w, d);
+	if (r == 0 && w.n > 0 && d->read_only)
 		r = -EROFS;
-	if (r == 0 && n > 0 && !dry) {
+	if (r == 0 && w.n > 0 && !dry) {
 		r = catalog_lock_names(c, &lock);
 		if (r == 0)
 			r = replace(c, type, name, text, len, d);
 	}
 	if (r == 0)
-		*ret_n = n;
+		*ret_n = w.n;
 	return r;
 }
 
@@ -141,24 +184,35 @@ take_keys(struct descriptor *d, void *arg)
 	return 0;
 }
 
+/* It has them open. */
+static int
+know_attached(const struct desc_key *k, struct key *ret, void *arg)
+{
+	int r = disk_get_dk(arg, &k->uuid, ret);
+
+	return r == -ENOKEY ? -EAGAIN : r; /* it has none of it any more */
+}
+
 static int
 disk_rewrap_once(struct disk *d, const char *key, unsigned *ret_n)
 {
 	CLEANUP(free_memp) struct descriptor *from = malloc(sizeof(*from));
 	CLEANUP(free_memp) struct descriptor *to = malloc(sizeof(*to));
 	struct change c = { from, to };
-	unsigned n = 0;
+	struct rewrap w = {
+		.kms = d->e->kms, .key = key, .know = know_attached, .arg = d
+	};
 	int r;
 
 	if (!from || !to)
 		return -ENOMEM;
 	disk_descriptor(d, from);
 	memcpy(to, from, sizeof(*to));
-	r = rewrap_keys(d->e->kms, to, key, false, &n);
-	if (r == 0 && n > 0)
+	r = rewrap_keys(&w, to);
+	if (r == 0 && w.n > 0)
 		r = from->read_only ? -EROFS : disk_update(d, take_keys, &c);
 	if (r == 0)
-		*ret_n = n;
+		*ret_n = w.n;
 	return r;
 }
 
