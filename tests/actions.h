@@ -5,6 +5,7 @@
 #define SEALDISK_ACTIONS_H
 
 #include "actions_env.h"
+#include "actions_store.h"
 
 /* ---- names ---- */
 
@@ -164,6 +165,19 @@ run_rewrap(void)
 			      &n);
 }
 
+/* Of what has one data key, and of what has two. */
+static inline int
+run_rewrap_to(void)
+{
+	unsigned n;
+	int r = catalog_rewrap(cat(), env.kms, DESC_IMAGE, "img", other_key,
+			       false, &n);
+
+	return r < 0 ? r
+		     : catalog_rewrap(cat(), env.kms, DESC_DISK, "own",
+				      other_key, false, &n);
+}
+
 /* ---- looks ---- */
 
 static inline int
@@ -198,64 +212,6 @@ run_look(void)
 	return r < 0 ? r : catalog_would_free(cat(), d, 0, &bytes);
 }
 
-static inline void
-found_fault(const struct scrub_fault *f, void *arg)
-{
-	(void)arg;
-	fail_msg("scrub: %s in %s", scrub_word(f->what), f->file);
-}
-
-static inline int
-run_scrub(void)
-{
-	struct scrub_options o = { .blocks = true, .fault = found_fault };
-	struct scrub_totals t;
-
-	return disk_scrub(things[D].d, env.s, &o, &t);
-}
-
-static inline void
-found_wrong(const struct check_finding *f, void *arg)
-{
-	(void)arg;
-	fail_msg("check: %s: %s", check_word(f->what), f->path);
-}
-
-static inline int
-run_check(void)
-{
-	struct check_options o = { .repair = true, .found = found_wrong };
-
-	return catalog_check(cat(), &o);
-}
-
-static inline int
-run_repair(void)
-{
-	struct repair_report rep;
-
-	return engine_repair_maps(env.e, DESC_DISK, "own", &rep);
-}
-
-static inline int
-to_nowhere(void *arg, const void *buf, size_t len)
-{
-	(void)arg;
-	(void)buf;
-	(void)len;
-	return 0;
-}
-
-static inline int
-run_send(void)
-{
-	struct stream_sink sink = { to_nowhere, NULL, NULL };
-	struct stream_name what = { DESC_SNAPSHOT, "d@b" };
-	struct stream_result res;
-
-	return stream_send(cat(), &what, NULL, NULL, &sink, &res);
-}
-
 static inline int
 run_reopen(void)
 {
@@ -286,6 +242,19 @@ run_attach_snapshot(void)
 		r = disk_read(things[A].d, env.s, io.b, SIZE, 0);
 	if (things[A].d)
 		assert_ok(detach(A));
+	return r;
+}
+
+/* What is under two data keys. */
+static inline int
+run_attach_own(void)
+{
+	int r = attach(OWN);
+
+	if (r == 0)
+		r = disk_read(things[OWN].d, env.s, io.b, SIZE, 0);
+	if (things[OWN].d)
+		assert_ok(detach(OWN));
 	return r;
 }
 
@@ -370,6 +339,14 @@ run_rewrap_disk(void)
 }
 
 static inline int
+run_rewrap_disk_to(void)
+{
+	unsigned n;
+
+	return disk_rewrap(things[D].d, other_key, &n);
+}
+
+static inline int
 freeze(enum desc_type type)
 {
 	struct snapshot_request req = { things[D].d, type, "new" };
@@ -404,17 +381,29 @@ done_copy(void)
 }
 
 static inline int
-run_reencrypt(void)
+reencrypt(const char *key)
 {
 	int r = 0;
 
 	if (!disk_reencrypting(things[D].d, &(struct reencrypt_state){ 0 }))
-		r = disk_reencrypt(things[D].d, env.s, NULL, 0);
+		r = disk_reencrypt(things[D].d, env.s, key, 0);
 	if (r < 0)
 		return r;
 	while ((r = disk_reencrypt_step(things[D].d)) > 0)
 		;
 	return r;
+}
+
+static inline int
+run_reencrypt(void)
+{
+	return reencrypt(NULL);
+}
+
+static inline int
+run_reencrypt_to(void)
+{
+	return reencrypt(other_key);
 }
 
 /* Of what was below a snapshot, the layer above gets what it needs. */
@@ -445,37 +434,50 @@ run_seal(void)
 }
 
 static const struct action actions[] = {
-	{ "create", false, run_create, done_create, false },
-	{ "clone", false, run_clone, done_clone, false },
-	{ "clone with a key", false, run_clone_own, done_clone, false },
-	{ "own key", false, run_own_key, done_clone, false },
-	{ "image", false, run_image, done_image, false },
-	{ "rollback", false, run_rollback, done_rollback, false },
-	{ "remove", false, run_remove, done_remove, false },
-	{ "rename", true, run_rename, done_rename, false },
-	{ "update", false, run_update, NULL, false },
-	{ "move", false, run_move, done_move, false },
-	{ "rewrap", false, run_rewrap, NULL, false },
-	{ "look", false, run_look, NULL, false },
-	{ "scrub", true, run_scrub, NULL, false },
-	{ "check", false, run_check, NULL, false },
-	{ "repair", false, run_repair, NULL, false },
-	{ "send", false, run_send, NULL, false },
-	{ "reopen", false, run_reopen, NULL, false },
-	{ "attach", false, run_attach, NULL, false },
-	{ "attach a snapshot", false, run_attach_snapshot, NULL, false },
-	{ "detach", true, run_detach, NULL, false },
-	{ "write", true, run_write, done_change, false },
-	{ "zero", true, run_zero, done_change, false },
-	{ "read", true, run_read, NULL, false },
-	{ "resize", true, run_resize, NULL, false },
-	{ "rewrap a disk", true, run_rewrap_disk, NULL, false },
-	{ "snapshot", true, run_snapshot, done_snapshot, false },
-	{ "copy", true, run_copy, done_copy, false },
-	{ "reencrypt", true, run_reencrypt, NULL, false },
-	{ "merge", false, run_merge, NULL, true },
-	{ "merge below a disk", true, run_merge, NULL, true },
-	{ "seal", false, run_seal, NULL, false },
+	{ "create", .run = run_create, .done = done_create },
+	{ "clone", .run = run_clone, .done = done_clone },
+	{ "clone with a key", .run = run_clone_own, .done = done_clone },
+	{ "own key", .run = run_own_key, .done = done_clone },
+	{ "image", .run = run_image, .done = done_image },
+	{ "rollback", .run = run_rollback, .done = done_rollback },
+	{ "remove", .run = run_remove, .done = done_remove },
+	{ "rename", .run = run_rename, .done = done_rename, .attached = true },
+	{ "update", .run = run_update },
+	{ "move", .run = run_move, .done = done_move },
+	{ "rewrap", .run = run_rewrap },
+	{ "rewrap to another key", .run = run_rewrap_to },
+	{ "look", .run = run_look },
+	{ "scrub", .run = run_scrub, .attached = true },
+	{ "check", .run = run_check },
+	{ "repair", .run = run_repair },
+	{ "rebuild", .run = run_rebuild, .done = done_rebuild,
+	  .begin = lose_image },
+	{ "rebuild nothing", .run = run_rebuild },
+	{ "receive", .run = run_receive, .begin = begin_receive,
+	  .end = end_receive },
+	{ "send", .run = run_send },
+	{ "reopen", .run = run_reopen },
+	{ "attach", .run = run_attach },
+	{ "attach a snapshot", .run = run_attach_snapshot },
+	{ "attach what has two keys", .run = run_attach_own },
+	{ "detach", .run = run_detach, .attached = true },
+	{ "write", .run = run_write, .done = done_change, .attached = true },
+	{ "zero", .run = run_zero, .done = done_change, .attached = true },
+	{ "read", .run = run_read, .attached = true },
+	{ "resize", .run = run_resize, .attached = true },
+	{ "rewrap a disk", .run = run_rewrap_disk, .attached = true },
+	{ "rewrap a disk to another key", .run = run_rewrap_disk_to,
+	  .attached = true },
+	{ "snapshot", .run = run_snapshot, .done = done_snapshot,
+	  .attached = true },
+	{ "copy", .run = run_copy, .done = done_copy, .attached = true },
+	{ "reencrypt", .run = run_reencrypt, .attached = true },
+	{ "reencrypt to another key", .run = run_reencrypt_to,
+	  .attached = true },
+	{ "merge", .run = run_merge, .again = true },
+	{ "merge below a disk", .run = run_merge, .attached = true,
+	  .again = true },
+	{ "seal", .run = run_seal },
 };
 #define N_ACTIONS (sizeof(actions) / sizeof(actions[0]))
 

@@ -2,10 +2,10 @@
  * actions_env.h - one of each thing that can be done with disks, done in a
  * store whose content is known, so that it can be seen what a failure costs.
  *
- *     scene_begin(&scene_store);
+ *     scene_begin(a);
  *     r = a->run();
  *     scene_check(a, r);       all is there, whole, old or new
- *     scene_end();             and when it is removed, nothing is left
+ *     scene_end(a);            and when it is removed, nothing is left
  *
  * Things are disks, snapshots and images; each is there or not, and holds what
  * its content says, or, if what was done may have changed it, `after`.
@@ -67,10 +67,13 @@ struct action {
 	int (*run)(void);
 	void (*done)(void); /* NULL: nothing changes */
 	bool again;         /* it tells of no error, and is repeated */
+	/* Before it, and after it has succeeded at last; NULL: nothing. */
+	void (*begin)(void), (*end)(void);
 };
 
 static struct engine_env env;
 static struct content io;
+static char other_key[KMS_ID_LEN]; /* a CMK that nothing is under */
 
 static inline struct catalog *
 cat(void)
@@ -79,6 +82,17 @@ cat(void)
 }
 
 /* ---- the scene ---- */
+
+/* The keystore of all scenes. */
+static inline void
+scene_keys(void)
+{
+	struct kms_key_info info;
+
+	eenv_keys(&env);
+	assert_ok(kms_create_key(env.kms, "", &info));
+	memcpy(other_key, info.id, sizeof(other_key));
+}
 
 static inline int
 attach(unsigned i)
@@ -217,6 +231,8 @@ scene_begin(const struct action *a)
 	scene_restart();
 	if (a->attached)
 		assert_ok(attach(D));
+	if (a->begin)
+		a->begin();
 }
 
 static inline bool
@@ -286,10 +302,12 @@ is_left(const char *name, bool is_dir, void *arg)
 }
 
 static inline void
-scene_end(void)
+scene_end(const struct action *a)
 {
 	bool never = false;
 
+	if (a->end)
+		a->end();
 	if (things[D].d)
 		assert_ok(disk_flush(things[D].d));
 	scene_restart();

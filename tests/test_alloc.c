@@ -37,7 +37,7 @@ run_one(const struct action *a, unsigned nth, bool lasting)
 		assert_ok(a->run());
 		scene_check(a, 0);
 	}
-	scene_end();
+	scene_end(a);
 	assert_int_equal(secret_in_use(), secrets);
 	return fired;
 }
@@ -82,7 +82,7 @@ static int
 setup(void **state)
 {
 	(void)state;
-	eenv_keys(&env);
+	scene_keys();
 	secrets = secret_in_use();
 	return 0;
 }
