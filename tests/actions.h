@@ -428,7 +428,7 @@ run_seal(void)
 {
 	int r;
 
-	while ((r = engine_seal(env.e)) > 0)
+	while ((r = engine_seal(env.e, NULL)) > 0)
 		;
 	return r;
 }

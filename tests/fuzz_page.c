@@ -305,7 +305,7 @@ use(struct store *st, bool freeze, bool check)
 		read_all(q.disk);
 		r |= disk_detach(q.disk);
 	}
-	for (unsigned i = 0; freeze && i < 20 && engine_seal(e) == 1; i++)
+	for (unsigned i = 0; freeze && i < 20 && engine_seal(e, NULL) == 1; i++)
 		;
 	if (check)
 		r |= catalog_check(engine_catalog(e), &o);

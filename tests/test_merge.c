@@ -162,7 +162,7 @@ what_passed_stays_where_two_merges_come_before_a_sweep(void **state)
 	write_at(8 * MiB, 64 * KiB, 3);
 	drop("d@a");
 	drop("d@b");
-	while (engine_merge(env.e) > 0)
+	while (engine_merge(env.e, NULL) > 0)
 		;
 	sweep();
 	holds(disk, &now);
@@ -246,7 +246,7 @@ what_has_passed_can_be_discarded(void **state)
 	write_at(8 * MiB, 64 * KiB, 3);
 	snap("a");
 	drop("d@a");
-	assert_int_equal(engine_merge(env.e), 1);
+	assert_int_equal(engine_merge(env.e, NULL), 1);
 	zero_at(0, 4 * MiB);
 	assert_ok(disk_background(disk));
 	assert_ok(disk_background(disk));
@@ -369,7 +369,7 @@ static void *
 pass_and_write(void *arg)
 {
 	(void)arg;
-	assert_int_equal(engine_merge(env.e), 1);
+	assert_int_equal(engine_merge(env.e, NULL), 1);
 	write_at(0, 4 * KiB, 2);
 	assert_ok(disk_flush(disk));
 	write_at(0, 4 * KiB, 3);

@@ -126,7 +126,7 @@ seal(struct engine *eng)
 {
 	time_t until = time(NULL) + SEAL_SECONDS;
 
-	while (time(NULL) < until && engine_seal(eng) > 0)
+	while (time(NULL) < until && engine_seal(eng, NULL) > 0)
 		;
 }
 

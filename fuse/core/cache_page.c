@@ -122,6 +122,8 @@ page_unhash(struct page *p)
 		page_put(p);
 }
 
+#define HANGS_MS 1000 /* of a commit: longer than the store should take */
+
 static bool
 page_busy(const struct page *p)
 {
@@ -179,6 +181,14 @@ page_drop_held(struct cache *ca, struct page *p)
 	return out;
 }
 
+/* To be written to before it goes, while its disk waits for the store: whoever
+ * does that would wait, too, and is of another disk. */
+static bool
+page_hangs(const struct page *p)
+{
+	return !atomic_load(&p->same) && disk_commit_ms(p->disk) > HANGS_MS;
+}
+
 static bool
 page_evict(struct cache *ca, struct page *p)
 {
@@ -186,7 +196,7 @@ page_evict(struct cache *ca, struct page *p)
 		return false;
 	if (!page_hold(ca, p, true))
 		return false;
-	if (page_retire(p) < 0) {
+	if (page_hangs(p) || page_retire(p) < 0) {
 		page_put(p);
 		return false;
 	}

@@ -578,7 +578,7 @@ save_size(struct disk *d)
 		return 0;
 	pthread_mutex_lock(&d->size_lock);
 	if (atomic_exchange(&d->size_dirty, false)) {
-		d->desc.size = atomic_load(&d->size);
+		disk_set_desc_size(d, atomic_load(&d->size));
 		r = catalog_save_first(d->e->cat, &d->desc, d->top->dk);
 		if (r < 0)
 			atomic_store(&d->size_dirty, true);
@@ -750,10 +750,12 @@ lead(struct disk *d)
 	d->committing = true;
 	d->commit_wanted = false;
 	d->dirty_since = 0;
+	atomic_store(&d->commit_since, now_ms());
 	atomic_fetch_add(&d->seq, 1);
 	pthread_mutex_unlock(&d->mutex);
 	r = commit_run(d);
 	pthread_mutex_lock(&d->mutex);
+	atomic_store(&d->commit_since, 0);
 	d->committing = false;
 	d->done_seq = atomic_load(&d->seq);
 	d->last_error = r;

@@ -51,7 +51,9 @@ disk_new(struct engine *e)
 	for (unsigned i = 0; i < 7; i++)
 		link_init(lists[i]);
 	link_init(&d->all);
+	pthread_mutex_init(&d->snapshots, NULL);
 	pthread_mutex_init(&d->size_lock, NULL);
+	pthread_mutex_init(&d->desc_lock, NULL);
 	pthread_mutex_init(&d->layers_lock, NULL);
 	cache_lock_init(&d->barrier);
 	pthread_mutex_init(&d->mutex, NULL);
@@ -84,7 +86,9 @@ disk_free(struct disk *d)
 	replay_free(d->replay);
 	store_unlock(d->lock);
 	kept_release(d);
+	pthread_mutex_destroy(&d->snapshots);
 	pthread_mutex_destroy(&d->size_lock);
+	pthread_mutex_destroy(&d->desc_lock);
 	pthread_mutex_destroy(&d->layers_lock);
 	pthread_rwlock_destroy(&d->barrier);
 	pthread_mutex_destroy(&d->mutex);

@@ -81,8 +81,10 @@ void engine_sweep(struct engine *e, const volatile bool *stop) NONNULL;
 bool engine_has_left(struct engine *e) NONNULL;
 
 /* A piece of that alone: some of a frozen layer's chunks get their digests, or
- * it says what they come to.  1: there is more. */
-int engine_seal(struct engine *e) NONNULL CHECKED;
+ * it says what they come to.  1: there is more.  *${stop}, unless it is NULL:
+ * whoever merges just then is not waited for any longer. */
+int engine_seal(struct engine *e, const volatile bool *stop)
+    __attribute__((__nonnull__(1))) CHECKED;
 
 /* How far the layer that is being merged is: chunks, by their place in it.
  * False: none is. */

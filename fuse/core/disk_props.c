@@ -54,6 +54,22 @@ spare_round(struct disk *d, bool now)
 	}
 }
 
+void
+disk_set_desc(struct disk *d, const struct descriptor *n)
+{
+	pthread_mutex_lock(&d->desc_lock);
+	d->desc = *n;
+	pthread_mutex_unlock(&d->desc_lock);
+}
+
+void
+disk_set_desc_size(struct disk *d, uint64_t size)
+{
+	pthread_mutex_lock(&d->desc_lock);
+	d->desc.size = size;
+	pthread_mutex_unlock(&d->desc_lock);
+}
+
 /* With size_lock held: replace the descriptor by ${n} and keep it. */
 static int
 save(struct disk *d, const struct descriptor *n)
@@ -61,7 +77,7 @@ save(struct disk *d, const struct descriptor *n)
 	int r = catalog_save(d->e->cat, n, d->top->dk);
 
 	if (r == 0)
-		d->desc = *n;
+		disk_set_desc(d, n);
 	else
 		resave(d);
 	return r;
@@ -75,10 +91,10 @@ set_size(struct disk *d, uint64_t size)
 
 	pthread_mutex_lock(&d->size_lock);
 	old = d->desc.size;
-	d->desc.size = size;
+	disk_set_desc_size(d, size);
 	r = catalog_save(d->e->cat, &d->desc, d->top->dk);
 	if (r < 0) {
-		d->desc.size = old;
+		disk_set_desc_size(d, old);
 		resave(d);
 	} else {
 		atomic_store(&d->size, size);
@@ -156,9 +172,9 @@ current(struct disk *d, struct descriptor *ret)
 void
 disk_descriptor(struct disk *d, struct descriptor *ret)
 {
-	pthread_mutex_lock(&d->size_lock);
+	pthread_mutex_lock(&d->desc_lock);
 	current(d, ret);
-	pthread_mutex_unlock(&d->size_lock);
+	pthread_mutex_unlock(&d->desc_lock);
 }
 
 int
@@ -190,16 +206,24 @@ disk_rename(struct disk *d, const char *to)
 		return -ENOMEM;
 	/* A snapshot that is just being taken must not come to lie under a
 	 * name that is the disk's no more. */
-	pthread_mutex_lock(&d->e->snapshots);
+	pthread_mutex_lock(&d->snapshots);
 	pthread_mutex_lock(&d->size_lock);
 	current(d, n);
 	r = catalog_rename(d->e->cat, n, d->top->dk, to);
 	if (r == 0)
-		d->desc = *n;
+		disk_set_desc(d, n);
 	pthread_mutex_unlock(&d->size_lock);
-	pthread_mutex_unlock(&d->e->snapshots);
+	pthread_mutex_unlock(&d->snapshots);
 	free(n);
 	return r;
+}
+
+int64_t
+disk_commit_ms(struct disk *d)
+{
+	int64_t since = atomic_load(&d->commit_since);
+
+	return since ? now_ms() - since : 0;
 }
 
 void

@@ -22,6 +22,7 @@
  * eighth for each, less what a crash may have left uncounted. */
 #define SEAL_LIMIT ((1u << 29) - (1u << 24))
 #define SWEEP_FILES 256
+#define LOOK_MS 10 /* whether a lock is free, or one is to stop */
 
 void
 fault_log_at(struct disk *d, const char *file, int line, const char *fmt, ...)
@@ -124,7 +125,6 @@ engine_open(struct store *st, struct kms *kms, const struct engine_options *opt,
 	e->drop_lock = opt->drop_lock;
 	e->keep_arg = opt->keep_arg;
 	pthread_mutex_init(&e->mutex, NULL);
-	pthread_mutex_init(&e->snapshots, NULL);
 	pthread_mutex_init(&e->merging, NULL);
 	pthread_cond_init(&e->released, NULL);
 	link_init(&e->disks);
@@ -186,20 +186,39 @@ engine_merging(struct engine *e, uint64_t *ret_done, uint64_t *ret_total)
 	return *ret_total > 0;
 }
 
+int
+merging_lock(struct engine *e, const volatile bool *stop)
+{
+	if (!stop)
+		return -pthread_mutex_lock(&e->merging);
+	while (pthread_mutex_trylock(&e->merging) != 0) {
+		if (*stop)
+			return -EINTR;
+		usleep(LOOK_MS * 1000);
+	}
+	return 0;
+}
+
+void
+merging_unlock(struct engine *e)
+{
+	pthread_mutex_unlock(&e->merging);
+}
+
 /* 0: nothing is left to do now. */
 static int
-sweep_step(struct engine *e)
+sweep_step(struct engine *e, const volatile bool *stop)
 {
 	bool more;
 	int r, e2;
 
 	r = catalog_sweep(e->cat, SWEEP_FILES, &more);
 	if (r == 0 && !more)
-		r = engine_merge(e);
+		r = engine_merge(e, stop);
 	else if (r == 0)
 		r = 1;
 	/* What stays. */
-	if (r <= 0 && (e2 = engine_seal(e)) != 0)
+	if (r <= 0 && (e2 = engine_seal(e, stop)) != 0)
 		r = r < 0 && e2 < 0 ? r : e2;
 	if (r < 0)
 		log_debug("sweeping the store: %s", err_text(r));
@@ -232,11 +251,12 @@ engine_sweep(struct engine *e, const volatile bool *stop)
 
 	if (settle_names(e) < 0)
 		return;
-	while (!*stop && sweep_step(e) > 0)
+	while (!*stop && sweep_step(e, stop) > 0)
 		;
-	pthread_mutex_lock(&e->merging);
+	if (merging_lock(e, stop) < 0)
+		return;
 	e->n_unmerged = 0;
-	pthread_mutex_unlock(&e->merging);
+	merging_unlock(e);
 	atomic_store(&e->has_left,
 		     catalog_marked(e->cat, &marked, &n) < 0 || n > 0);
 }

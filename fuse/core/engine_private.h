@@ -7,6 +7,7 @@
  *
  * Locks, in the order in which they are taken:
  *
+ *   disk->snapshots one change of what the disk is: its name, layers, keys
  *   disk->barrier   shared around a change; exclusive to freeze the top layer
  *   layer->creating one of 64, by chunk index: a chunk is made or discarded
  *   chunk->lock     shared by whatever uses the chunk's file; exclusive to let
@@ -14,10 +15,14 @@
  *   page->lock      a child's page before its parent's; a group's before a
  *                   chain page, that before a map's, a map's before a root's
  *   layer->open_lock   while a root page or the parent is opened
+ *   disk->size_lock while the descriptor is replaced
+ *   disk->desc_lock the descriptor in memory
  *   disk->mutex     lists and counters of a disk
  *   shard->mutex    a bucket of the cache; nothing is taken under it
  *
- * Nobody waits for a commit with any of these held.
+ * Nobody waits for a commit with any of these held, but for a snapshot with
+ * the first two.  Of what the store does none is held that another disk needs:
+ * a call that hangs holds up its own disk, and what is done to names.
  */
 #ifndef SEALDISK_ENGINE_PRIVATE_H
 #define SEALDISK_ENGINE_PRIVATE_H
@@ -323,8 +328,13 @@ struct reencrypt {
 
 struct disk {
 	struct engine *e;
-	struct descriptor desc; /* under size_lock */
-	pthread_mutex_t size_lock;
+	/* One that freezes it, gives it another name or other keys at a time;
+	 * of several disks by address, before any other lock. */
+	pthread_mutex_t snapshots;
+	/* Changed under size_lock, which is held while the store is written to,
+	 * and desc_lock, which is not: who reads it has either. */
+	struct descriptor desc;
+	pthread_mutex_t size_lock, desc_lock;
 	struct disk_dk dks[DISK_DKS]; /* under layers_lock */
 	struct reencrypt re;
 	struct store_lock *lock;
@@ -365,6 +375,7 @@ struct disk {
 	uint64_t good_seq;            /* the last one that succeeded */
 	int last_error;               /* of the commit that ended last */
 	bool committing;
+	_Atomic int64_t commit_since; /* ms; 0: none runs */
 	bool commit_wanted;
 	atomic_bool stop;
 	bool has_thread;
@@ -406,9 +417,8 @@ struct engine {
 	unsigned merge_chunks; /* that a piece takes; 0: by time */
 	bool manual;
 	pthread_mutex_t mutex;
-	pthread_mutex_t snapshots; /* one at a time; before any other lock */
-	pthread_cond_t released;   /* of disk->holds, under `mutex` */
-	pthread_mutex_t merging;   /* one at a time */
+	pthread_cond_t released; /* of disk->holds, under `mutex` */
+	pthread_mutex_t merging; /* one at a time */
 	struct uuid merge_x,
 	    merge_y; /* under `merging`: where it has come to */
 	uint64_t merge_at;
@@ -432,6 +442,12 @@ struct engine {
 };
 
 int64_t now_ms(void);
+
+/* Take engine->merging.  -EINTR: *${stop} came first, as whoever has it may be
+ * waiting for a store that does not answer.  NULL: it is waited for. */
+int merging_lock(struct engine *e, const volatile bool *stop)
+    __attribute__((__nonnull__(1))) CHECKED;
+void merging_unlock(struct engine *e) NONNULL;
 
 /* ---- disk_keys.c ---- */
 
@@ -464,6 +480,14 @@ int reencrypt_start(struct disk *d) NONNULL CHECKED;
 void reencrypt_stop(struct disk *d) NONNULL;
 
 /* ---- disk.c ---- */
+
+/* ---- disk_props.c ---- */
+
+/* With size_lock held: what the descriptor is from now on. */
+void disk_set_desc(struct disk *d, const struct descriptor *n) NONNULL;
+void disk_set_desc_size(struct disk *d, uint64_t size) NONNULL;
+/* For how many ms the commit that runs has. */
+int64_t disk_commit_ms(struct disk *d) NONNULL;
 
 /* For disk_resume(): the layers of a disk whose session is known, or those of
  * what is frozen. */
@@ -783,7 +807,8 @@ int page_retire(struct page *p) NONNULL CHECKED;
 /* ---- merge.c ---- */
 
 /* A piece of merging layers that one child alone needs.  1: there is more. */
-int engine_merge(struct engine *e) NONNULL CHECKED;
+int engine_merge(struct engine *e, const volatile bool *stop)
+    __attribute__((__nonnull__(1))) CHECKED;
 
 /* ---- checkpoint*.c: what the newest version of everything is ---- */
 

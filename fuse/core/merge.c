@@ -601,7 +601,7 @@ merge_lineage(struct engine *e, const struct uuid *lineage)
 }
 
 int
-engine_merge(struct engine *e)
+engine_merge(struct engine *e, const volatile bool *stop)
 {
 	CLEANUP(free_memp) struct uuid *marked = NULL;
 	size_t n = 0;
@@ -609,9 +609,10 @@ engine_merge(struct engine *e)
 
 	r = error = catalog_marked(e->cat, &marked, &n);
 	for (size_t i = 0; r <= 0 && i < n; i++) {
-		pthread_mutex_lock(&e->merging);
+		if (merging_lock(e, stop) < 0)
+			return error;
 		r = merge_lineage(e, &marked[i]);
-		pthread_mutex_unlock(&e->merging);
+		merging_unlock(e);
 		/* A damaged layer, a key that is disabled: the others can be
 		 * merged all the same. */
 		if (r < 0 && error == 0)

@@ -387,7 +387,7 @@ clear_first(struct disk *d)
 	if (r == 0)
 		r = catalog_sweep(d->e->cat, 256, &more);
 	if (r == 0)
-		r = engine_merge(d->e);
+		r = engine_merge(d->e, &d->re.stop);
 	return r < 0 ? r : 1;
 }
 
@@ -506,13 +506,13 @@ finish(struct disk *d, struct layer *bottom)
 	if (r < 0)
 		return r;
 	d->re.unsaved = false;
-	pthread_mutex_lock(&d->e->snapshots);
+	pthread_mutex_lock(&d->snapshots);
 	r = pending_mark_all(d->e->st, &d->desc);
 	if (r == 0) {
 		drop_others(d, bottom);
 		r = disk_drop_keys(d, true);
 	}
-	pthread_mutex_unlock(&d->e->snapshots);
+	pthread_mutex_unlock(&d->snapshots);
 	if (r == 0)
 		log_note("disk %s: all of it is under its new data key",
 			 d->desc.name);
@@ -542,9 +542,9 @@ is_wanted(struct disk *d)
 {
 	bool wanted;
 
-	pthread_mutex_lock(&d->size_lock);
+	pthread_mutex_lock(&d->desc_lock);
 	wanted = d->desc.reencrypting;
-	pthread_mutex_unlock(&d->size_lock);
+	pthread_mutex_unlock(&d->desc_lock);
 	return wanted;
 }
 
@@ -553,11 +553,12 @@ disk_reencrypt_step(struct disk *d)
 {
 	int r = 0;
 
-	pthread_mutex_lock(&d->e->merging);
+	if (merging_lock(d->e, &d->re.stop) < 0)
+		return 1;
 	if (is_wanted(d))
 		r = step(d);
 	scratch_wipe(d->mover);
-	pthread_mutex_unlock(&d->e->merging);
+	merging_unlock(d->e);
 	if (r == CLEAR_FIRST)
 		r = clear_first(d);
 	atomic_store(&d->re.error, r < 0 ? r : 0);

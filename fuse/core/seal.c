@@ -518,7 +518,7 @@ seal_lineage(struct engine *e, const struct uuid *lineage)
 }
 
 int
-engine_seal(struct engine *e)
+engine_seal(struct engine *e, const volatile bool *stop)
 {
 	CLEANUP(free_memp) struct uuid *marked = NULL;
 	size_t n = 0;
@@ -526,9 +526,10 @@ engine_seal(struct engine *e)
 
 	r = error = catalog_unsealed(e->cat, &marked, &n);
 	for (size_t i = 0; r <= 0 && i < n; i++) {
-		pthread_mutex_lock(&e->merging);
+		if (merging_lock(e, stop) < 0)
+			return error;
 		r = seal_lineage(e, &marked[i]);
-		pthread_mutex_unlock(&e->merging);
+		merging_unlock(e);
 		if (r < 0 && error == 0)
 			error = r;
 	}

@@ -202,7 +202,7 @@ put_on_top(struct frozen *f)
 
 		f->allocated = blocks > 0 ? (uint64_t)blocks * BLOCK_SIZE : 0;
 		kept_count(d);
-		d->desc = *f->next;
+		disk_set_desc(d, f->next);
 		atomic_store(&d->top, f->new);
 		f->done = true;
 		spare_later(d);
@@ -371,29 +371,34 @@ by_disk(const void *a, const void *b)
 	return x->d < y->d ? -1 : x->d > y->d;
 }
 
-/* What can be known to be wrong before anything is done.  Sorted, so that the
- * barriers are always taken in one order. */
+/* Sorted, so that the locks of disks are always taken in one order. */
 static int
-begin(struct engine *e, const struct snapshot_request *reqs, struct frozen *f,
-      size_t n)
+sort(const struct snapshot_request *reqs, struct frozen *f, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		f[i].d = reqs[i].disk;
+		f[i].req = &reqs[i];
+	}
+	qsort(f, n, sizeof(*f), by_disk);
+	for (size_t i = 1; i < n; i++)
+		if (f[i].d == f[i - 1].d)
+			return -EINVAL;
+	return n > 1 && reqs->type == DESC_DISK ? -EINVAL : 0;
+}
+
+/* What can be known to be wrong before anything is done. */
+static int
+begin(struct engine *e, struct frozen *f, size_t n)
 {
 	struct descriptor desc;
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < n; i++) {
-		f[i].d = reqs[i].disk;
-		f[i].req = &reqs[i];
 		f[i].old = f[i].d->top;
 		disk_descriptor(f[i].d, &desc);
-		r = catalog_check_free(e->cat, reqs[i].type, desc.name,
-				       reqs[i].name);
-		if (reqs[i].type == DESC_DISK && n > 1)
-			r = -EINVAL;
+		r = catalog_check_free(e->cat, f[i].req->type, desc.name,
+				       f[i].req->name);
 	}
-	qsort(f, n, sizeof(*f), by_disk);
-	for (size_t i = 1; r == 0 && i < n; i++)
-		if (f[i].d == f[i - 1].d)
-			r = -EINVAL;
 	return r;
 }
 
@@ -406,8 +411,12 @@ disks_snapshot(struct engine *e, struct scratch *s,
 
 	if (n == 0 || !f)
 		return n == 0 ? -EINVAL : -ENOMEM;
-	pthread_mutex_lock(&e->snapshots);
-	r = begin(e, reqs, f, n);
+	r = sort(reqs, f, n);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++)
+		pthread_mutex_lock(&f[i].d->snapshots);
+	r = begin(e, f, n);
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = prepare(&f[i], s);
 	POINT("snapshot-prepared", n);
@@ -423,7 +432,8 @@ disks_snapshot(struct engine *e, struct scratch *s,
 		(void)!layer_save_meta(f[i].old, &f[i].old->meta);
 	for (size_t i = 0; i < n; i++)
 		end(&f[i]);
-	pthread_mutex_unlock(&e->snapshots);
+	for (size_t i = n; i > 0; i--)
+		pthread_mutex_unlock(&f[i - 1].d->snapshots);
 	return r;
 }
 
@@ -435,7 +445,7 @@ snapshot_rekey(struct disk *d, struct scratch *s, const struct own_key *own,
 	struct engine *e = d->e;
 	int r;
 
-	pthread_mutex_lock(&e->snapshots);
+	pthread_mutex_lock(&d->snapshots);
 	f.old = d->top;
 	r = d->desc.reencrypting ? -EALREADY : prepare(&f, s);
 	if (r == 0)
@@ -444,6 +454,6 @@ snapshot_rekey(struct disk *d, struct scratch *s, const struct own_key *own,
 		lineage_unmark(e->st, &own->k.dk.lineage, PENDING);
 	end(&f);
 	disk_forget_dks(d);
-	pthread_mutex_unlock(&e->snapshots);
+	pthread_mutex_unlock(&d->snapshots);
 	return r;
 }

@@ -255,7 +255,7 @@ op_merge(struct session *s, const struct step *st)
 	int r;
 
 	s->e->merge_chunks = 1 + st->b;
-	r = engine_merge(s->e);
+	r = engine_merge(s->e, NULL);
 	return r >= 0 || did(s, "merge", r);
 }
 
