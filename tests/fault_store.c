@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define KINDS 16
 
@@ -20,12 +21,16 @@ struct fault_store {
 	bool lasting, fired, full;
 	enum fault_mode mode;
 	void (*on_sync)(struct store *inner, struct store_file *f);
+	char only[2][STORE_PATH_LEN]; /* "": any */
+	pthread_cond_t moved; /* one came to be stuck, or all are let go */
+	unsigned stuck;
 	uint64_t count[KINDS];
 };
 
 struct fault_file {
 	struct store_file base;
 	struct store_file *inner;
+	char path[];
 };
 
 struct fault_lock {
@@ -51,6 +56,12 @@ below(struct store_file *f)
 	return ((struct fault_file *)f)->inner;
 }
 
+static const char *
+path_of(struct store_file *f)
+{
+	return ((struct fault_file *)f)->path;
+}
+
 /* What a test sets, other threads may be reading. */
 
 static struct fault_store *
@@ -68,9 +79,10 @@ give(struct fault_store **fs)
 
 /* Under the mutex. */
 static bool
-strikes(struct fault_store *fs, unsigned kind)
+strikes(struct fault_store *fs, unsigned kind, const char *path)
 {
-	if (!(fs->kinds & kind) || fs->nth == 0)
+	if (!(fs->kinds & kind) || fs->nth == 0 || !strstr(path, fs->only[0]) ||
+	    !strstr(path, fs->only[1]))
 		return false;
 	if (--fs->nth > 0)
 		return false;
@@ -80,8 +92,19 @@ strikes(struct fault_store *fs, unsigned kind)
 	return true;
 }
 
+/* Under the mutex, which is let go of meanwhile. */
+static void
+stick(struct fault_store *fs)
+{
+	fs->stuck++;
+	(void)pthread_cond_broadcast(&fs->moved);
+	while (fs->mode == FAULT_STUCK && fs->err)
+		(void)pthread_cond_wait(&fs->moved, &fs->mutex);
+	fs->stuck--;
+}
+
 static struct verdict
-judge(struct store *st, enum fault_kind kind)
+judge(struct store *st, enum fault_kind kind, const char *path)
 {
 	const unsigned grows = FAULT_WRITE | FAULT_CREATE | FAULT_REPLACE |
 			       FAULT_TRUNCATE;
@@ -89,9 +112,11 @@ judge(struct store *st, enum fault_kind kind)
 	struct verdict v = { 0 };
 
 	fs->count[__builtin_ctz(kind)]++;
-	if (strikes(fs, kind)) {
+	if (strikes(fs, kind, path)) {
 		v.mode = fs->mode;
-		if (fs->mode == FAULT_AFTER)
+		if (fs->mode == FAULT_STUCK)
+			stick(fs);
+		else if (fs->mode == FAULT_AFTER)
 			v.after = fs->err;
 		else
 			v.before = fs->err;
@@ -108,8 +133,8 @@ told(struct verdict v, int r)
 }
 
 /* Declares ${v} and ${in}, and ends the function where the call is not made. */
-#define JUDGE(st, kind)                                                        \
-	struct verdict v = judge(st, kind);                                    \
+#define JUDGE(st, kind, path)                                                  \
+	struct verdict v = judge(st, kind, path);                              \
 	struct store *in = fault_of(st)->inner;                                \
                                                                                \
 	if (v.before)                                                          \
@@ -118,10 +143,11 @@ told(struct verdict v, int r)
 /* Files. */
 
 static int
-wrap_file(struct store *st, struct verdict v, struct store_file *inner,
-	  struct store_file **ret)
+wrap_file(struct store *st, struct verdict v, const char *path,
+	  struct store_file *inner, struct store_file **ret)
 {
-	struct fault_file *f = v.after ? NULL : malloc(sizeof(*f));
+	struct fault_file *f = v.after ? NULL
+				       : malloc(sizeof(*f) + strlen(path) + 1);
 
 	if (!f) {
 		store_close(inner);
@@ -129,6 +155,7 @@ wrap_file(struct store *st, struct verdict v, struct store_file *inner,
 	}
 	f->base.st = st;
 	f->inner = inner;
+	strcpy(f->path, path);
 	*ret = &f->base;
 	return 0;
 }
@@ -140,9 +167,9 @@ ft_open(struct store *st, const char *path, bool writable,
 	struct store_file *inner;
 	int r;
 
-	JUDGE(st, FAULT_OPEN);
+	JUDGE(st, FAULT_OPEN, path);
 	r = in->ops->open(in, path, writable, &inner);
-	return r < 0 ? r : wrap_file(st, v, inner, ret);
+	return r < 0 ? r : wrap_file(st, v, path, inner, ret);
 }
 
 static int
@@ -151,9 +178,9 @@ ft_create(struct store *st, const char *path, struct store_file **ret)
 	struct store_file *inner;
 	int r;
 
-	JUDGE(st, FAULT_CREATE);
+	JUDGE(st, FAULT_CREATE, path);
 	r = in->ops->create(in, path, &inner);
-	return r < 0 ? r : wrap_file(st, v, inner, ret);
+	return r < 0 ? r : wrap_file(st, v, path, inner, ret);
 }
 
 static void
@@ -166,21 +193,21 @@ ft_close(struct store_file *f)
 static int
 ft_size(struct store_file *f, uint64_t *ret)
 {
-	JUDGE(f->st, FAULT_SIZE);
+	JUDGE(f->st, FAULT_SIZE, path_of(f));
 	return told(v, in->ops->size(below(f), ret));
 }
 
 static int
 ft_read(struct store_file *f, void *buf, size_t len, uint64_t off)
 {
-	JUDGE(f->st, FAULT_READ);
+	JUDGE(f->st, FAULT_READ, path_of(f));
 	return told(v, in->ops->read(below(f), buf, len, off));
 }
 
 static int
 ft_write(struct store_file *f, const void *buf, size_t len, uint64_t off)
 {
-	struct verdict v = judge(f->st, FAULT_WRITE);
+	struct verdict v = judge(f->st, FAULT_WRITE, path_of(f));
 	struct store *in = fault_of(f->st)->inner;
 	int r;
 
@@ -196,14 +223,14 @@ ft_write(struct store_file *f, const void *buf, size_t len, uint64_t off)
 static int
 ft_punch(struct store_file *f, uint64_t off, uint64_t len)
 {
-	JUDGE(f->st, FAULT_PUNCH);
+	JUDGE(f->st, FAULT_PUNCH, path_of(f));
 	return told(v, in->ops->punch(below(f), off, len));
 }
 
 static int
 ft_truncate(struct store_file *f, uint64_t len)
 {
-	JUDGE(f->st, FAULT_TRUNCATE);
+	JUDGE(f->st, FAULT_TRUNCATE, path_of(f));
 	return told(v, in->ops->truncate(below(f), len));
 }
 
@@ -228,7 +255,7 @@ ft_drop(struct store_file *f)
 static int
 ft_allocated(struct store_file *f, uint64_t *ret)
 {
-	JUDGE(f->st, FAULT_SIZE);
+	JUDGE(f->st, FAULT_SIZE, path_of(f));
 	return told(v, in->ops->allocated(below(f), ret));
 }
 
@@ -244,7 +271,7 @@ lose(struct store *st, struct verdict v, struct store_file *inner)
 static int
 ft_sync(struct store_file *f)
 {
-	struct verdict v = judge(f->st, FAULT_SYNC);
+	struct verdict v = judge(f->st, FAULT_SYNC, path_of(f));
 
 	lose(f->st, v, below(f));
 	if (v.before)
@@ -255,14 +282,14 @@ ft_sync(struct store_file *f)
 static int
 ft_sync_dir(struct store *st, const char *path)
 {
-	JUDGE(st, FAULT_SYNC_DIR);
+	JUDGE(st, FAULT_SYNC_DIR, path);
 	return told(v, in->ops->sync_dir(in, path));
 }
 
 static int
 ft_sync_all(struct store *st)
 {
-	struct verdict v = judge(st, FAULT_SYNC_ALL);
+	struct verdict v = judge(st, FAULT_SYNC_ALL, "");
 	struct store *in = fault_of(st)->inner;
 
 	lose(st, v, NULL);
@@ -273,7 +300,7 @@ static int
 ft_list(struct store *st, const char *path,
 	int (*fn)(const char *name, bool is_dir, void *arg), void *arg)
 {
-	JUDGE(st, FAULT_LIST);
+	JUDGE(st, FAULT_LIST, path);
 	return told(v, in->ops->list(in, path, fn, arg));
 }
 
@@ -285,7 +312,7 @@ ft_load(struct store *st, const char *path, size_t max, char **ret_buf,
 	size_t len;
 	int r;
 
-	JUDGE(st, FAULT_LOAD);
+	JUDGE(st, FAULT_LOAD, path);
 	r = in->ops->load(in, path, max, &buf, &len);
 	if (r < 0)
 		return r;
@@ -301,21 +328,21 @@ ft_load(struct store *st, const char *path, size_t max, char **ret_buf,
 static int
 ft_replace(struct store *st, const char *path, const void *buf, size_t len)
 {
-	JUDGE(st, FAULT_REPLACE);
+	JUDGE(st, FAULT_REPLACE, path);
 	return told(v, in->ops->replace(in, path, buf, len));
 }
 
 static int
 ft_rename(struct store *st, const char *from, const char *to)
 {
-	JUDGE(st, FAULT_RENAME);
+	JUDGE(st, FAULT_RENAME, from);
 	return told(v, in->ops->rename(in, from, to));
 }
 
 static int
 ft_remove(struct store *st, const char *path)
 {
-	JUDGE(st, FAULT_REMOVE);
+	JUDGE(st, FAULT_REMOVE, path);
 	return told(v, in->ops->remove(in, path));
 }
 
@@ -327,7 +354,7 @@ ft_lock(struct store *st, const char *path, enum store_lock_mode mode,
 	struct fault_lock *l;
 	int r;
 
-	JUDGE(st, FAULT_LOCK);
+	JUDGE(st, FAULT_LOCK, path);
 	r = in->ops->lock(in, path, mode, wait, info, &inner);
 	if (r < 0)
 		return r;
@@ -388,6 +415,7 @@ ft_free(struct store *st)
 {
 	store_free(fault_of(st)->inner);
 	(void)pthread_mutex_destroy(&fault_of(st)->mutex);
+	(void)pthread_cond_destroy(&fault_of(st)->moved);
 	free(fault_of(st));
 }
 
@@ -432,6 +460,7 @@ fault_store_new(struct store *inner, struct store **ret)
 	fs->inner = inner;
 	fs->kinds = FAULT_ALL;
 	(void)pthread_mutex_init(&fs->mutex, NULL);
+	(void)pthread_cond_init(&fs->moved, NULL);
 	*ret = &fs->base;
 	return 0;
 }
@@ -467,6 +496,34 @@ fault_mode(struct store *st, enum fault_mode mode)
 	CLEANUP(give) struct fault_store *fs = take(st);
 
 	fs->mode = mode;
+}
+
+void
+fault_only(struct store *st, const char *part, const char *other)
+{
+	CLEANUP(give) struct fault_store *fs = take(st);
+
+	strcpy(fs->only[0], part);
+	strcpy(fs->only[1], other);
+}
+
+void
+fault_wait_stuck(struct store *st)
+{
+	CLEANUP(give) struct fault_store *fs = take(st);
+
+	while (!fs->stuck)
+		(void)pthread_cond_wait(&fs->moved, &fs->mutex);
+}
+
+void
+fault_let_go(struct store *st)
+{
+	CLEANUP(give) struct fault_store *fs = take(st);
+
+	fs->nth = 0;
+	fs->err = 0;
+	(void)pthread_cond_broadcast(&fs->moved);
 }
 
 bool

@@ -36,6 +36,7 @@ enum fault_mode {
 	FAULT_BEFORE, /* the call is not made */
 	FAULT_AFTER,  /* it is made, and then said to have failed */
 	FAULT_HALF,   /* a write does its first half; else as FAULT_BEFORE */
+	FAULT_STUCK,  /* it waits for fault_let_go(), and is made then */
 };
 
 int fault_store_new(struct store *inner, struct store **ret) NONNULL CHECKED;
@@ -49,6 +50,11 @@ struct store *fault_inner(struct store *st) NONNULL;
 void fault_arm(struct store *st, unsigned nth, int err, bool lasting) NONNULL;
 void fault_kinds(struct store *st, unsigned kinds) NONNULL; /* FAULT_ALL */
 void fault_mode(struct store *st, enum fault_mode mode) NONNULL;
+/* Only those on paths that have both in them count; "": all do. */
+void fault_only(struct store *st, const char *part, const char *other) NONNULL;
+/* Wait until a call is stuck; and no longer let any be. */
+void fault_wait_stuck(struct store *st) NONNULL;
+void fault_let_go(struct store *st) NONNULL;
 /* Whether any call has failed since fault_arm(). */
 bool fault_fired(struct store *st) NONNULL;
 
