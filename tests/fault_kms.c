@@ -198,7 +198,8 @@ fault_get_anchor(struct kms *k, const struct uuid *disk,
 void
 kms_fault_install(struct kms *k)
 {
-	inner = k->ops;
+	if (k->ops != &outer)
+		inner = k->ops;
 	outer = *inner;
 	outer.generate_data_key = fault_generate;
 	outer.decrypt = fault_decrypt;

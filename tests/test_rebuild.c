@@ -4,6 +4,7 @@
  * stays where it should not.
  */
 #include "damage_env.h"
+#include "fault_kms.h"
 
 #include "rebuild.h"
 #include "rewrap.h"
@@ -611,6 +612,32 @@ nothing_is_swept_while_one_is_lost(void **state)
 	check_whole("a");
 }
 
+/* The key service gave a wrong data key once, and the right one for the spare
+ * copy: that took the place of what was newer. */
+static void
+a_wrong_answer_replaced_what_was_well(void **state)
+{
+	struct kms_fault f = { .nth = 1, .harm = HARM_WRONG };
+	size_t len, len2;
+	char *before = raw_load("disks/a.ini", &len), *now;
+	struct found fd;
+
+	(void)state;
+	kms_fault_install(env.kms);
+	for (f.nth = 1; f.nth <= 4; f.nth++) {
+		kms_fault_arm(&f);
+		fd = rebuild(true);
+		assert_int_equal(fd.made, 0);
+		now = raw_load("disks/a.ini", &len2);
+		assert_string_equal(before, now);
+		free(now);
+	}
+	kms_fault_arm(&(struct kms_fault){ 0 });
+	raw_remove("disks/a.ini");
+	rebuild_one();
+	free(before);
+}
+
 static void
 what_spare_copies_a_store_lacks_are_made(void **state)
 {
@@ -681,6 +708,7 @@ main(void)
 		T(a_removed_disk_does_not_come_back),
 		T(no_wrapped_key_stays),
 		T(nothing_is_swept_while_one_is_lost),
+		T(a_wrong_answer_replaced_what_was_well),
 		T(what_spare_copies_a_store_lacks_are_made),
 		T(store_ini_is_made_of_its_spare_copy),
 	};

@@ -214,6 +214,29 @@ unwrap(struct rebuild *k, const struct descriptor *d, const char *text,
 	return r < 0 ? r : descriptor_verify(text, len, &d->uuid, dk);
 }
 
+static bool
+is_damage(int r)
+{
+	return r == -EBADMSG || r == -EUCLEAN || r == -EKEYREJECTED;
+}
+
+/* The key service opens the spare copy as it should.  It may not have when it
+ * was asked about what is there: -EALREADY, if that is well. */
+static int
+look_again(struct rebuild *k, const struct seen *seen)
+{
+	CLEANUP(free_memp) struct descriptor *d = malloc(sizeof(*d));
+	CLEANUP(key_wipe) struct key dk = { { 0 } };
+	int r;
+
+	if (!d)
+		return -ENOMEM;
+	r = catalog_load_verified(k->c, k->kms, seen->type, seen->name, d, &dk);
+	if (r == 0)
+		return -EALREADY;
+	return is_damage(r) ? 0 : r;
+}
+
 static int
 make(struct rebuild *k, const struct spare *s, const struct seen *seen,
      struct descriptor *d)
@@ -229,6 +252,8 @@ make(struct rebuild *k, const struct spare *s, const struct seen *seen,
 		r = load_spare(k, &s->uuid, d, &text, &len);
 	if (r == 0)
 		r = unwrap(k, d, text, len, &dk);
+	if (r == 0 && seen)
+		r = look_again(k, seen);
 	if (r == 0)
 		r = rebuild_state(k, d, &dk);
 	return r == 0 ? put(k, seen, d, &dk) : r;
@@ -275,8 +300,10 @@ is_lost(struct rebuild *k, const struct spare *s, const struct seen *seen)
 		return 0;
 	}
 	r = make(k, s, seen, d);
-	if (err_is_shortage(r) || r == -ENOENT)
-		return r == -ENOENT ? 0 : r;
+	if (r == -ENOENT || r == -EALREADY)
+		return 0;
+	if (err_is_shortage(r))
+		return r;
 	/* It may be that we are refused the key, and not that it is wrong. */
 	if (seen && r == -EKEYREJECTED)
 		return 0;
@@ -284,12 +311,6 @@ is_lost(struct rebuild *k, const struct spare *s, const struct seen *seen)
 		path_descriptor(d->type, d->of, d->name, path);
 	tell(k, CHECK_LOST, path, r, r == 0);
 	return r == 0 ? look_at_names(k) : 0;
-}
-
-static bool
-is_damage(int r)
-{
-	return r == -EBADMSG || r == -EUCLEAN || r == -EKEYREJECTED;
 }
 
 /* What a descriptor that is well has for a spare copy.  ${s} NULL: none. */
