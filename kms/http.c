@@ -237,7 +237,7 @@ to_list(const struct raw_header *headers, size_t n)
 /* Only plain HTTP over the Unix socket, only TLS over the network; no proxy of
  * the environment, no redirection. */
 static bool
-set_up(const struct http *h, CURL *c, int64_t timeout_ms, char *why)
+set_up(const struct http *h, CURL *c, int64_t timeout_ms, bool again, char *why)
 {
 	bool local = h->path[0] != '\0';
 	CURLcode e = curl_easy_setopt(c, CURLOPT_URL, h->url);
@@ -254,6 +254,7 @@ set_up(const struct http *h, CURL *c, int64_t timeout_ms, char *why)
 			      (long)CURL_HTTP_VERSION_1_1);
 	e |= curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, take_body);
 	e |= curl_easy_setopt(c, CURLOPT_TCP_KEEPALIVE, 1L);
+	e |= curl_easy_setopt(c, CURLOPT_FRESH_CONNECT, again ? 0L : 1L);
 	if (local)
 		e |= curl_easy_setopt(c, CURLOPT_UNIX_SOCKET_PATH, h->path);
 	else
@@ -268,13 +269,14 @@ set_up(const struct http *h, CURL *c, int64_t timeout_ms, char *why)
 
 static int
 perform(const struct http *h, CURL *c, struct curl_slist *list,
-	const char *body, size_t len, int64_t timeout_ms, struct http_answer *a)
+	const char *body, size_t len, int64_t timeout_ms, bool again,
+	struct http_answer *a)
 {
 	char why[CURL_ERROR_SIZE] = "";
 	long status = 0;
 	CURLcode e;
 
-	if (!set_up(h, c, timeout_ms, why) ||
+	if (!set_up(h, c, timeout_ms, again, why) ||
 	    curl_easy_setopt(c, CURLOPT_HTTPHEADER, list) ||
 	    curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE, (long)len) ||
 	    curl_easy_setopt(c, CURLOPT_POSTFIELDS, body) ||
@@ -294,7 +296,7 @@ perform(const struct http *h, CURL *c, struct curl_slist *list,
 
 int
 http_post(struct http *h, const struct raw_header *headers, size_t n,
-	  const char *body, size_t len, int64_t timeout_ms,
+	  const char *body, size_t len, int64_t timeout_ms, bool again,
 	  struct http_answer *ret)
 {
 	CLEANUP(http_answer_done)
@@ -304,7 +306,7 @@ http_post(struct http *h, const struct raw_header *headers, size_t n,
 	int r = -ENOMEM;
 
 	if (a.text && list && c)
-		r = perform(h, c, list, body, len, timeout_ms, &a);
+		r = perform(h, c, list, body, len, timeout_ms, again, &a);
 	curl_slist_free_all(list);
 	if (c)
 		give_handle(h, c);

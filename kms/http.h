@@ -11,6 +11,7 @@
 #ifndef SEALDISK_KMS_HTTP_H
 #define SEALDISK_KMS_HTTP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -45,8 +46,10 @@ struct http_answer {
 void http_answer_done(struct http_answer *a);
 
 /**
- * http_post(h, headers, n, body, len, timeout_ms, ret):
- * POST ${body} to the path /.
+ * http_post(h, headers, n, body, len, timeout_ms, again, ret):
+ * POST ${body} to the path /.  Unless it may be done twice, ${again}, over a
+ * connection of its own: over one that has ended meanwhile the library would
+ * send it a second time, whether or not the server had heard of the first.
  *
  * -EHOSTDOWN  no connection, so that nothing was asked
  * -ECONNRESET  the connection ended, or nothing came in time: what was asked
@@ -54,7 +57,7 @@ void http_answer_done(struct http_answer *a);
  * certificate is not to be trusted; which was logged
  */
 int http_post(struct http *h, const struct raw_header *headers, size_t n,
-	      const char *body, size_t len, int64_t timeout_ms,
+	      const char *body, size_t len, int64_t timeout_ms, bool again,
 	      struct http_answer *ret) NONNULL CHECKED;
 
 #endif

@@ -281,15 +281,17 @@ static const struct {
 	{ "UnsupportedOperation", -EPERM },
 };
 
-/* Those that another time may end otherwise. */
+/* Those that another time may end otherwise.  What failed within the service
+ * may have been done. */
 static bool
-is_passing(const char *code)
+is_passing(const char *code, bool again)
 {
-	static const char *const passing[] = { "InternalFailure",
-					       "Rejected.Throttling",
+	static const char *const passing[] = { "Rejected.Throttling",
 					       "ServiceUnavailableTemporary",
 					       "Throttling.User" };
 
+	if (strcmp(code, "InternalFailure") == 0)
+		return again;
 	for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++)
 		if (strcmp(passing[i], code) == 0)
 			return true;
@@ -309,13 +311,13 @@ tell(const struct remote *r, const char *action, const char *code,
 
 static int
 from_code(const struct remote *r, const char *action, const json_t *o,
-	  bool *ret_passing)
+	  bool again, bool *ret_passing)
 {
 	const char *code = json_string_value(json_object_get(o, "Code"));
 
 	if (!code)
 		return -EPROTO;
-	*ret_passing = is_passing(code);
+	*ret_passing = is_passing(code, again);
 	if (*ret_passing)
 		log_debug("key service %s: %s: %s", r->endpoint, action, code);
 	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
@@ -331,19 +333,22 @@ from_code(const struct remote *r, const char *action, const json_t *o,
 
 static int
 read_answer(const struct remote *r, const char *action,
-	    const struct http_answer *a, bool *ret_passing, json_t **ret)
+	    const struct http_answer *a, bool again, bool *ret_passing,
+	    json_t **ret)
 {
 	CLEANUP(json_done)
 	json_t *o = json_loadb(a->text, a->len, JSON_REJECT_DUPLICATES, NULL);
 
 	if (!json_is_object(o)) {
-		/* A gateway in between that says no in its own way. */
-		*ret_passing = a->status == 502 || a->status == 503 ||
-			       a->status == 504;
-		return *ret_passing ? -EHOSTDOWN : -EPROTO;
+		/* A gateway in between that says no in its own way; of what it
+		 * had passed on it does not know whether it was done. */
+		bool unknown = a->status == 502 || a->status == 504;
+
+		*ret_passing = a->status == 503 || (unknown && again);
+		return a->status == 503 || unknown ? -EHOSTDOWN : -EPROTO;
 	}
 	if (a->status != 200)
-		return from_code(r, action, o, ret_passing);
+		return from_code(r, action, o, again, ret_passing);
 	*ret = TAKE(o);
 	return 0;
 }
@@ -360,12 +365,13 @@ attempt(struct remote *r, const char *action, const struct request_text *body,
 	if (e < 0)
 		return e;
 	e = http_post(r->http, a.headers, a.raw.n_headers, body->buf, body->len,
-		      timeout_ms, &answer);
+		      timeout_ms, again, &answer);
 	if (e == -EHOSTDOWN || e == -ECONNRESET) {
 		*ret_passing = again || e == -EHOSTDOWN;
 		return -EHOSTDOWN;
 	}
-	return e < 0 ? e : read_answer(r, action, &answer, ret_passing, ret);
+	return e < 0 ? e
+		     : read_answer(r, action, &answer, again, ret_passing, ret);
 }
 
 /* Again and again. */

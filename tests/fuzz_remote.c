@@ -58,12 +58,13 @@ http_answer_done(struct http_answer *a)
 
 int
 http_post(struct http *h, const struct raw_header *headers, size_t n,
-	  const char *body, size_t len, int64_t timeout_ms,
+	  const char *body, size_t len, int64_t timeout_ms, bool again,
 	  struct http_answer *ret)
 {
 	const char *end;
 
 	(void)h;
+	(void)again;
 	(void)timeout_ms;
 	for (size_t i = 0; i < n; i++)
 		must(strlen(headers[i].name) > 0 &&

@@ -1,174 +1,12 @@
 /*
  * test_remote.c - the client of a key service elsewhere, and services that
  * fail, lie, or are not there.
- *
- * The service is a thread that answers what a test has laid out for it.
  */
-#include "test.h"
+#include "remote_env.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 
-#include <sealdisk/crypto.h>
-#include <sealdisk/kms.h>
-#include <sealdisk/log.h>
-
 #include "signature.h"
-
-#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
-
-#define ID "08c33a6f-4e0a-4a1b-a3fa-7ddfa1d40000"
-#define VERSION_ID "18c33a6f-4e0a-4a1b-a3fa-7ddfa1d40000"
-#define DK "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
-#define IDS "\"KeyId\":\"" ID "\",\"KeyVersionId\":\"" VERSION_ID "\""
-#define METADATA                                                               \
-	"{\"RequestId\":\"x\",\"KeyMetadata\":{\"KeyId\":\"" ID                \
-	"\",\"Arn\":\"acs:kms:local:0:key/" ID                                 \
-	"\",\"Creator\":\"0\",\"CreationDate\":\"2026-11-25T00:00:00Z\","      \
-	"\"Description\":\"a\\u001b[2Jb\",\"KeyState\":\"Enabled\","           \
-	"\"Origin\":\"Aliyun_KMS\",\"PrimaryKeyVersion\":\"" VERSION_ID        \
-	"\",\"DeleteDate\":\"\"}}"
-
-/* What is to be answered, one after the other; the last one for ever. */
-struct answer {
-	unsigned status; /* 0: close instead, 1: ${body} as it is */
-	const char *body;
-};
-
-struct env {
-	char dir[TMPDIR_LEN];
-	struct settings s;
-	struct kms *kms;
-	int listener;
-	pthread_t thread;
-	const struct answer *answers;
-	size_t n;
-	atomic_uint asked;
-	char last[65536]; /* the last request */
-};
-
-/* Read one request; false at the end of the connection. */
-static bool
-hear(int fd, char *out, size_t cap)
-{
-	size_t n = 0;
-
-	while (n < cap - 1) {
-		char *body, *len;
-		ssize_t got = read(fd, out + n, cap - 1 - n);
-
-		if (got <= 0)
-			return false;
-		n += (size_t)got;
-		out[n] = '\0';
-		body = strstr(out, "\r\n\r\n");
-		len = strcasestr(out, "\r\nContent-Length: ");
-		if (body && len &&
-		    strlen(body + 4) >= strtoul(len + 18, NULL, 10))
-			return true;
-	}
-	return false;
-}
-
-static bool
-reply(int fd, const struct answer *a)
-{
-	char head[256];
-	size_t len = strlen(a->body);
-
-	if (a->status == 0)
-		return false;
-	(void)snprintf(head, sizeof(head),
-		       "HTTP/1.1 %u X\r\nContent-Length: %zu\r\n"
-		       "Content-Type: application/json\r\n\r\n",
-		       a->status, len);
-	if (a->status > 1 &&
-	    send(fd, head, strlen(head), MSG_NOSIGNAL) != (ssize_t)strlen(head))
-		return false;
-	return send(fd, a->body, len, MSG_NOSIGNAL) == (ssize_t)len &&
-	       a->status > 1;
-}
-
-static void *
-serve(void *arg)
-{
-	struct env *e = arg;
-	int fd;
-
-	while ((fd = accept(e->listener, NULL, NULL)) >= 0) {
-		while (hear(fd, e->last, sizeof(e->last))) {
-			unsigned i = e->asked++;
-
-			if (!reply(fd, &e->answers[i < e->n ? i : e->n - 1]))
-				break;
-		}
-		(void)close(fd);
-	}
-	return NULL;
-}
-
-static int
-setup(void **state)
-{
-	struct sockaddr_un un = { .sun_family = AF_UNIX };
-	struct env *e = calloc(1, sizeof(*e));
-	void *sa = &un;
-
-	assert_non_null(e);
-	tmpdir_make(e->dir);
-	assert_true(strlen(e->dir) < 64);
-	strcpy(un.sun_path, e->dir);
-	strcat(un.sun_path, "/s");
-	e->listener = socket(AF_UNIX, SOCK_STREAM, 0);
-	assert_ok(bind(e->listener, sa, sizeof(un)));
-	assert_ok(listen(e->listener, 16));
-	settings_default(&e->s);
-	(void)snprintf(e->s.kms_endpoint, sizeof(e->s.kms_endpoint),
-		       "unix:%s/s", e->dir);
-	e->s.kms_timeout = 1;
-	*state = e;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	struct env *e = *state;
-
-	kms_close(e->kms);
-	(void)shutdown(e->listener, SHUT_RDWR);
-	if (e->n)
-		(void)pthread_join(e->thread, NULL);
-	(void)close(e->listener);
-	tmpdir_remove(e->dir);
-	free(e);
-	return 0;
-}
-
-static void
-answer_with(struct env *e, const struct answer *answers, size_t n)
-{
-	bool first = e->n == 0;
-
-	e->answers = answers;
-	e->n = n;
-	e->asked = 0;
-	if (!first)
-		return;
-	assert_int_equal(pthread_create(&e->thread, NULL, serve, e), 0);
-	assert_ok(kms_open(&e->s, &e->kms));
-}
-
-static const struct uuid lineage = { { 1, 2, 3, 4 } };
-
-static const struct wrapped_dk wrapped = { .kms = "default",
-					   .key_id = ID,
-					   .key_version_id = VERSION_ID,
-					   .blob = "blob",
-					   .blob_len = 4 };
 
 /* ---- as it should be ---- */
 
@@ -266,7 +104,7 @@ what_passes_is_asked_again(void **state)
 {
 	static const struct answer answers[] = {
 		{ 503, "{\"Code\":\"ServiceUnavailableTemporary\"}" },
-		{ 0, "" }, /* the connection ends */
+		{ CLOSE, "" }, /* the connection ends */
 		{ 502, "bad gateway" },
 		{ 200, "{" IDS ",\"Plaintext\":\"" DK "\"}" },
 	};
@@ -283,7 +121,7 @@ what_passes_is_asked_again(void **state)
 static void
 what_may_have_been_done_is_not_asked_again(void **state)
 {
-	static const struct answer answers[] = { { 0, "" } };
+	static const struct answer answers[] = { { CLOSE, "" } };
 	struct env *e = *state;
 	struct kms_key_info info;
 
@@ -330,7 +168,11 @@ nonsense_is_refused(void **state)
 		{ 302, "{\"Location\":\"https://elsewhere\"}" },
 		{ 400, "{\"Code\":{}}" },
 		{ 200, much },
-		{ 1, "SSH-2.0-OpenSSH\r\n" },
+		{ RAW, "SSH-2.0-OpenSSH\r\n" },
+		{ RAW, "HTTP/1.1 200 X\r\nContent-Length: -7\r\n\r\n{}" },
+		{ RAW, "HTTP/1.1 200 X\r\nContent-Length: x\r\n\r\n{}" },
+		{ RAW, "HTTP/1.1 200 X\r\n\r\n{" IDS "}" },
+		{ RAW, "HTTP/9.9 200 X\r\n\r\n{}" },
 	};
 	struct env *e = *state;
 	struct key dk;
