@@ -9,7 +9,8 @@
  * address sanitizer tells.
  *
  * Here every action is tried with some N; SEALDISK_TEST_SLOW=1 tries each.
- * SEALDISK_FAULT=ACTION,N,LASTING repeats one run.
+ * SEALDISK_ACTION=ACTION tries that alone, SEALDISK_FAULT=ACTION,N,LASTING
+ * repeats one run.
  */
 #include "actions.h"
 #include "fault_alloc.h"
@@ -18,6 +19,7 @@
 
 static unsigned at[3]; /* the run under way */
 static size_t secrets; /* in use before */
+static unsigned runs, failed;
 
 static bool
 run_one(const struct action *a, unsigned nth, bool lasting)
@@ -39,6 +41,8 @@ run_one(const struct action *a, unsigned nth, bool lasting)
 	}
 	scene_end(a);
 	assert_int_equal(secret_in_use(), secrets);
+	runs++;
+	failed += r < 0;
 	return fired;
 }
 
@@ -73,8 +77,39 @@ what_lacks_memory_fails_and_costs_nothing(void **state)
 		return;
 	}
 	for (unsigned i = 0; i < N_ACTIONS; i++) {
+		if (!action_is_wanted(i))
+			continue;
 		sweep(i, false);
 		sweep(i, true);
+	}
+	printf("%u runs, of which %u failed\n", runs, failed);
+}
+
+static unsigned
+action_named(const char *name)
+{
+	unsigned i = 0;
+
+	while (i < N_ACTIONS && strcmp(actions[i].name, name) != 0)
+		i++;
+	assert_true(i < N_ACTIONS);
+	return i;
+}
+
+/* The way back took memory, and there was none: there were two descriptors, and
+ * the new name was taken. */
+static void
+a_rename_without_memory_left_two_names(void **state)
+{
+	static const char *const names[] = { "rename", "move" };
+
+	(void)state;
+	at[2] = true;
+	for (unsigned i = 0; i < 2; i++) {
+		at[0] = action_named(names[i]);
+		at[1] = 1;
+		while (run_one(&actions[at[0]], at[1], true))
+			at[1]++;
 	}
 }
 
@@ -108,6 +143,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(
 		    what_lacks_memory_fails_and_costs_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    a_rename_without_memory_left_two_names, setup, teardown),
 	};
 
 	if (crypto_init() < 0)

@@ -269,6 +269,28 @@ move_snapshots(struct store *st, const char *from, const char *to)
 	return st->ops->rename(st, from_path, to_path);
 }
 
+/* The texts of its descriptor under both names: from the first step on nothing
+ * takes memory. */
+struct names_text {
+	char *was, *new;
+};
+
+static void
+names_text_done(struct names_text *t)
+{
+	free(t->was);
+	free(t->new);
+}
+
+static int
+put_text(struct catalog *c, const struct descriptor *d, const char *text)
+{
+	char path[STORE_PATH_LEN];
+
+	path_descriptor(d->type, d->of, d->name, path);
+	return c->st->ops->replace(c->st, path, text, strlen(text));
+}
+
 /*
  * Back to the old name, as far as that goes.  Where it does not, there are two
  * descriptors, and the disk goes on under the old name: its next attach makes
@@ -276,7 +298,7 @@ move_snapshots(struct store *st, const char *from, const char *to)
  */
 static void
 undo_rename(struct catalog *c, const struct descriptor *d,
-	    const struct descriptor *renamed, const struct key *dk)
+	    const struct descriptor *renamed, const struct names_text *t)
 {
 	char path[STORE_PATH_LEN];
 
@@ -284,9 +306,9 @@ undo_rename(struct catalog *c, const struct descriptor *d,
 	    move_snapshots(c->st, renamed->name, d->name) < 0)
 		return;
 	path_descriptor(d->type, d->of, d->name, path);
-	if (store_exists(c->st, path) != 1 && catalog_save(c, d, dk) < 0)
+	if (store_exists(c->st, path) != 1 && put_text(c, d, t->was) < 0)
 		return;
-	if (catalog_keep_spare(c, d, dk) < 0)
+	if (spare_put(c, &d->uuid, t->was) < 0)
 		return;
 	path_descriptor(d->type, d->of, renamed->name, path);
 	try_remove(c->st, path);
@@ -294,18 +316,18 @@ undo_rename(struct catalog *c, const struct descriptor *d,
 
 static int
 rename_steps(struct catalog *c, const struct descriptor *d,
-	     const struct descriptor *renamed, const struct key *dk)
+	     const struct descriptor *renamed, const struct names_text *t)
 {
 	char path[STORE_PATH_LEN];
 	int r;
 
-	r = catalog_save_first(c, renamed, dk);
+	r = put_text(c, renamed, t->new);
 	if (r == 0 && d->type == DESC_DISK)
 		r = move_snapshots(c->st, d->name, renamed->name);
 	/* While there are two names recovery sees to it that it has the right
 	 * one. */
 	if (r == 0)
-		r = catalog_keep_spare(c, renamed, dk);
+		r = spare_put(c, &d->uuid, t->new);
 	if (r < 0)
 		return r;
 	path_descriptor(d->type, d->of, d->name, path);
@@ -318,6 +340,7 @@ rename_locked(struct catalog *c, struct descriptor *d, const struct key *dk,
 	      const char *to)
 {
 	CLEANUP(free_memp) struct descriptor *renamed = malloc(sizeof(*d));
+	CLEANUP(names_text_done) struct names_text t = { NULL, NULL };
 	int r;
 
 	if (!renamed)
@@ -329,9 +352,14 @@ rename_locked(struct catalog *c, struct descriptor *d, const struct key *dk,
 		return r;
 	memcpy(renamed, d, sizeof(*renamed));
 	strcpy(renamed->name, to);
-	r = rename_steps(c, d, renamed, dk);
+	r = descriptor_format(d, dk, &t.was);
+	if (r == 0)
+		r = descriptor_format(renamed, dk, &t.new);
+	if (r < 0)
+		return r;
+	r = rename_steps(c, d, renamed, &t);
 	if (r < 0) {
-		undo_rename(c, d, renamed, dk);
+		undo_rename(c, d, renamed, &t);
 		return r;
 	}
 	strcpy(d->name, to);
