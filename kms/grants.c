@@ -10,6 +10,7 @@
 #include "authorize.h"
 #include "grants.h"
 #include "keys_private.h"
+#include "wiped.h"
 
 #define ARN "acs:ram::" KEYS_ACCOUNT ":"
 
@@ -125,6 +126,7 @@ load(const char *policy, json_t **ret)
 {
 	CLEANUP(policy_freep) struct policy *p = NULL;
 	char why[POLICY_WHY_LEN];
+	json_error_t wrong;
 	int r;
 
 	if (!policy || !policy[0]) {
@@ -134,8 +136,7 @@ load(const char *policy, json_t **ret)
 	r = policy_parse(policy, strlen(policy), POLICY_OF_KEY, &p, why);
 	if (r < 0)
 		return r;
-	*ret = json_loads(policy, JSON_REJECT_DUPLICATES, NULL);
-	return *ret ? 0 : -ENOMEM;
+	return wiped_parse(policy, strlen(policy), ret, &wrong);
 }
 
 static int

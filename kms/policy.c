@@ -13,6 +13,7 @@
 #include <sealdisk/codec.h>
 
 #include "policy_private.h"
+#include "wiped.h"
 
 struct policy {
 	json_t *doc;
@@ -444,9 +445,11 @@ policy_parse(const char *text, size_t len, enum policy_kind kind,
 	p = calloc(1, sizeof(*p));
 	if (!p)
 		return -ENOMEM;
-	p->doc = json_loadb(text, len, JSON_REJECT_DUPLICATES, &e);
-	if (!p->doc)
-		return policy_wrong(&parse, "line %d: %s", e.line, e.text);
+	r = wiped_parse(text, len, &p->doc, &e);
+	if (r < 0)
+		return r == -EINVAL
+			   ? policy_wrong(&parse, "line %d: %s", e.line, e.text)
+			   : r;
 	r = check_document(&parse, kind, p->doc);
 	if (r == 0)
 		*ret = TAKE(p);

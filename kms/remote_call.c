@@ -336,9 +336,11 @@ read_answer(const struct remote *r, const char *action,
 	    const struct http_answer *a, bool again, bool *ret_passing,
 	    json_t **ret)
 {
-	CLEANUP(json_done)
-	json_t *o = json_loadb(a->text, a->len, JSON_REJECT_DUPLICATES, NULL);
+	CLEANUP(json_done) json_t *o = NULL;
+	json_error_t why;
 
+	if (wiped_parse(a->text, a->len, &o, &why) == -ENOMEM)
+		return -ENOMEM;
 	if (!json_is_object(o)) {
 		/* A gateway in between that says no in its own way; of what it
 		 * had passed on it does not know whether it was done. */

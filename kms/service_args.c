@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "service_private.h"
+#include "wiped.h"
 
 #define CONTEXT_CHARS 8192
 
@@ -129,16 +130,27 @@ take_data(const struct arg_def *d, struct arg *a)
 }
 
 static int
+parse_json(struct arg *a)
+{
+	json_error_t why;
+
+	return wiped_parse(a->text, strlen(a->text), &a->json, &why);
+}
+
+static int
 take_context(struct arg *a)
 {
 	struct context_pair *pairs;
 	const char *name;
 	json_t *v;
 	size_t n = 0;
+	int r;
 
 	if (count_chars(a->text) > CONTEXT_CHARS)
 		return -EINVAL;
-	a->json = json_loads(a->text, JSON_REJECT_DUPLICATES, NULL);
+	r = parse_json(a);
+	if (r < 0)
+		return r;
 	if (!json_is_object(a->json))
 		return -EINVAL;
 	pairs = calloc(json_object_size(a->json) + 1, sizeof(*pairs));
@@ -159,7 +171,10 @@ take_context(struct arg *a)
 static int
 take_json(const struct arg_def *d, struct arg *a)
 {
-	a->json = json_loads(a->text, JSON_REJECT_DUPLICATES, NULL);
+	int r = parse_json(a);
+
+	if (r < 0)
+		return r;
 	return json_is_array(a->json) &&
 		       json_array_size(a->json) <= (size_t)d->max
 		   ? 0

@@ -3,12 +3,12 @@
  */
 #include "wiped.h"
 
+#include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <jansson.h>
 
 #include <sealdisk/secret.h>
 
@@ -44,10 +44,22 @@ wiped_strdup(const char *s)
 	return p ? memcpy(p, s, len) : NULL;
 }
 
+/* Of this thread, jansson had no memory. */
+static _Thread_local bool lacked;
+
+static void *
+json_malloc(size_t len)
+{
+	void *p = malloc(len);
+
+	lacked |= !p;
+	return p;
+}
+
 static void
 set_json(void)
 {
-	json_set_alloc_funcs(malloc, wiped_free);
+	json_set_alloc_funcs(json_malloc, wiped_free);
 }
 
 void
@@ -56,4 +68,20 @@ wiped_json(void)
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 	(void)pthread_once(&once, set_json);
+}
+
+int
+wiped_parse(const char *text, size_t len, json_t **ret, json_error_t *ret_why)
+{
+	json_t *o;
+
+	wiped_json();
+	lacked = false;
+	o = json_loadb(text, len, JSON_REJECT_DUPLICATES, ret_why);
+	if (o && !lacked) {
+		*ret = o;
+		return 0;
+	}
+	json_decref(o);
+	return lacked ? -ENOMEM : -EINVAL;
 }

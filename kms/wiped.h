@@ -11,6 +11,8 @@
 
 #include <stddef.h>
 
+#include <jansson.h>
+
 #include <sealdisk/cleanup.h>
 
 void wiped_free(void *p);
@@ -19,5 +21,16 @@ char *wiped_strdup(const char *s);
 
 /* Give them to jansson; once is enough, any thread. */
 void wiped_json(void);
+
+/**
+ * wiped_parse(text, len, ret, ret_why):
+ * A JSON value, no name twice.  Without memory jansson says of a text that it
+ * is none, or leaves a character out of a string and goes on; not so here.
+ *
+ * -EINVAL  it is none; *${ret_why} says why
+ * -ENOMEM
+ */
+int wiped_parse(const char *text, size_t len, json_t **ret,
+		json_error_t *ret_why) NONNULL CHECKED;
 
 #endif
