@@ -152,13 +152,22 @@ kms_generate_data_key(struct kms *k, const char *key,
 		   : at->ops->generate_data_key(at, key, lineage, ret, ret_dk);
 }
 
+/* Zeros are what is there when nothing was put there. */
 int
 kms_decrypt(struct kms *k, const struct wrapped_dk *w, struct key *ret)
 {
+	static const uint8_t zeros[KEY_LEN];
+	CLEANUP(key_wipe) struct key dk = { { 0 } };
 	struct kms *at;
 	int r = service_of(k, w, &at);
 
-	return r < 0 ? r : at->ops->decrypt(at, w, ret);
+	if (r == 0)
+		r = at->ops->decrypt(at, w, &dk);
+	if (r == 0 && crypto_equal(dk.bytes, zeros, sizeof(zeros)))
+		r = -EPROTO;
+	if (r == 0)
+		memcpy(ret, &dk, sizeof(*ret));
+	return r;
 }
 
 int

@@ -251,10 +251,16 @@ run_attach_own(void)
 {
 	int r = attach(OWN);
 
-	if (r == 0)
+	if (r == 0) {
 		r = disk_read(things[OWN].d, env.s, io.b, SIZE, 0);
-	if (things[OWN].d)
-		assert_ok(detach(OWN));
+		if (r == -EBADMSG)
+			fail_msg("own: attached with a wrong data key");
+	}
+	if (things[OWN].d) {
+		int r2 = detach(OWN);
+
+		r = r < 0 ? r : r2;
+	}
 	return r;
 }
 

@@ -159,7 +159,7 @@ authenticate(struct disk *d, enum desc_type type, const char *name)
 	r = descriptor_verify(text, len, &d->desc.uuid, disk_top_dk(d));
 	if (r == -EBADMSG)
 		fault_log(d, "its descriptor does not verify");
-	return r;
+	return r < 0 ? r : disk_prove_dks(d);
 }
 
 static int

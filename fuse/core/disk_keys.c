@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include <sealdisk/log.h>
+
 #include "catalog_private.h"
 #include "kept_private.h"
 
@@ -85,6 +87,76 @@ is_used(const struct disk *d, const struct key *key)
 		if (d->layers[i] && d->layers[i]->dk == key)
 			return true;
 	return false;
+}
+
+/* ---- what the key service says they are ---- */
+
+/* ${text} of a layer does not verify: it was changed, or the DK is another than
+ * the one that the service gives when it is asked again. */
+static int
+ask_again(struct disk *d, const struct desc_key *k)
+{
+	CLEANUP(key_wipe) struct key had = { { 0 } }, dk = { { 0 } };
+	int r = disk_get_dk(d, &k->uuid, &had);
+
+	if (r == 0)
+		r = kms_decrypt(d->e->kms, &k->dk, &dk);
+	if (r == 0 && !crypto_equal(had.bytes, dk.bytes, sizeof(dk.bytes))) {
+		log_error("key service \"%s\": it opens a data key of disk %s "
+			  "to another one each time",
+			  k->dk.kms, d->desc.name);
+		r = -EPROTO;
+	}
+	return r;
+}
+
+static int
+prove(struct disk *d, const struct layer_meta *m, const char *text, size_t len)
+{
+	const struct desc_key *k = descriptor_key(&d->desc, &m->key);
+	CLEANUP(key_wipe) struct key dk = { { 0 } };
+	struct layer_meta parsed;
+	int r;
+
+	if (!k)
+		return 0; /* who reads it tells */
+	r = disk_get_dk(d, &k->uuid, &dk);
+	if (r == 0)
+		r = layer_meta_parse(text, len, &dk, &parsed);
+	return r == -EBADMSG ? ask_again(d, k) : r == -ENOMEM ? r : 0;
+}
+
+int
+disk_prove_dks(struct disk *d)
+{
+	struct layer_ref ref = d->desc.layer;
+	struct uuid last = d->desc.key;
+
+	/* So often the DK can change; and no parent is followed for ever. */
+	for (size_t i = 0, n = 1; i < LAYERS_MAX && n < d->desc.n_keys; i++) {
+		CLEANUP(free_memp) char *text = NULL;
+		char path[STORE_PATH_LEN];
+		struct layer_meta m;
+		size_t len;
+		int r;
+
+		path_layer(&ref, "layer.ini", path);
+		r = d->e->st->ops->load(d->e->st, path, META_MAX, &text, &len);
+		if (r == 0)
+			r = layer_meta_peek(text, len, &m);
+		/* Damage is told of where it is read. */
+		if (r < 0)
+			return r == -ENOMEM ? r : 0;
+		if (!uuid_equal(&m.key, &last)) {
+			r = prove(d, &m, text, len);
+			last = m.key;
+			n++;
+		}
+		if (r < 0 || !m.has_parent)
+			return r;
+		ref = m.parent;
+	}
+	return 0;
 }
 
 void

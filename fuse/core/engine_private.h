@@ -455,6 +455,10 @@ void merging_unlock(struct engine *e) NONNULL;
 struct key *disk_dk(struct disk *d, const struct uuid *uuid) NONNULL;
 /* That of the top layer. */
 const struct key *disk_top_dk(struct disk *d) NONNULL;
+/* Those of the layers below, which the descriptor does not authenticate, are
+ * what they were sealed with, as far as it can be told: -EPROTO if the key
+ * service has given another. */
+int disk_prove_dks(struct disk *d) NONNULL CHECKED;
 /* A copy of it; -ENOKEY. */
 int disk_get_dk(struct disk *d, const struct uuid *uuid, struct key *ret)
     NONNULL CHECKED;
