@@ -50,11 +50,10 @@ run_one(const struct action *a, unsigned nth, bool lasting)
 static void
 sweep(unsigned i, bool lasting)
 {
-	unsigned step = test_is_slow() ? 1 : 499, nth;
+	unsigned step = test_is_slow() ? 1 : 499, nth = 1;
 
-	if (test_is_watched() && !test_is_slow())
-		step *= 4;
-	nth = 1 + (i * 41 + lasting * 97) % step;
+	if (!test_is_slow())
+		nth += (i * 5 + lasting * 11) % 23;
 	do {
 		at[0] = i;
 		at[1] = nth;

@@ -123,7 +123,7 @@ prove(struct disk *d, const struct layer_meta *m, const char *text, size_t len)
 	r = disk_get_dk(d, &k->uuid, &dk);
 	if (r == 0)
 		r = layer_meta_parse(text, len, &dk, &parsed);
-	return r == -EBADMSG ? ask_again(d, k) : r == -ENOMEM ? r : 0;
+	return r == -EBADMSG ? ask_again(d, k) : err_is_shortage(r) ? r : 0;
 }
 
 int
@@ -146,7 +146,7 @@ disk_prove_dks(struct disk *d)
 			r = layer_meta_peek(text, len, &m);
 		/* Damage is told of where it is read. */
 		if (r < 0)
-			return r == -ENOMEM ? r : 0;
+			return err_is_shortage(r) ? r : 0;
 		if (!uuid_equal(&m.key, &last)) {
 			r = prove(d, &m, text, len);
 			last = m.key;
