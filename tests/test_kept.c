@@ -600,6 +600,32 @@ a_rename_leaves_one_name(void **unused)
 	assert_true(n > 5 && done > 1);
 }
 
+/* Then also what its descriptor was before the rename. */
+static void
+a_cut_gave_a_disk_that_was_gone_on_with_its_old_name_back(void **unused)
+{
+	static const char *const names[] = { "a", "b" };
+	const struct snapshot_request q = { .disk = disk,
+					    .type = DESC_SNAPSHOT,
+					    .name = "s" };
+	const char *now = names[0], *to;
+	unsigned n = 0;
+	bool fired;
+
+	(void)unused;
+	mem_store_record(inner, NULL, NULL);
+	assert_ok(disks_snapshot(env.e, env.s, &q, 1));
+	do {
+		to = names[now == names[0]];
+		fault_arm(env.st, ++n, -EIO, true);
+		(void)!disk_rename(disk, to);
+		fired = fault_fired(env.st);
+		go_on_renamed(now, to, &now);
+		assert_true(mem_store_settled(inner, "disks/a.ini"));
+		assert_true(mem_store_settled(inner, "disks/b.ini"));
+	} while (fired);
+}
+
 static void
 another_layout_is_refused(void **unused)
 {
@@ -630,6 +656,9 @@ main(void)
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(a_count_below_zero_is_none,
 						setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    a_cut_gave_a_disk_that_was_gone_on_with_its_old_name_back,
+		    setup, teardown),
 		cmocka_unit_test_setup_teardown(a_rename_leaves_one_name, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(another_layout_is_refused,

@@ -383,6 +383,18 @@ take_dks(struct disk *d)
 	return r;
 }
 
+/* The name that it had before the dead came to rename it may be gone only until
+ * a cut, which would bring back what its descriptor was then. */
+static int
+settle_name(struct disk *d)
+{
+	char path[STORE_PATH_LEN];
+
+	path_descriptor(d->desc.type, d->desc.of, d->desc.name, path);
+	*strrchr(path, '/') = '\0';
+	return d->e->st->ops->sync_dir(d->e->st, path);
+}
+
 /* ${lock_fd} is the lock's, or gone. */
 static int
 authenticate(struct disk *d, const char *name, int lock_fd)
@@ -403,6 +415,8 @@ authenticate(struct disk *d, const char *name, int lock_fd)
 	/* Its detach had come to its end. */
 	if (r == 0 && type == DESC_DISK && d->desc.clean && !d->slot->older)
 		r = -ENODEV;
+	if (r == 0)
+		r = settle_name(d);
 	if (r == 0)
 		r = take_dks(d);
 	if (r == 0 && !disk_top_dk(d))
