@@ -270,9 +270,25 @@ learn_attached(struct death *t, unsigned i)
 	return learn_disk(s, i, &t->before.disk[i]);
 }
 
+/* Until it is gone on with a disk may get back the name that it had. */
+static void
+mark_renamed(struct session *s, unsigned i, const struct vdisk *then)
+{
+	struct vdisk *v = &s->w->disk[i];
+	char path[STORE_PATH_LEN];
+
+	v->name = !v->name;
+	v->renaming = then->renaming && v->there == YES &&
+		      catalog_path(DESC_DISK, disk_name(s->w, i), path) == 0 &&
+		      !mem_store_settled(s->st, path);
+	v->name = !v->name;
+}
+
 static void
 mark_ghosts(struct session *s, const struct world *then)
 {
+	for (unsigned i = 0; i < DISKS; i++)
+		mark_renamed(s, i, &then->disk[i]);
 	for (unsigned i = 0; i < DISKS; i++)
 		s->w->disk[i].ghost =
 		    s->w->disk[i].there == NO &&
@@ -309,7 +325,11 @@ go_on(struct death *t)
 	if (!open_again(s) || !look_for_all(s))
 		return false;
 	mark_ghosts(s, &t->then);
-	return resume_all(t, stays) && learn_all(t);
+	if (!resume_all(t, stays))
+		return false;
+	for (unsigned i = 0; i < DISKS; i++)
+		s->w->disk[i].renaming = false;
+	return learn_all(t);
 }
 
 /* ---- the steps ---- */

@@ -6,12 +6,6 @@
 
 #include "workloads.h"
 
-#define NEW(disk)                                                              \
-	{ "create", disk, 0, 0, SIZE_MAX_OF_DISK },                            \
-	{                                                                      \
-		"attach", disk, 0, 0, 0                                        \
-	}
-
 static const struct named_step first[] = {
 	NEW(0),
 	{ "write", 0, 0, 0, 4 * KiB },
@@ -177,6 +171,24 @@ static const struct named_step rename_it[] = {
 	{ "flush", 0, 0, 0, 0 },
 };
 
+static const struct named_step resume_rename[] = {
+	NEW(0),
+	{ "write", 0, 0, 0, 4 * KiB },
+	{ "snapshot", 0, 0, 0, 0 },
+	DIE(4),
+	{ "rename", 0, 0, 0, 0 },
+	{ "resize", 0, 0, 0, 8 * MiB },
+	{ "write", 0, 0, 0, 4 * KiB },
+	DIE(2),
+	{ "rename", 0, 0, 0, 0 },
+	{ "snapshot", 0, 1, 0, 0 },
+	{ "write", 0, 0, 0, 4 * KiB },
+	DIE(6),
+	{ "rename", 0, 0, 0, 0 },
+	{ "write", 0, 0, 4 * KiB, 4 * KiB },
+	{ "flush", 0, 0, 0, 0 },
+};
+
 static const struct named_step reencrypt[] = {
 	NEW(0),
 	{ "write", 0, 0, 0, 8 * KiB },
@@ -216,17 +228,6 @@ static const struct named_step receive[] = {
 	{ "flush", 0, 0, 0, 0 },       { "receive", 0, 1, 0, 0 },
 	{ "remove-snap", 0, 0, 0, 0 }, { "tidy", 0, 0, 0, 0 },
 };
-
-/* The process dies: now, or before so many changes of the next step. */
-#define DIE(changes)                                                           \
-	{                                                                      \
-		"die", 0, 0, 0, changes                                        \
-	}
-#define DIE_IN_FLUSH(changes)                                                  \
-	{ "write", 0, 0, 0, 4 * KiB }, DIE(changes),                           \
-	{                                                                      \
-		"flush", 0, 0, 0, 0                                            \
-	}
 
 /* What was acknowledged and not flushed, in old chunks and in a new one. */
 static const struct named_step resume[] = {
@@ -353,6 +354,33 @@ static const struct named_step resume_clone[] = {
 	{ "flush", 0, 0, 0, 0 },
 };
 
+/* What was seen to be gone when the power failed may be there again. */
+static const struct named_step resume_remove[] = {
+	NEW(0),
+	{ "create", 1, 0, 0, SIZE_MAX_OF_DISK },
+	DIE(6),
+	{ "remove-disk", 1, 0, 0, 0 },
+	{ "tidy", 0, 0, 0, 0 },
+	{ "create", 2, 0, 0, SIZE_MAX_OF_DISK },
+	DIE(3),
+	{ "remove-disk", 2, 0, 0, 0 },
+	{ "tidy", 0, 0, 0, 0 },
+	{ "write", 0, 0, 0, 8 * KiB },
+	{ "snapshot", 0, 0, 0, 0 },
+	{ "write", 0, 0, 0, 4 * KiB },
+	{ "snapshot", 0, 1, 0, 0 },
+	DIE(6),
+	{ "remove-snap", 0, 0, 0, 0 },
+	{ "sweep", 0, 0, 0, 0 },
+	{ "merge", 0, 4, 0, 0 },
+	{ "merge", 0, 4, 0, 0 },
+	DIE(6),
+	{ "remove-snap", 0, 1, 0, 0 },
+	{ "tidy", 0, 0, 0, 0 },
+	{ "write", 0, 0, 0, 4 * KiB },
+	{ "flush", 0, 0, 0, 0 },
+};
+
 static const struct named_step resume_merge[] = {
 	NEW(0),
 	{ "write", 0, 0, 0, 8 * KiB },
@@ -412,10 +440,12 @@ const struct named_workload named_workloads[] = {
 	WORKLOAD(resume_snapshot),
 	WORKLOAD(family),
 	WORKLOAD(resume_clone),
+	WORKLOAD(resume_remove),
 	WORKLOAD(merge),
 	WORKLOAD(merge_frozen),
 	WORKLOAD(resume_merge),
 	WORKLOAD(rename_it),
+	WORKLOAD(resume_rename),
 	WORKLOAD(reencrypt),
 	WORKLOAD(resume_reencrypt),
 	WORKLOAD(own_key),

@@ -12,6 +12,24 @@ struct named_step {
 	uint64_t off, len;
 };
 
+/* Steps that come together, for lists of them. */
+#define NEW(disk)                                                              \
+	{ "create", disk, 0, 0, SIZE_MAX_OF_DISK },                            \
+	{                                                                      \
+		"attach", disk, 0, 0, 0                                        \
+	}
+
+/* The process dies: now, or before so many changes of the next step. */
+#define DIE(changes)                                                           \
+	{                                                                      \
+		"die", 0, 0, 0, changes                                        \
+	}
+#define DIE_IN_FLUSH(changes)                                                  \
+	{ "write", 0, 0, 0, 4 * KiB }, DIE(changes),                           \
+	{                                                                      \
+		"flush", 0, 0, 0, 0                                            \
+	}
+
 struct named_workload {
 	const char *name;
 	const struct named_step *steps;
