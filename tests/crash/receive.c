@@ -2,6 +2,7 @@
  * receive.c - an image from another store, as a stream.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -118,6 +119,20 @@ hold_sent(struct vsnap *n, struct vdisk *room)
 	memcpy(n->content, room->cur, sizeof(n->content));
 }
 
+/* What one that was cut has left is in the way of others. */
+static void
+give_up_receives(struct session *s)
+{
+	struct stream_name cut = { DESC_IMAGE, NULL };
+	char name[32];
+
+	cut.name = name;
+	for (unsigned i = 0; i < SNAPS; i++) {
+		(void)snprintf(name, sizeof(name), "i%u", i);
+		(void)!stream_abort(engine_catalog(s->e), &cut);
+	}
+}
+
 bool
 op_receive(struct session *s, const struct step *st)
 {
@@ -138,6 +153,9 @@ op_receive(struct session *s, const struct step *st)
 	}
 	hold_sent(n, room);
 	free(room);
+	if (s->w->receive_cut)
+		give_up_receives(s);
+	s->w->receive_cut = true;
 	to.name = snap_name(s->w, st->b, name);
 	source.arg = &at;
 	r = stream_receive(engine_catalog(s->e), s->kms, &to, &owner, &source,
@@ -145,5 +163,6 @@ op_receive(struct session *s, const struct step *st)
 	if (r < 0)
 		return wrong(s, "receive: %s", strerror(-r));
 	n->there = YES;
+	s->w->receive_cut = false;
 	return true;
 }
