@@ -251,7 +251,7 @@ engine_sweep(struct engine *e, const volatile bool *stop)
 
 	if (settle_names(e) < 0)
 		return;
-	while (!*stop && sweep_step(e, stop) > 0)
+	while (!is_told(stop) && sweep_step(e, stop) > 0)
 		;
 	if (merging_lock(e, stop) < 0)
 		return;

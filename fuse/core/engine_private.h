@@ -310,6 +310,13 @@ struct disk_dk {
 	struct key *key; /* secret memory; NULL: none */
 };
 
+/* Set by another thread. */
+static inline bool
+is_told(const volatile bool *stop)
+{
+	return __atomic_load_n(stop, __ATOMIC_RELAXED);
+}
+
 /* A copy of what lies below into layers under the disk's newest DK
  * (reencrypt.c). */
 struct reencrypt {

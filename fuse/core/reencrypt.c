@@ -30,29 +30,38 @@
 
 /* ---- where it is ---- */
 
-/* What this one reads through is under other DKs, or there is nothing. */
+/* What this one reads through, as far as *${ret_limit}, is under other DKs; or
+ * there is nothing: UINT64_MAX. */
 static int
-find_bottom(struct disk *d, struct layer **ret)
+find_bottom(struct disk *d, struct layer **ret, uint64_t *ret_limit)
 {
-	struct layer *l = d->top;
+	struct uuid lineage;
+	struct layer *l;
 	int r = 0;
 
+	pthread_mutex_lock(&d->desc_lock);
+	lineage = d->desc.lineage;
+	pthread_mutex_unlock(&d->desc_lock);
+	pthread_rwlock_rdlock(&d->barrier);
+	l = d->top;
 	while (r == 0 && l->meta.has_parent &&
-	       uuid_equal(&l->meta.parent.lineage, &d->desc.lineage))
+	       uuid_equal(&l->meta.parent.lineage, &lineage))
 		r = layer_parent(l, d->mover, &l);
 	*ret = l;
+	*ret_limit = l->meta.has_parent ? l->parent_limit : UINT64_MAX;
+	pthread_rwlock_unlock(&d->barrier);
 	return r;
 }
 
 /* Begins with a layer, or goes on with it. */
 static int
-come_to(struct disk *d, const struct layer *y)
+come_to(struct disk *d, const struct layer *y, uint64_t limit)
 {
 	struct reencrypt *re = &d->re;
 	struct store *st = d->e->st;
 	int r = 0;
 
-	atomic_store(&re->total, y->parent_limit);
+	atomic_store(&re->total, limit);
 	if (uuid_equal(&re->layer, &y->ref.layer))
 		return 0;
 	/* Somebody may have been killed at it: what he wrote is seen, and is
@@ -204,9 +213,13 @@ copy_piece(struct work *k)
 static int
 copy(struct disk *d, struct disk *w, struct layer *y)
 {
-	uint64_t rate = d->desc.reencrypt_rate, bytes;
 	struct work k = { .w = w, .y = y, .at = &d->re.at };
+	uint64_t rate, bytes;
 	int r;
+
+	pthread_mutex_lock(&d->desc_lock);
+	rate = d->desc.reencrypt_rate;
+	pthread_mutex_unlock(&d->desc_lock);
 
 	k.f.deep = true;
 	k.budget = rate ? rate / 10 : UINT64_MAX;
@@ -292,9 +305,12 @@ static int
 hold_back(struct disk *d, const struct uuid *lineage, struct held_back *h)
 {
 	struct uuid all[LINEAGES_MAX], other[LINEAGES_MAX];
-	size_t n_all = descriptor_lineages(&d->desc, all), n = 0;
+	size_t n_all, n = 0;
 	int r;
 
+	pthread_mutex_lock(&d->desc_lock);
+	n_all = descriptor_lineages(&d->desc, all);
+	pthread_mutex_unlock(&d->desc_lock);
 	for (size_t i = 0; i < n_all; i++)
 		if (!uuid_equal(&all[i], lineage))
 			other[n++] = all[i];
@@ -380,10 +396,14 @@ piece_top(struct disk *d, struct layer *y)
 static int
 clear_first(struct disk *d)
 {
+	struct uuid lineage;
 	bool more;
 	int r;
 
-	r = pending_mark(d->e->st, &d->desc.lineage);
+	pthread_mutex_lock(&d->desc_lock);
+	lineage = d->desc.lineage;
+	pthread_mutex_unlock(&d->desc_lock);
+	r = pending_mark(d->e->st, &lineage);
 	if (r == 0)
 		r = catalog_sweep(d->e->cat, 256, &more);
 	if (r == 0)
@@ -507,7 +527,9 @@ finish(struct disk *d, struct layer *bottom)
 		return r;
 	d->re.unsaved = false;
 	pthread_mutex_lock(&d->snapshots);
+	pthread_mutex_lock(&d->desc_lock);
 	r = pending_mark_all(d->e->st, &d->desc);
+	pthread_mutex_unlock(&d->desc_lock);
 	if (r == 0) {
 		drop_others(d, bottom);
 		r = disk_drop_keys(d, true);
@@ -522,16 +544,17 @@ finish(struct disk *d, struct layer *bottom)
 static int
 step(struct disk *d)
 {
+	uint64_t limit;
 	struct layer *y;
 	int r;
 
 	if (d->read_only || atomic_load(&d->failed))
 		return -EROFS;
-	r = find_bottom(d, &y);
-	if (r == 0 && !y->meta.has_parent)
+	r = find_bottom(d, &y, &limit);
+	if (r == 0 && limit == UINT64_MAX)
 		return finish(d, y);
 	if (r == 0)
-		r = come_to(d, y);
+		r = come_to(d, y, limit);
 	if (r < 0)
 		return r;
 	return layer_is_frozen(y) ? piece_frozen(d, y) : piece_top(d, y);
@@ -568,11 +591,11 @@ disk_reencrypt_step(struct disk *d)
 /* ---- in the background ---- */
 
 static void
-wait_until(const struct disk *d, int64_t until)
+wait_until(struct disk *d, int64_t until)
 {
 	int64_t left;
 
-	while (!d->re.stop && (left = until - now_ms()) > 0)
+	while (!is_told(&d->re.stop) && (left = until - now_ms()) > 0)
 		usleep((useconds_t)(left < PIECE_MS ? left : PIECE_MS) * 1000);
 }
 
@@ -584,7 +607,8 @@ is_over(struct disk *d, int r)
 	bool over;
 
 	pthread_mutex_lock(&d->size_lock);
-	over = d->re.stop || r == -EROFS || (r == 0 && !d->desc.reencrypting);
+	over = is_told(&d->re.stop) || r == -EROFS ||
+	       (r == 0 && !d->desc.reencrypting);
 	if (over)
 		d->re.running = false;
 	pthread_mutex_unlock(&d->size_lock);
@@ -618,10 +642,11 @@ reencrypt_main(void *arg)
 void
 reencrypt_stop(struct disk *d)
 {
-	d->re.stop = true;
+	__atomic_store_n(&d->re.stop, true, __ATOMIC_RELAXED);
 	if (d->re.has_thread)
 		pthread_join(d->re.thread, NULL);
-	d->re.has_thread = d->re.stop = false;
+	d->re.has_thread = false;
+	__atomic_store_n(&d->re.stop, false, __ATOMIC_RELAXED);
 }
 
 /* Whether there is a thread to be made. */
@@ -682,7 +707,7 @@ disk_reencrypt(struct disk *d, struct scratch *s, const char *key,
 
 	if (!desc)
 		return -ENOMEM;
-	if (d->read_only || d->desc.type != DESC_DISK)
+	if (d->read_only) /* as is all that is no disk */
 		return -EROFS;
 	r = disk_update(d, set_rate, &rate);
 	if (r != -ENOENT)

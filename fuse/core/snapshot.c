@@ -44,29 +44,32 @@ struct frozen {
 int
 snapshot_new_top(struct disk *d, const struct own_key *own, struct layer **ret)
 {
-	const struct uuid *key = own ? &own->k.uuid : &d->desc.key;
 	struct layer *top = d->top, *l;
-	struct layer_meta m = { .lineage = own ? own->k.dk.lineage
-					       : d->desc.lineage,
-				.key = *key,
-				.has_parent = true,
+	struct uuid lineage, key;
+	struct layer_meta m = { .has_parent = true,
 				.parent = top->ref,
 				.parent_limit = atomic_load(&d->size),
 				.state = LAYER_OPEN,
 				.size = atomic_load(&d->size),
 				.created = time(NULL) };
-	struct layer_ref ref = { .lineage = m.lineage };
+	struct layer_ref ref;
 	int r;
 
+	pthread_mutex_lock(&d->desc_lock);
+	lineage = d->desc.lineage;
+	key = d->desc.key;
+	pthread_mutex_unlock(&d->desc_lock);
+	m.lineage = own ? own->k.dk.lineage : lineage;
+	m.key = own ? own->k.uuid : key;
 	/* By the mark it is found where nothing comes to name it. */
-	r = lineage_mark(d->e->st, &d->desc.lineage, UNSEALED);
+	r = lineage_mark(d->e->st, &lineage, UNSEALED);
 	if (r == 0)
 		r = uuid_new(&m.uuid);
 	if (r == 0)
-		r = layer_create(d->e->st, &m, disk_dk(d, key));
+		r = layer_create(d->e->st, &m, disk_dk(d, &m.key));
 	if (r < 0)
 		return r;
-	ref.layer = m.uuid;
+	ref = (struct layer_ref){ m.lineage, m.uuid };
 	r = layer_open(d, &ref, NULL, &l);
 	if (r == 0)
 		r = checkpoint_begin(l, NULL, true);
@@ -116,8 +119,10 @@ prepare(struct frozen *f, struct scratch *s)
 		return -EROFS;
 	f->next = malloc(sizeof(*f->next));
 	r = f->next ? commit_wait(d) : -ENOMEM;
-	if (r == 0)
-		r = lineages_share(d->e->cat, &d->desc, &f->lineages);
+	if (r == 0) {
+		disk_descriptor(d, f->next);
+		r = lineages_share(d->e->cat, f->next, &f->lineages);
+	}
 	if (r == 0 && f->own)
 		r = begin_lineage(f);
 	if (r == 0)
@@ -447,7 +452,11 @@ snapshot_rekey(struct disk *d, struct scratch *s, const struct own_key *own,
 
 	pthread_mutex_lock(&d->snapshots);
 	f.old = d->top;
-	r = d->desc.reencrypting ? -EALREADY : prepare(&f, s);
+	pthread_mutex_lock(&d->desc_lock);
+	r = d->desc.reencrypting ? -EALREADY : 0;
+	pthread_mutex_unlock(&d->desc_lock);
+	if (r == 0)
+		r = prepare(&f, s);
 	if (r == 0)
 		r = pass_barrier(&f, 1);
 	if (f.done)
