@@ -511,6 +511,50 @@ what_was_copied_before_a_failure_is_copied_again(void **state)
 	}
 }
 
+static const struct store_ops *inner;
+static bool sweep_at_replace;
+
+static int
+replace_after_sweep(struct store *st, const char *path, const void *buf,
+		    size_t len)
+{
+	char own[STORE_PATH_LEN];
+	bool more;
+
+	path_descriptor(DESC_DISK, NULL, "d", own);
+	if (sweep_at_replace && strcmp(path, own) == 0) {
+		sweep_at_replace = false;
+		assert_ok(catalog_sweep(cat(), 256, &more));
+	}
+	return inner->replace(st, path, buf, len);
+}
+
+/* It had been marked, and was found alive just before it was not any more. */
+static void
+a_sweep_at_the_last_moment_left_the_old_lineages_folder(void **state)
+{
+	struct store_ops ops = *env.st->ops;
+	char path[STORE_PATH_LEN];
+
+	(void)state;
+	make_disk();
+	begin();
+	inner = env.st->ops;
+	ops.replace = replace_after_sweep;
+	env.st->ops = &ops;
+	sweep_at_replace = true;
+	go_on();
+	is_done();
+	env.st->ops = inner;
+	assert_false(sweep_at_replace);
+	sweep();
+	path_lineage(&before.lineage, NULL, path);
+	assert_int_equal(store_exists(env.st, path), 0);
+	holds(disk, &now);
+	detach();
+	has(DESC_DISK, "d", &now);
+}
+
 static volatile bool stop_sweeping;
 
 static void *
@@ -614,6 +658,7 @@ main(void)
 		TEST(in_the_background_it_keeps_to_its_rate),
 		TEST(one_after_another_in_the_background),
 		TEST(what_was_copied_before_a_failure_is_copied_again),
+		TEST(a_sweep_at_the_last_moment_left_the_old_lineages_folder),
 		TEST(everything_goes_on_meanwhile),
 	};
 

@@ -257,17 +257,31 @@ drop_keys(struct descriptor *desc, void *arg)
 	return 0;
 }
 
+/* Lineages may have lived by this descriptor alone.  A sweep that comes by
+ * before it is replaced finds them alive, and takes the mark away: so they are
+ * marked again. */
 int
 disk_drop_keys(struct disk *d, bool done)
 {
+	CLEANUP(free_memp) struct descriptor *old = malloc(sizeof(*old));
 	struct uuid used[DISK_DKS];
 	struct drop p = { used, 0, done };
 	int r;
 
+	if (!old)
+		return -ENOMEM;
+	disk_descriptor(d, old);
+	pthread_rwlock_rdlock(&d->barrier);
 	r = find_used(d, used, &p.n);
+	pthread_rwlock_unlock(&d->barrier);
+	if (r == 0)
+		r = pending_mark_all(d->e->st, old);
 	if (r == 0)
 		r = disk_update(d, drop_keys, &p);
-	if (r == 0)
-		disk_forget_dks(d);
-	return r;
+	if (r < 0)
+		return r;
+	/* One that is gone by now has no room for a mark. */
+	(void)!pending_mark_all(d->e->st, old);
+	disk_forget_dks(d);
+	return 0;
 }

@@ -192,7 +192,7 @@ merging_lock(struct engine *e, const volatile bool *stop)
 	if (!stop)
 		return -pthread_mutex_lock(&e->merging);
 	while (pthread_mutex_trylock(&e->merging) != 0) {
-		if (*stop)
+		if (is_told(stop))
 			return -EINTR;
 		usleep(LOOK_MS * 1000);
 	}

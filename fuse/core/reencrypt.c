@@ -458,6 +458,9 @@ drop_stored(struct disk *d, const struct layer_set *live, const struct seen *s)
 	n = keys_of(live, &o->layer, used);
 	if (!uuid_equal(&o->uuid, &s->uuid) || n == 0)
 		return 0;
+	r = pending_mark_all(c->st, o);
+	if (r < 0)
+		return r;
 	descriptor_keep_keys(o, used, n);
 	return catalog_save(c, o, &dk);
 }
@@ -527,13 +530,8 @@ finish(struct disk *d, struct layer *bottom)
 		return r;
 	d->re.unsaved = false;
 	pthread_mutex_lock(&d->snapshots);
-	pthread_mutex_lock(&d->desc_lock);
-	r = pending_mark_all(d->e->st, &d->desc);
-	pthread_mutex_unlock(&d->desc_lock);
-	if (r == 0) {
-		drop_others(d, bottom);
-		r = disk_drop_keys(d, true);
-	}
+	drop_others(d, bottom);
+	r = disk_drop_keys(d, true);
 	pthread_mutex_unlock(&d->snapshots);
 	if (r == 0)
 		log_note("disk %s: all of it is under its new data key",
