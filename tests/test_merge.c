@@ -69,7 +69,7 @@ sweep_a_step(void)
 	bool more;
 
 	assert_ok(catalog_sweep(engine_catalog(env.e), 256, &more));
-	assert_true(engine_merge(env.e) >= 0);
+	assert_true(engine_merge(env.e, NULL) >= 0);
 }
 
 static void
@@ -192,7 +192,7 @@ a_child_that_went_first_took_what_its_parent_still_named(void **state)
 	write_at(4 * KiB, 4 * KiB, 6);
 	snap("e");
 	drop("d@a");
-	assert_int_equal(engine_merge(env.e), 1); /* the first chunk passes */
+	assert_int_equal(engine_merge(env.e, NULL), 1); /* the first chunk passes */
 	drop("d@b");
 	/* Until one of the two is done. */
 	while (entries("layers") == 6)
@@ -217,7 +217,7 @@ what_has_passed_is_not_merged_into_behind_its_owner(void **state)
 	snap("a");
 	write_at(8 * MiB, 64 * KiB, 4);
 	drop("d@a");
-	assert_int_equal(engine_merge(env.e), 1);
+	assert_int_equal(engine_merge(env.e, NULL), 1);
 	assert_ok(disk_detach(disk));
 	assert_ok(disk_attach(env.e, DESC_DISK, "d", DISK_READ_ONLY, &disk));
 	drop("d@z");

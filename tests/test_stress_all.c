@@ -627,9 +627,9 @@ sweep_some(struct self *me)
 	int r;
 
 	REQUIRE_OK(catalog_sweep(cat(), 256, &more));
-	r = engine_merge(env.e);
+	r = engine_merge(env.e, NULL);
 	REQUIRE(r >= 0 || r == -EBUSY || r == -EAGAIN || r == -ENOENT);
-	r = engine_seal(env.e);
+	r = engine_seal(env.e, NULL);
 	REQUIRE(r >= 0 || r == -EBUSY || r == -EAGAIN || r == -ENOENT);
 	(void)usleep(1000 * rnd(me, 3));
 }
