@@ -192,7 +192,8 @@ a_child_that_went_first_took_what_its_parent_still_named(void **state)
 	write_at(4 * KiB, 4 * KiB, 6);
 	snap("e");
 	drop("d@a");
-	assert_int_equal(engine_merge(env.e, NULL), 1); /* the first chunk passes */
+	assert_int_equal(engine_merge(env.e, NULL),
+			 1); /* the first chunk passes */
 	drop("d@b");
 	/* Until one of the two is done. */
 	while (entries("layers") == 6)

@@ -183,21 +183,37 @@ goes_on(const struct work *k, int64_t since, unsigned n)
 	       (uint64_t)k->f.blocks * BLOCK_SIZE < k->budget;
 }
 
+/* The next place; *${ret}: there is one.  A snapshot or a new size may come
+ * meanwhile, and change what the layer says of what lies below. */
+static int
+find_place(struct work *k, bool *ret)
+{
+	int r;
+
+	pthread_rwlock_rdlock(&k->w->barrier);
+	r = layer_parent(k->y, k->w->mover, &k->f.parent);
+	if (r == 0)
+		r = next_group(k->y, k->w->mover, k->at);
+	*ret = *k->at != UINT64_MAX && *k->at * GROUP_LEN < k->y->parent_limit;
+	pthread_rwlock_unlock(&k->w->barrier);
+	return r;
+}
+
 /* 0: it has all; 1: there is more. */
 static int
 copy_piece(struct work *k)
 {
 	int64_t since = now_ms();
 	unsigned n = 0;
-	int r;
+	int r = 0;
 
-	r = layer_parent(k->y, k->w->mover, &k->f.parent);
 	while (r == 0 && goes_on(k, since, n)) {
-		r = next_group(k->y, k->w->mover, k->at);
+		bool more;
+
+		r = find_place(k, &more);
 		if (r < 0)
 			break;
-		if (*k->at == UINT64_MAX ||
-		    *k->at * GROUP_LEN >= k->y->parent_limit)
+		if (!more)
 			return 0;
 		r = copy_group(k, *k->at);
 		if (r == 0)
@@ -220,7 +236,6 @@ copy(struct disk *d, struct disk *w, struct layer *y)
 	pthread_mutex_lock(&d->desc_lock);
 	rate = d->desc.reencrypt_rate;
 	pthread_mutex_unlock(&d->desc_lock);
-
 	k.f.deep = true;
 	k.budget = rate ? rate / 10 : UINT64_MAX;
 	if (k.budget < GROUP_LEN)
