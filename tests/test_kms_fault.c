@@ -185,7 +185,7 @@ a_key_service_that_fails_or_lies_costs_nothing(void **state)
 		if (action_is_wanted(at))
 			sweep(&actions[at]);
 	printf("%u calls, %u runs, of which %u failed\n", points, runs, failed);
-	assert_true(failed >= runs / 4);
+	assert_true(getenv("SEALDISK_ACTION") || failed > runs / 4);
 }
 
 static int
