@@ -96,6 +96,15 @@ chunk_find_passed(struct chunk *c, char path[static STORE_PATH_LEN])
 	return 0;
 }
 
+/* A file system that has become read-only can be read. */
+static int
+open_path(struct store *st, const char *path, struct store_file **ret)
+{
+	int r = st->ops->open(st, path, true, ret);
+
+	return r == -EROFS ? st->ops->open(st, path, false, ret) : r;
+}
+
 static int
 open_file(struct chunk *c, struct store_file **ret)
 {
@@ -105,9 +114,9 @@ open_file(struct chunk *c, struct store_file **ret)
 	int r;
 
 	chunk_name(c, path);
-	r = st->ops->open(st, path, true, ret);
+	r = open_path(st, path, ret);
 	if (r == -ENOENT && chunk_find_passed(c, path) == 0)
-		r = st->ops->open(st, path, true, ret);
+		r = open_path(st, path, ret);
 	if (r == -ENOENT) {
 		chunk_name(c, path);
 		fault_log(d,

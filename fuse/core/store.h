@@ -52,7 +52,8 @@ struct store_ops {
 	int (*size)(struct store_file *f, uint64_t *ret);
 	/* All ${len} bytes, or -ENODATA where the file ends before. */
 	int (*read)(struct store_file *f, void *buf, size_t len, uint64_t off);
-	/* All ${len} bytes; -ENOSPC, -EDQUOT as they are. */
+	/* All ${len} bytes; -ENOSPC, -EDQUOT as they are.  -EROFS: it was
+	 * opened for reading alone. */
 	int (*write)(struct store_file *f, const void *buf, size_t len,
 		     uint64_t off);
 	/* The range reads as zeros and its space is given back.  -EOPNOTSUPP

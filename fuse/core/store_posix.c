@@ -117,7 +117,9 @@ px_read(struct store_file *f, void *buf, size_t len, uint64_t off)
 static int
 px_write(struct store_file *f, const void *buf, size_t len, uint64_t off)
 {
-	return io_pwrite_all(fd_of(f), buf, len, off);
+	int r = io_pwrite_all(fd_of(f), buf, len, off);
+
+	return r == -EBADF ? -EROFS : r; /* opened for reading */
 }
 
 static int
