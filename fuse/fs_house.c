@@ -8,6 +8,7 @@
 #include "fs_private.h"
 
 #include <errno.h>
+#include <inttypes.h>
 
 #include <sealdisk/clock.h>
 #include <sealdisk/log.h>
@@ -19,6 +20,9 @@ fs_take_wipe(struct fs *fs)
 }
 
 #define LOOK_MS 1000
+/* Whether a commit hangs is looked at so often, and told after so long. */
+#define HANGS_LOOK_MS 10000
+#define HANGS_MS 30000
 
 /* What is being reencrypted stays until that is done, or cannot be. */
 static bool
@@ -69,6 +73,29 @@ run_linger(struct fs_job *j)
 	(void)pthread_mutex_unlock(&j->fs->lock);
 }
 
+/* Who waits for the store is told of it in the log, and when it is over. */
+static void
+tell_of_commit(struct fs *fs, struct drive *d)
+{
+	char name[NODE_NAME_MAX + 1];
+	struct disk_stats st;
+	bool hangs;
+
+	if (!drive_stats(d->node, &st))
+		return;
+	hangs = st.commit_ms >= HANGS_MS;
+	if (hangs == d->hangs)
+		return;
+	d->hangs = hangs;
+	tree_name(fs->tree, d->node, name);
+	if (hangs)
+		log_warn("disk %s: the store has not answered for %" PRIu64
+			 " s; what is written there waits",
+			 name, st.commit_ms / 1000);
+	else
+		log_note("disk %s: the store answers again", name);
+}
+
 /* With fs->lock held.  When to look again, in ms, or -1. */
 static int64_t
 tick_one(struct fs *fs, struct drive *d)
@@ -101,7 +128,10 @@ fs_tick(struct fs *fs)
 
 	(void)pthread_mutex_lock(&fs->lock);
 	for (struct drive *d = fs->drives; d; d = d->next) {
+		tell_of_commit(fs, d);
 		left = tick_one(fs, d);
+		if (left < 0 && atomic_load(&d->disk))
+			left = HANGS_LOOK_MS;
 		if (left >= 0 && (next < 0 || left < next))
 			next = left;
 	}

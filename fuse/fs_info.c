@@ -146,6 +146,7 @@ print_counters(FILE *f, const struct disk_stats *s)
 		{ "flushes", s->flushes },
 		{ "commits", s->commits },
 		{ "commit_errors", s->commit_errors },
+		{ "commit_ms", s->commit_ms },
 		{ "faults", s->faults },
 		{ "repairs", s->repairs },
 		{ "dirty_groups", s->dirty_groups },

@@ -59,8 +59,10 @@ struct drive {
 	time_t since;            /* when it was attached */
 	int attach_error;        /* what the last attach said */
 	struct scrubbing *scrub; /* the last one, or NULL */
-	/* guarded by fs->lock: the list of drives that hold a disk */
+	/* guarded by fs->lock: the list of drives that hold a disk, and whether
+	 * it was told that the store does not answer */
 	struct drive *next, *prev;
+	bool hangs;
 };
 
 struct note;

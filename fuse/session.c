@@ -19,6 +19,7 @@
 #include <sealdisk/log.h>
 
 #include "crash.h"
+#include "crowd.h"
 #include "fs.h"
 #include "host.h"
 #include "jobs.h"
@@ -27,6 +28,9 @@
 
 #define MAX_JOB_THREADS 16 /* how many may wait for a KMS */
 #define WIPE_POLL_MS 5
+/* Of each connection the kernel has 128 requests under way that nobody waits
+ * for (MAX_BACKGROUND), and one of each thread that waits. */
+#define MAX_THREADS 192
 #define HANDOVER_MS 200 /* that requests under way may take */
 /* Of requests of WORKER_IO_MAX, several at once: one worker decrypts while
  * another reads, and the store is kept busy. */
@@ -40,8 +44,8 @@ struct session {
 	struct fs *fs;
 	int wake_fd, signal_fd;
 	dev_t dev;
-	_Atomic unsigned serving; /* workers in their loop */
 	_Atomic unsigned threads; /* numbered */
+	struct crowd crowd;
 	_Atomic bool greeted, handover;
 	bool ready, stopping, wiping;
 };
@@ -119,9 +123,12 @@ serve(struct worker *w, void *arg)
 			break;
 		if (w->in_used < (size_t)r)
 			w->in_used = (size_t)r;
+		if (crowd_begin(&s->crowd))
+			wake(s);
 		if (pending_begin(&p, buf.mem, (size_t)r))
 			fuse_session_process_buf(s->se, &buf);
 		pending_end(&p);
+		crowd_end(&s->crowd);
 		/* The answer to the greeting has been taken by now. */
 		if (!atomic_load_explicit(&s->greeted, memory_order_relaxed) &&
 		    fs_is_serving(s->fs)) {
@@ -133,8 +140,20 @@ serve(struct worker *w, void *arg)
 		log_error("/dev/fuse: %s", err_text(r));
 		fuse_session_exit(s->se);
 	}
-	atomic_fetch_sub(&s->serving, 1);
+	atomic_fetch_sub(&s->crowd.threads, 1);
 	wake(s);
+}
+
+static int
+start_worker(struct session *s)
+{
+	int r;
+
+	atomic_fetch_add(&s->crowd.threads, 1);
+	r = workers_start(&s->workers, true, serve, s);
+	if (r < 0)
+		atomic_fetch_sub(&s->crowd.threads, 1);
+	return r;
 }
 
 static int
@@ -144,10 +163,7 @@ start_workers(struct session *s)
 	int r = 0;
 
 	for (unsigned i = 0; i < n && r == 0; i++) {
-		atomic_fetch_add(&s->serving, 1);
-		r = workers_start(&s->workers, true, serve, s);
-		if (r < 0)
-			atomic_fetch_sub(&s->serving, 1);
+		r = start_worker(s);
 		if (r < 0 && i > 0) {
 			log_warn("%u threads serve, for want of memory", i);
 			return 0;
@@ -326,6 +342,32 @@ take_signals(struct session *s)
 			let_go(s);
 }
 
+/* As many again. */
+static void
+start_more(struct session *s)
+{
+	unsigned had = atomic_load(&s->crowd.threads), n = had;
+
+	while (n < 2 * had && n < MAX_THREADS && start_worker(s) == 0)
+		n++;
+	if (n > had)
+		log_warn("%u requests wait for the store, and none was "
+			 "answered for %u ms; %u threads serve now",
+			 had, CROWD_STUCK_MS, n);
+}
+
+/* A disk whose store does not answer must not have all threads.  The same. */
+static int
+look_at_crowd(struct session *s, int timeout)
+{
+	bool stuck;
+	int next = crowd_look(&s->crowd, clock_ms(), &stuck);
+
+	if (stuck)
+		start_more(s);
+	return next >= 0 && (timeout < 0 || timeout > next) ? next : timeout;
+}
+
 /* In how many ms there is something to do; -1: not before an event. */
 static int
 housekeep(struct session *s)
@@ -348,7 +390,7 @@ housekeep(struct session *s)
 	}
 	if (s->wiping && (timeout < 0 || timeout > WIPE_POLL_MS))
 		timeout = WIPE_POLL_MS;
-	return timeout;
+	return look_at_crowd(s, timeout);
 }
 
 /*
@@ -361,7 +403,7 @@ static void __attribute__((__noreturn__)) hand_over(struct session *s)
 	int64_t end = clock_ms() + HANDOVER_MS;
 
 	atomic_store(&s->handover, true);
-	while (atomic_load(&s->serving) && clock_ms() < end) {
+	while (atomic_load(&s->crowd.threads) && clock_ms() < end) {
 		workers_kick(&s->workers);
 		(void)nanosleep(&pause, NULL);
 	}
@@ -412,7 +454,7 @@ end_workers(struct session *s)
 	const struct timespec pause = { 0, 5000000 };
 
 	fuse_session_exit(s->se);
-	while (atomic_load(&s->serving)) {
+	while (atomic_load(&s->crowd.threads)) {
 		workers_kick(&s->workers);
 		(void)nanosleep(&pause, NULL);
 	}

@@ -227,6 +227,7 @@ int disk_rename(struct disk *d, const char *to) NONNULL CHECKED;
 struct disk_stats {
 	uint64_t reads, read_bytes, writes, write_bytes, zeros, flushes;
 	uint64_t commits, commit_errors;
+	uint64_t commit_ms; /* that the one under way has taken; 0: none is */
 	uint64_t faults;    /* blocks or pages that did not verify */
 	uint64_t repairs;   /* settled, restored from the other copy */
 	uint64_t allocated; /* bytes of data that the top layer's chunks hold */

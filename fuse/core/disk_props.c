@@ -232,6 +232,7 @@ disk_stats(struct disk *d, struct disk_stats *ret)
 	int64_t blocks = atomic_load(&d->allocated);
 
 	memset(ret, 0, sizeof(*ret));
+	ret->commit_ms = (uint64_t)disk_commit_ms(d);
 	ret->reads = atomic_load(&d->reads);
 	ret->read_bytes = atomic_load(&d->read_bytes);
 	ret->writes = atomic_load(&d->writes);
