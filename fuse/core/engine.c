@@ -253,8 +253,10 @@ engine_sweep(struct engine *e, const volatile bool *stop)
 		return;
 	while (!is_told(stop) && sweep_step(e, stop) > 0)
 		;
-	if (merging_lock(e, stop) < 0)
+	if (merging_lock(e, stop) < 0) {
+		atomic_store(&e->has_left, true);
 		return;
+	}
 	e->n_unmerged = 0;
 	merging_unlock(e);
 	atomic_store(&e->has_left,
