@@ -197,11 +197,15 @@ checkpoint_begin(struct layer *l, struct digests *known, bool tracked)
 {
 	digests_free(l->digests);
 	l->digests = known;
+	pthread_mutex_lock(&l->disk->desc_lock);
 	l->digest_session = l->disk->desc.digest_session;
+	pthread_mutex_unlock(&l->disk->desc_lock);
 	atomic_store(&l->held, known != NULL);
 	l->tracked = tracked;
 	/* What a later version has added must not be passed over. */
+	pthread_mutex_lock(&l->disk->desc_lock);
 	l->lost = l->meta.read_only || l->disk->desc.read_only;
+	pthread_mutex_unlock(&l->disk->desc_lock);
 	if (changed_begin(&l->changed) < 0)
 		return -ENOMEM;
 	/* What a nameless disk adds is all that is asked of it. */
