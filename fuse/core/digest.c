@@ -205,7 +205,7 @@ encode(const struct digests *g, const struct layer_ref *ref,
 static bool
 complete(const struct digests *g)
 {
-	bool all = !g->lacking;
+	bool all = true;
 
 	for (unsigned i = 0; i < ROOTS; i++)
 		all &= g->root_known[i];
@@ -224,7 +224,7 @@ digests_save(struct digests *g, struct store *st, const struct layer_ref *ref,
 	pthread_mutex_lock(&g->mutex);
 	len = FIXED_LEN + g->n * ENTRY_LEN;
 	text = malloc(len);
-	r = !text ? -ENOMEM : !complete(g) ? -EINVAL : 0;
+	r = !text || g->lacking ? -ENOMEM : !complete(g) ? -EINVAL : 0;
 	if (r == 0)
 		r = encode(g, ref, map_key, session, text, len);
 	if (r == 0)
