@@ -19,6 +19,7 @@
 #include <sealdisk/log.h>
 
 #include "catalog_private.h"
+#include "planted.h"
 #include "engine_private.h"
 
 void
@@ -221,7 +222,8 @@ layers_find_merge(const struct census *census, const struct layer_set *live,
 		if (!uuid_equal(&x->lineage, lineage))
 			continue;
 		*ret_y = only_child(census, live, x);
-		if (*ret_y && !is_in_between(live, x, *ret_y)) {
+		if (*ret_y &&
+		    (PLANTED(MERGED_PAST) || !is_in_between(live, x, *ret_y))) {
 			*ret_x = x;
 			(*at)++;
 			return 0;
@@ -311,7 +313,8 @@ is_heir(const struct layer_meta *m, const struct layer_meta *dead)
 {
 	if (!uuid_equal(&m->lineage, &dead->lineage))
 		return false;
-	if (dead->has_parent && m->state == LAYER_MERGING &&
+	if (!PLANTED(MERGED_PAST) && dead->has_parent &&
+	    m->state == LAYER_MERGING &&
 	    uuid_equal(&m->uuid, &dead->parent.layer))
 		return true;
 	return m->has_parent == dead->has_parent &&

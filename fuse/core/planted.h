@@ -21,6 +21,7 @@ enum planted {
 	PAGE_OVER_NEWEST,  /* a page is written over its newest copy */
 	FROZEN_LATE,  /* the snapshot has a name before its layer is frozen */
 	MERGED_EARLY, /* the parent is left before the child has it all */
+	MERGED_PAST, /* a layer is merged on that is still being given things */
 	SETTLED_IN_MEMORY, /* what a page was settled to is not made durable */
 	RESUMED_UNSETTLED, /* what a process wrote that died neither */
 	RESUMED_UNREAD,    /* a commit leaves out what was not read since */

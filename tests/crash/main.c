@@ -264,6 +264,7 @@ plant(const char *name)
 		[PAGE_OVER_NEWEST] = "page-over-newest",
 		[FROZEN_LATE] = "frozen-late",
 		[MERGED_EARLY] = "merged-early",
+		[MERGED_PAST] = "merged-past",
 		[SETTLED_IN_MEMORY] = "settled-in-memory",
 		[RESUMED_UNSETTLED] = "resumed-unsettled",
 		[RESUMED_UNREAD] = "resumed-unread",

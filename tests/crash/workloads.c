@@ -141,6 +141,26 @@ static const struct named_step merge[] = {
 	{ "flush", 0, 0, 0, 0 },
 };
 
+/* Above a layer whose merge is half done another snapshot comes and goes. */
+static const struct named_step merge_past[] = {
+	NEW(0),
+	{ "write", 0, 0, 0, 8 * KiB },
+	{ "write", 0, 0, 4 * MiB, 8 * KiB },
+	{ "snapshot", 0, 0, 0, 0 },
+	{ "remove-snap", 0, 0, 0, 0 },
+	{ "merge", 0, 0, 0, 0 },
+	{ "snapshot", 0, 1, 0, 0 },
+	{ "write", 0, 0, 4 * KiB, 4 * KiB },
+	{ "remove-snap", 0, 1, 0, 0 },
+	{ "merge", 0, 0, 0, 0 },
+	{ "merge", 0, 0, 0, 0 },
+	{ "sweep", 0, 0, 0, 0 },
+	{ "merge", 0, 0, 0, 0 },
+	{ "sweep", 0, 0, 0, 0 },
+	{ "tidy", 0, 0, 0, 0 },
+	{ "detach", 0, 0, 0, 0 },
+};
+
 static const struct named_step merge_frozen[] = {
 	NEW(0),
 	{ "write", 0, 0, 0, 8 * KiB },
@@ -427,29 +447,18 @@ static const struct named_step resume_reencrypt[] = {
 	}
 
 const struct named_workload named_workloads[] = {
-	WORKLOAD(first),
-	WORKLOAD(overwrite),
-	WORKLOAD(mirror),
-	WORKLOAD(resume),
-	WORKLOAD(resume_commit),
-	WORKLOAD(resume_discard),
-	WORKLOAD(discard),
-	WORKLOAD(resize),
-	WORKLOAD(resume_resize),
-	WORKLOAD(snapshot),
-	WORKLOAD(resume_snapshot),
-	WORKLOAD(family),
-	WORKLOAD(resume_clone),
-	WORKLOAD(resume_remove),
-	WORKLOAD(merge),
-	WORKLOAD(merge_frozen),
-	WORKLOAD(resume_merge),
-	WORKLOAD(rename_it),
-	WORKLOAD(resume_rename),
-	WORKLOAD(reencrypt),
-	WORKLOAD(resume_reencrypt),
-	WORKLOAD(own_key),
-	WORKLOAD(receive),
+	WORKLOAD(first),           WORKLOAD(overwrite),
+	WORKLOAD(mirror),          WORKLOAD(resume),
+	WORKLOAD(resume_commit),   WORKLOAD(resume_discard),
+	WORKLOAD(discard),         WORKLOAD(resize),
+	WORKLOAD(resume_resize),   WORKLOAD(snapshot),
+	WORKLOAD(resume_snapshot), WORKLOAD(family),
+	WORKLOAD(resume_clone),    WORKLOAD(resume_remove),
+	WORKLOAD(merge),           WORKLOAD(merge_past),
+	WORKLOAD(merge_frozen),    WORKLOAD(resume_merge),
+	WORKLOAD(rename_it),       WORKLOAD(resume_rename),
+	WORKLOAD(reencrypt),       WORKLOAD(resume_reencrypt),
+	WORKLOAD(own_key),         WORKLOAD(receive),
 	{ NULL, NULL, 0 },
 };
 
