@@ -11,8 +11,8 @@
  * what was there, all of it.
  *
  * SEALDISK_TEST_SLOW=1 changes each byte of small files, and of maps and chunk
- * files each 16th, where nobody has written anything one a page; which, says
- * SEALDISK_TEST_SEED: 0 to 15 together change each byte.  Otherwise it is some
+ * files each 64th, where nobody has written anything one a page; which, says
+ * SEALDISK_TEST_SEED: 0 to 63 together change each byte.  Otherwise it is some
  * of them.  What comes out is the table of sealdisk-format(5), which is held
  * against it; SEALDISK_TAMPER=FILE writes it.
  */
@@ -34,7 +34,7 @@
 #define BLOCKS 24 /* of a disk, that are looked at, in two chunks */
 #define DISK_SIZE ((uint64_t)3 * CHUNK_BLOCKS * BLOCK_SIZE)
 #define MOMENTS 4
-#define SLOW_STRIDE 16
+#define SLOW_STRIDE 64
 
 static struct engine_env env;
 
