@@ -594,7 +594,8 @@ step_merge(struct engine_env *v)
 	if (rnd(2))
 		assert_ok(catalog_sweep(engine_catalog(v->e), 2, &more));
 	for (uint64_t n = rnd(4); n > 0; n--)
-		assert_ok(rnd(3) ? engine_merge(v->e, NULL) : engine_seal(v->e, NULL));
+		assert_ok(rnd(3) ? engine_merge(v->e, NULL)
+				 : engine_seal(v->e, NULL));
 }
 
 /* What has been written until now is durable then. */

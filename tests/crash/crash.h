@@ -82,7 +82,7 @@ struct world {
 	struct vdisk disk[DISKS];
 	struct vsnap snap[SNAPS];
 	unsigned n_sets;
-	bool receive_cut; /* one was under way as its process died */
+	bool receive_cut;    /* one was under way as its process died */
 	unsigned seal_limit; /* of the engine's options */
 };
 
