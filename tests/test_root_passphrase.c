@@ -364,6 +364,8 @@ session_start(struct session *s, int (*fn)(struct env *e), struct env *e)
 	s->pid = fork();
 	if (s->pid == 0) {
 		(void)setsid();
+		/* Who was started in the background ignores it. */
+		(void)signal(SIGINT, SIG_DFL);
 		tty = open(name, O_RDWR);
 		if (tty < 0 || ioctl(tty, TIOCSCTTY, 0) < 0)
 			_exit(99);
