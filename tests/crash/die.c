@@ -54,7 +54,7 @@ on_death(void *arg)
 	n_within += t->within;
 	t->died = true;
 	t->then = *t->s->w;
-	t->kept = malloc(kept_used(t->s->kept));
+	t->kept = aligned_alloc(64, (kept_used(t->s->kept) + 63) / 64 * 64);
 	if (!t->kept)
 		abort();
 	memcpy((void *)t->kept, t->s->kept, kept_used(t->s->kept));
