@@ -120,9 +120,14 @@ look_at_store() {
 	must 'check finds nothing' check_store
 }
 
-# What a guest had goes by itself when it is closed.
+# What a guest had goes by itself when it is closed.  Who merges layers of it may
+# have it for a moment.
 let_disk_go() {
-	quiet sd detach d || [ "$(field d .attached_by)" = null ]
+	quiet sd detach d || wait_for 10 is_free
+}
+
+is_free() {
+	[ "$(field d .attached_by)" = null ]
 }
 
 is_clean() {
