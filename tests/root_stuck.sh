@@ -127,10 +127,8 @@ check 'no disk has failed' \
 
 note 'unmounted while frozen'
 dd if="$T/b" of="$MNT/disks/a" bs=64k count=4 conv=notrunc status=none
+freeze # before the disks are closed, and so detached
 let_go
-dd if="$T/b" of="$MNT/disks/a" bs=64k count=1 seek=300 oflag=direct \
-	conv=notrunc status=none # not committed yet
-freeze
 umount_store >/dev/null 2>&1 &
 unmounts=$!
 sleep 2
