@@ -6,6 +6,7 @@
 #include "catalog_private.h"
 #include "engine_private.h"
 #include "fault_store.h"
+#include "held.h"
 #include "mem_store.h"
 #include "snapshot.h"
 
@@ -235,6 +236,27 @@ what_has_passed_is_not_merged_into_behind_its_owner(void **state)
 	holds(disk, &now);
 }
 
+/* Its data blocks are counted as it passes, and whoever needed a descriptor at
+ * that moment closed the file. */
+static void
+the_file_of_what_passes_is_held(void **state)
+{
+	(void)state;
+	write_at(0, 64 * KiB, 1);
+	write_at(4 * MiB, 64 * KiB, 2);
+	snap("a");
+	drop("d@a");
+	/* Nothing of it is in memory, nor open. */
+	reopen(false, 0);
+	attach();
+	held_watch(&env);
+	sweep();
+	held_always();
+	holds(disk, &now);
+	held_always();
+	assert_int_equal(entries("layers"), 1);
+}
+
 /* Pieces of one chunk, and what has passed is discarded between two. */
 static void
 what_has_passed_can_be_discarded(void **state)
@@ -300,6 +322,7 @@ static struct {
 	pthread_cond_t cond;
 	pthread_t who;
 	bool armed, inside, go, done;
+	const char *replacing; /* what has that in its path alone; NULL: any */
 	int r;
 } slow = { .mutex = PTHREAD_MUTEX_INITIALIZER,
 	   .cond = PTHREAD_COND_INITIALIZER };
@@ -321,14 +344,16 @@ wait_if_told(void)
 static int
 slow_read(struct store_file *f, void *buf, size_t len, uint64_t off)
 {
-	wait_if_told();
+	if (!slow.replacing)
+		wait_if_told();
 	return slow.ops->read(f, buf, len, off);
 }
 
 static int
 slow_replace(struct store *st, const char *path, const void *buf, size_t len)
 {
-	wait_if_told();
+	if (!slow.replacing || strstr(path, slow.replacing))
+		wait_if_told();
 	return slow.ops->replace(st, path, buf, len);
 }
 
@@ -470,6 +495,62 @@ a_disk_shrinks_while_it_is_frozen(void **state)
 	holds(disk, &now);
 	reopen(false, 0);
 	attach();
+	holds(disk, &now);
+}
+
+static void *
+merge_slowly(void *arg)
+{
+	(void)arg;
+	arm();
+	slow.r = engine_merge(env.e, NULL);
+	if (slow.r > 0)
+		slow.r = 0;
+	return NULL;
+}
+
+static void *
+shrink(void *arg)
+{
+	struct scratch *s;
+
+	(void)arg;
+	assert_ok(scratch_new(&s));
+	assert_ok(disk_resize(disk, s, SIZE / 2));
+	scratch_free(s);
+	say_done();
+	return NULL;
+}
+
+/* What a merge had failed to say it said again as it had been: after the next
+ * attach the disk had what it had been cut off from. */
+static void
+a_disk_shrinks_while_a_merge_is_said_again(void **state)
+{
+	char top[UUID_STR_LEN];
+
+	(void)state;
+	write_at(0, 64 * KiB, 1);
+	write_at(12 * MiB, 64 * KiB, 2);
+	snap("z");
+	write_at(0, 4 * KiB, 3);
+	snap("a");
+	drop("d@a");
+	uuid_format(&disk->top->ref.layer, top);
+	fault_kinds(env.st, FAULT_REPLACE);
+	fault_only(env.st, "layer.ini", top);
+	fault_arm(env.st, 1, -EIO, false);
+	for (unsigned i = 0; i < 9 && !fault_fired(env.st); i++)
+		(void)!engine_merge(env.e, NULL);
+	assert_true(fault_fired(env.st));
+	slow.replacing = top;
+	overtake(merge_slowly, shrink);
+	slow.replacing = NULL;
+	memset(now.b + SIZE / 2, 0, SIZE / 2);
+	reopen(false, 0);
+	attach();
+	assert_int_equal(disk->top->parent_limit, SIZE / 2);
+	assert_ok(disk_resize(disk, env.s, SIZE));
 	holds(disk, &now);
 }
 
@@ -793,10 +874,12 @@ main(void)
 		T(what_passed_stays_where_two_merges_come_before_a_sweep),
 		T(a_child_that_went_first_took_what_its_parent_still_named),
 		T(what_has_passed_is_not_merged_into_behind_its_owner),
+		T(the_file_of_what_passes_is_held),
 		T(what_has_passed_can_be_discarded),
 		T(merging_does_not_use_up_layers),
 		T(a_read_that_is_under_way_is_not_overtaken),
 		T(a_disk_shrinks_while_it_is_frozen),
+		T(a_disk_shrinks_while_a_merge_is_said_again),
 		T(what_goes_while_the_store_is_swept_is_swept_too),
 		T(a_parent_is_gone_for_good_though_it_is_said_to_have_stayed),
 		T(a_snapshot_that_failed_leaves_a_disk_that_attaches),

@@ -350,14 +350,17 @@ cache_forget_layer(struct cache *ca, struct layer *l)
 			chunk_unhash_of(&ca->chunk[i], l);
 }
 
+/* Others become pages of other layers meanwhile; none becomes one of this. */
 bool
 cache_has_layer(struct cache *ca, const struct layer *l)
 {
 	for (unsigned i = 0; i < ca->fresh_pages; i++)
-		if (ca->page[i].disk == l->disk && ca->page[i].layer == l)
+		if (ca->page[i].disk == l->disk &&
+		    POOL_GUESS(ca->page[i].layer) == l)
 			return true;
 	for (unsigned i = 0; i < ca->fresh_chunks; i++)
-		if (ca->chunk[i].disk == l->disk && ca->chunk[i].layer == l)
+		if (ca->chunk[i].disk == l->disk &&
+		    POOL_GUESS(ca->chunk[i].layer) == l)
 			return true;
 	return false;
 }

@@ -761,7 +761,8 @@ void chunk_name(const struct chunk *c, char out[static STORE_PATH_LEN]) NONNULL;
 /* Its file by another layer's name; ${path} is by its own, and is changed. */
 int chunk_find_passed(struct chunk *c, char path[static STORE_PATH_LEN])
     NONNULL CHECKED;
-/* Data blocks in the groups of ${mask}, by the pages in the file. */
+/* Data blocks in the groups of ${mask}, by the pages in the file.  With
+ * chunk->lock held. */
 unsigned chunk_count(struct chunk *c, struct scratch *s, unsigned mask) NONNULL;
 
 /* ---- load.c: a page from its two copies ---- */

@@ -199,13 +199,20 @@ mark_merging(struct merge *m)
 	return r;
 }
 
-/* Whether Y has all of X, and that could only not be said. */
-static bool
-has_left(const struct merge *m)
+/* 1: Y has all of X, which could only not be said, and is now.  A new size
+ * changes its layer.ini, too. */
+static int
+say_left(struct merge *m)
 {
-	const struct layer_meta *y = &m->d->top->meta;
+	struct layer *y = m->d->top;
+	int r = 0;
 
-	return !y->has_parent || !uuid_equal(&y->parent.layer, &m->x->uuid);
+	pthread_rwlock_wrlock(&m->d->barrier);
+	if (!y->meta.has_parent ||
+	    !uuid_equal(&y->meta.parent.layer, &m->x->uuid))
+		r = layer_save_meta(y, &y->meta) ?: 1;
+	pthread_rwlock_unlock(&m->d->barrier);
+	return r;
 }
 
 int
@@ -229,10 +236,10 @@ begin(struct merge *m)
 		r = merge_open_worker(m);
 	if (r == 0 && (m->d->read_only || atomic_load(&m->d->failed)))
 		r = -EROFS;
-	if (r < 0)
+	if (r == 0)
+		r = say_left(m);
+	if (r != 0)
 		return r;
-	if (has_left(m))
-		return layer_save_meta(m->d->top, &m->d->top->meta) ?: 1;
 	r = merge_buf_new(&m->buf);
 	if (r == 0)
 		r = layer_parent(m->d->top, m->d->mover, &m->parent);
@@ -242,6 +249,13 @@ begin(struct merge *m)
 }
 
 /* ---- the work ---- */
+
+/* Under the barrier, as the disk may shrink: whether Y asks for all of it. */
+static bool
+is_below_limit(const struct layer *y, uint64_t index)
+{
+	return (index + 1) * CHUNK_LEN <= y->parent_limit;
+}
 
 static int
 pass_locked(struct merge *m, uint64_t index, const uint8_t salt[static 12])
@@ -254,8 +268,9 @@ pass_locked(struct merge *m, uint64_t index, const uint8_t salt[static 12])
 	int r;
 
 	r = layer_entry(y, s, index, &state, own);
-	/* Somebody has just written there: block by block, then. */
-	if (r == 0 && state != ENTRY_ABSENT)
+	/* Somebody has just written there, or the disk has shrunk: block by
+	 * block, then. */
+	if (r == 0 && (state != ENTRY_ABSENT || !is_below_limit(y, index)))
 		r = -ESTALE;
 	if (r < 0)
 		return r;
@@ -266,7 +281,10 @@ pass_locked(struct merge *m, uint64_t index, const uint8_t salt[static 12])
 	if (r < 0)
 		return r;
 	recount_known(y, index);
+	/* Held, so that nobody closes its file. */
+	pthread_rwlock_rdlock(&c->lock);
 	blocks_changed(y, index, chunk_count(c, s, 0xff));
+	pthread_rwlock_unlock(&c->lock);
 	chunk_put(c);
 	return 0;
 }
@@ -290,12 +308,11 @@ pass_chunk(struct merge *m, uint64_t index, const uint8_t salt[static 12])
 static int
 fill_group(struct merge *m, struct chunk *c, uint64_t group)
 {
-	struct fill f = { .parent = m->parent,
-			  .limit = m->d->top->parent_limit,
-			  .buf = m->buf };
+	struct fill f = { .parent = m->parent, .buf = m->buf };
 	int r;
 
 	pthread_rwlock_rdlock(&m->d->barrier);
+	f.limit = m->d->top->parent_limit;
 	pthread_rwlock_rdlock(&c->lock);
 	r = group_fill(c, m->d->mover, group, &f);
 	pthread_rwlock_unlock(&c->lock);
@@ -335,8 +352,12 @@ merge_chunk(struct merge *m, uint64_t index)
 	struct scratch *s = m->d->mover;
 	enum entry_state ours, theirs;
 	uint8_t salt[12], own[12];
+	bool whole;
 	int r;
 
+	pthread_rwlock_rdlock(&m->d->barrier);
+	whole = is_below_limit(y, index);
+	pthread_rwlock_unlock(&m->d->barrier);
 	r = layer_entry(m->parent, s, index, &theirs, salt);
 	if (r == 0)
 		r = layer_entry(y, s, index, &ours, own);
@@ -344,8 +365,7 @@ merge_chunk(struct merge *m, uint64_t index)
 		return r;
 	if (theirs == ENTRY_ZERO && ours == ENTRY_ABSENT)
 		return chunk_discard(y, s, index, ENTRY_ZERO);
-	if (ours == ENTRY_ABSENT && theirs == ENTRY_DATA &&
-	    (index + 1) * CHUNK_LEN <= y->parent_limit)
+	if (ours == ENTRY_ABSENT && theirs == ENTRY_DATA && whole)
 		return pass_chunk(m, index, salt);
 	return fill_chunk(m, index);
 }
@@ -363,11 +383,14 @@ goes_on(const struct merge *m, int64_t since, unsigned n)
 static int
 merge_piece(struct merge *m, uint64_t *at)
 {
-	uint64_t limit = m->d->top->parent_limit;
 	int64_t since = now_ms();
+	uint64_t limit;
 	unsigned n = 0;
 	int r;
 
+	pthread_rwlock_rdlock(&m->d->barrier);
+	limit = m->d->top->parent_limit;
+	pthread_rwlock_unlock(&m->d->barrier);
 	while (goes_on(m, since, n)) {
 		r = layer_next(m->parent, m->d->mover, *at, at);
 		if (r < 0)

@@ -247,9 +247,11 @@ copy(struct disk *d, struct disk *w, struct layer *y)
 	bytes = (uint64_t)k.f.blocks * BLOCK_SIZE;
 	if (rate)
 		d->re.next_ms = now_ms() + (int64_t)(bytes * 1000 / rate);
+	pthread_rwlock_rdlock(&w->barrier);
 	atomic_store(&d->re.done, d->re.at == UINT64_MAX
 				      ? y->parent_limit
 				      : d->re.at * GROUP_LEN);
+	pthread_rwlock_unlock(&w->barrier);
 	return r;
 }
 
@@ -539,8 +541,11 @@ finish(struct disk *d, struct layer *bottom)
 {
 	int r = 0;
 
+	/* A snapshot changes it, too. */
+	pthread_rwlock_wrlock(&d->barrier);
 	if (d->re.unsaved)
 		r = layer_save_meta(bottom, &bottom->meta);
+	pthread_rwlock_unlock(&d->barrier);
 	if (r < 0)
 		return r;
 	d->re.unsaved = false;

@@ -227,9 +227,13 @@ forget(struct disk *d, const struct uuid *layer)
 int
 unseal(struct sealing *s, struct disk *const *held, size_t n)
 {
-	struct layer_meta m = s->d->top->meta;
+	struct layer_meta m;
 	int r;
 
+	/* One that is written to may get a new size. */
+	pthread_rwlock_rdlock(&s->d->barrier);
+	m = s->d->top->meta;
+	pthread_rwlock_unlock(&s->d->barrier);
 	if (m.state == LAYER_OPEN)
 		return 0;
 	for (size_t i = 0; i < n; i++)
