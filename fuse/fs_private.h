@@ -84,7 +84,7 @@ struct fs {
 	int check_error; /* of the last look, or 0 */
 	struct note *notes;
 	uint64_t next_note;
-	volatile bool stop_sweep;
+	atomic_bool stop_sweep;
 	fuse_req_t upgrade; /* waits for how that ends; or NULL */
 	struct keep_job *upgrade_job;
 	pthread_mutex_t survey_lock; /* guards what follows, see fs_info.c */

@@ -26,7 +26,7 @@ struct scrubbing {
 	struct scratch *scratch;
 	pthread_t thread;
 	struct scrub_options options;
-	volatile bool stop;
+	atomic_bool stop;
 	pthread_mutex_t lock; /* guards what follows */
 	bool running, stopped;
 	int64_t started, ended;

@@ -416,7 +416,7 @@ run_reencrypt_to(void)
 static inline int
 run_merge(void)
 {
-	bool never = false;
+	const atomic_bool never = false;
 	int r;
 
 	if (things[A].there) {

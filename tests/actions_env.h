@@ -314,7 +314,7 @@ is_left(const char *name, bool is_dir, void *arg)
 static inline void
 scene_end(const struct action *a)
 {
-	bool never = false;
+	const atomic_bool never = false;
 
 	if (a->end)
 		a->end();

@@ -227,7 +227,7 @@ read_other(struct engine *e)
 static void
 use(struct store *st, unsigned how, bool other_is_whole)
 {
-	const volatile bool stop = false;
+	const atomic_bool stop = false;
 	struct engine *e;
 	int r = 0;
 

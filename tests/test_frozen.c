@@ -297,7 +297,7 @@ die_when(const char *part, struct store_ops *ops)
 static void
 begin_anew(void)
 {
-	bool stop = false;
+	const atomic_bool stop = false;
 
 	assert_true(dying);
 	assert_int_equal(eenv_dead(&env), 1);

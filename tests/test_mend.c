@@ -116,7 +116,7 @@ make_store(void)
 {
 	const struct clone_params p = { .name = "c", .mode = 0600 };
 	struct descriptor *desc = malloc(sizeof(*desc));
-	const volatile bool stop = false;
+	const atomic_bool stop = false;
 	struct store *st;
 	struct disk *d;
 
@@ -278,7 +278,7 @@ on_progress(const struct scrub_totals *t, void *arg)
 static void
 repair_item(unsigned i)
 {
-	const volatile bool stop = false;
+	const atomic_bool stop = false;
 	const struct scrub_options o = { .repair = true,
 					 .stop = &stop,
 					 .fault = on_fault,
@@ -300,7 +300,7 @@ static void
 repair_all(void)
 {
 	const struct check_options o = { true, on_found, NULL };
-	const volatile bool stop = false;
+	const atomic_bool stop = false;
 	struct catalog *c = engine_catalog(env.e);
 	bool more = true;
 

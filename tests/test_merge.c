@@ -59,7 +59,7 @@ drop(const char *name)
 static void
 sweep(void)
 {
-	bool stop = false;
+	const atomic_bool stop = false;
 
 	engine_sweep(env.e, &stop);
 }

@@ -579,7 +579,7 @@ step_remove(struct engine_env *v, struct model *m)
 static void
 sweep(struct engine_env *v)
 {
-	bool stop = false;
+	const atomic_bool stop = false;
 
 	engine_sweep(v->e, &stop);
 }

@@ -77,7 +77,7 @@ has(enum desc_type type, const char *name, const struct content *c)
 static void
 sweep(void)
 {
-	bool stop = false;
+	const atomic_bool stop = false;
 
 	engine_sweep(env.e, &stop);
 }

@@ -394,7 +394,7 @@ with_an_anchor_it_cannot_hide_that_all_was_put_back(void **state)
 static void
 what_is_frozen_is_made_anew_too(void **state)
 {
-	const volatile bool stop = false;
+	const atomic_bool stop = false;
 	struct descriptor *d;
 	struct disk *a = attach("a");
 
@@ -595,7 +595,7 @@ no_wrapped_key_stays(void **state)
 static void
 nothing_is_swept_while_one_is_lost(void **state)
 {
-	const volatile bool stop = false;
+	const atomic_bool stop = false;
 	struct disk *d = attach("a");
 	bool more;
 

@@ -66,7 +66,7 @@ drop(enum desc_type type, const char *name)
 static void
 sweep(void)
 {
-	bool stop = false;
+	const atomic_bool stop = false;
 
 	engine_sweep(env.e, &stop);
 }
@@ -555,7 +555,7 @@ a_sweep_at_the_last_moment_left_the_old_lineages_folder(void **state)
 	has(DESC_DISK, "d", &now);
 }
 
-static volatile bool stop_sweeping;
+static atomic_bool stop_sweeping;
 
 static void *
 keep_sweeping(void *arg)

@@ -337,7 +337,7 @@ a_parent_that_cannot_be_opened_is_told(void **state)
 static void
 it_stops_when_told(void **state)
 {
-	const volatile bool stop = true;
+	const atomic_bool stop = true;
 	struct scrub_options o = { .blocks = true, .stop = &stop };
 	struct disk *d = attach("a");
 	struct scrub_totals t;

@@ -19,7 +19,7 @@ snap(const char *name)
 static void
 sweep(void)
 {
-	bool stop = false;
+	const atomic_bool stop = false;
 
 	engine_sweep(env.e, &stop);
 }

@@ -411,7 +411,7 @@ drop_disk(unsigned i)
 static void
 sweep(void)
 {
-	bool stop = false;
+	const atomic_bool stop = false;
 
 	engine_sweep(env.e, &stop);
 }

@@ -739,7 +739,7 @@ is_left(const char *name, bool is_dir, void *arg)
 static void
 end(void)
 {
-	bool never = false;
+	const atomic_bool never = false;
 	char name[32];
 
 	for (unsigned i = 0; i < SNAPS; i++) {

@@ -464,7 +464,7 @@ is_left(const char *name, bool is_dir, void *arg)
 static void
 end(void)
 {
-	bool never = false;
+	const atomic_bool never = false;
 
 	for (unsigned i = 0; i < SNAPS; i++) {
 		if (snaps[i].there)

@@ -122,7 +122,7 @@ attach_again(void)
 static void
 merge(void)
 {
-	bool stop = false;
+	const atomic_bool stop = false;
 
 	drop(DESC_SNAPSHOT, "d@old");
 	engine_sweep(env.e, &stop);

@@ -103,7 +103,7 @@ snapshot_of(struct disk *d, enum desc_type type, unsigned item)
 static void
 settle(void)
 {
-	const volatile bool stop = false;
+	const atomic_bool stop = false;
 
 	engine_sweep(env.e, &stop);
 }

@@ -110,7 +110,7 @@ static void
 frees(enum desc_type type, const char *name, uint64_t want)
 {
 	uint64_t said = would_free(type, name), before = allocated();
-	bool stop = false;
+	const atomic_bool stop = false;
 
 	assert_int_equal(said, want);
 	assert_ok(catalog_remove(cat(), type, name));
@@ -240,7 +240,7 @@ static void
 a_loop_of_parents_hung_whoever_followed_it(void **state)
 {
 	struct descriptor d, snapshot;
-	bool stop = false;
+	const atomic_bool stop = false;
 	uint64_t n;
 
 	(void)state;

@@ -420,7 +420,7 @@ disk_resume(struct engine *e, unsigned slot, const char *name, int lock_fd,
 	r = begin_work(d, flags, disk_go_on(d, slot, name, lock_fd));
 	if (r < 0) {
 		/* They are the caller's. */
-		d->slot = NULL;
+		kept_use(d, NULL);
 		if (d->lock && e->st->ops->lock_leave)
 			e->st->ops->lock_leave(TAKE(d->lock));
 	}
@@ -635,7 +635,7 @@ disk_abandon(struct disk *d)
 void
 disk_die(struct disk *d)
 {
-	d->slot = NULL;
+	kept_use(d, NULL);
 	disk_abandon(d);
 }
 

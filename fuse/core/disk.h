@@ -18,6 +18,7 @@
 #ifndef SEALDISK_DISK_H
 #define SEALDISK_DISK_H
 
+#include <stdatomic.h>
 #include <sys/types.h>
 
 #include "catalog.h"
@@ -75,7 +76,7 @@ struct store *engine_store(struct engine *e) NONNULL;
 /* Remove what deleted disks and snapshots left, merge layers that nothing
  * names, and seal what is frozen, until there is nothing more to do now, or
  * *${stop}. */
-void engine_sweep(struct engine *e, const volatile bool *stop) NONNULL;
+void engine_sweep(struct engine *e, const atomic_bool *stop) NONNULL;
 /* Whether the last time left something to be removed or merged: somebody had
  * what that takes, or it failed. */
 bool engine_has_left(struct engine *e) NONNULL;
@@ -83,7 +84,7 @@ bool engine_has_left(struct engine *e) NONNULL;
 /* A piece of that alone: some of a frozen layer's chunks get their digests, or
  * it says what they come to.  1: there is more.  *${stop}, unless it is NULL:
  * whoever merges just then is not waited for any longer. */
-int engine_seal(struct engine *e, const volatile bool *stop)
+int engine_seal(struct engine *e, const atomic_bool *stop)
     __attribute__((__nonnull__(1))) CHECKED;
 
 /* How far the layer that is being merged is: chunks, by their place in it.

@@ -187,7 +187,7 @@ engine_merging(struct engine *e, uint64_t *ret_done, uint64_t *ret_total)
 }
 
 int
-merging_lock(struct engine *e, const volatile bool *stop)
+merging_lock(struct engine *e, const atomic_bool *stop)
 {
 	if (!stop)
 		return -pthread_mutex_lock(&e->merging);
@@ -207,7 +207,7 @@ merging_unlock(struct engine *e)
 
 /* 0: nothing is left to do now. */
 static int
-sweep_step(struct engine *e, const volatile bool *stop)
+sweep_step(struct engine *e, const atomic_bool *stop)
 {
 	bool more;
 	int r, e2;
@@ -244,7 +244,7 @@ settle_names(struct engine *e)
 }
 
 void
-engine_sweep(struct engine *e, const volatile bool *stop)
+engine_sweep(struct engine *e, const atomic_bool *stop)
 {
 	CLEANUP(free_memp) struct uuid *marked = NULL;
 	size_t n = 0;

@@ -312,9 +312,9 @@ struct disk_dk {
 
 /* Set by another thread. */
 static inline bool
-is_told(const volatile bool *stop)
+is_told(const atomic_bool *stop)
 {
-	return __atomic_load_n(stop, __ATOMIC_RELAXED);
+	return atomic_load_explicit(stop, memory_order_relaxed);
 }
 
 /* A copy of what lies below into layers under the disk's newest DK
@@ -322,7 +322,7 @@ is_told(const volatile bool *stop)
 struct reencrypt {
 	pthread_t thread;
 	bool has_thread;
-	volatile bool stop;
+	atomic_bool stop;
 	bool running; /* under size_lock */
 	bool unsaved; /* a parent was dropped, perhaps not durably */
 	/* under engine->merging: the next group of which layer */
@@ -452,7 +452,7 @@ int64_t now_ms(void);
 
 /* Take engine->merging.  -EINTR: *${stop} came first, as whoever has it may be
  * waiting for a store that does not answer.  NULL: it is waited for. */
-int merging_lock(struct engine *e, const volatile bool *stop)
+int merging_lock(struct engine *e, const atomic_bool *stop)
     __attribute__((__nonnull__(1))) CHECKED;
 void merging_unlock(struct engine *e) NONNULL;
 
@@ -819,7 +819,7 @@ int page_retire(struct page *p) NONNULL CHECKED;
 /* ---- merge.c ---- */
 
 /* A piece of merging layers that one child alone needs.  1: there is more. */
-int engine_merge(struct engine *e, const volatile bool *stop)
+int engine_merge(struct engine *e, const atomic_bool *stop)
     __attribute__((__nonnull__(1))) CHECKED;
 
 /* ---- checkpoint*.c: what the newest version of everything is ---- */

@@ -144,6 +144,14 @@ give_lock(struct disk *d)
 		   : 0;
 }
 
+void
+kept_use(struct disk *d, struct kept_disk *s)
+{
+	pthread_mutex_lock(&d->mutex);
+	d->slot = s;
+	pthread_mutex_unlock(&d->mutex);
+}
+
 int
 kept_claim(struct disk *d)
 {
@@ -166,7 +174,7 @@ kept_claim(struct disk *d)
 	atomic_store(&s->size, atomic_load(&d->size));
 	atomic_store(&s->allocated, d->desc.allocated);
 	atomic_store(&s->committed, atomic_load(&k->head));
-	d->slot = s;
+	kept_use(d, s);
 	kept_dks(d);
 	r = give_lock(d);
 	if (r == 0)

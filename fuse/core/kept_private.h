@@ -82,6 +82,10 @@ struct kept {
 /* A slot for an attached disk, filled in; its lock is given to who keeps it.
  * -ENFILE, or what that says. */
 int kept_claim(struct disk *d) NONNULL CHECKED;
+/* ${d}, which is among the engine's disks, has the slot ${s} from now on; NULL:
+ * none.  Whoever commits another disk looks at it under the disk's mutex. */
+void kept_use(struct disk *d, struct kept_disk *s)
+    __attribute__((__nonnull__(1)));
 /* After the lock was released. */
 void kept_release(struct disk *d) NONNULL;
 /* Its DKs are these now. */

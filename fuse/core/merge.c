@@ -624,7 +624,7 @@ merge_lineage(struct engine *e, const struct uuid *lineage)
 }
 
 int
-engine_merge(struct engine *e, const volatile bool *stop)
+engine_merge(struct engine *e, const atomic_bool *stop)
 {
 	CLEANUP(free_memp) struct uuid *marked = NULL;
 	size_t n = 0;

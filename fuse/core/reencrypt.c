@@ -660,11 +660,11 @@ reencrypt_main(void *arg)
 void
 reencrypt_stop(struct disk *d)
 {
-	__atomic_store_n(&d->re.stop, true, __ATOMIC_RELAXED);
+	atomic_store(&d->re.stop, true);
 	if (d->re.has_thread)
 		pthread_join(d->re.thread, NULL);
 	d->re.has_thread = false;
-	__atomic_store_n(&d->re.stop, false, __ATOMIC_RELAXED);
+	atomic_store(&d->re.stop, false);
 }
 
 /* Whether there is a thread to be made. */

@@ -478,12 +478,15 @@ resume_disk(struct disk *d)
 int
 disk_go_on(struct disk *d, unsigned slot, const char *name, int lock_fd)
 {
+	struct kept_disk *s = &d->e->kept->disks[slot];
 	int r;
 
 	d->slot_no = slot;
-	d->slot = &d->e->kept->disks[slot];
-	d->unsettled = d->slot->type == DESC_DISK;
 	d->gone_on = true;
+	/* Before it has the slot: to one who commits another disk meanwhile it
+	 * would be clean, and need nothing of the ring. */
+	atomic_store(&d->unsettled, s->type == DESC_DISK);
+	kept_use(d, s);
 	r = authenticate(d, name, lock_fd);
 	if (r == 0)
 		r = scratch_new(&d->bg);

@@ -684,7 +684,7 @@ int
 disk_scrub(struct disk *d, struct scratch *s, const struct scrub_options *o,
 	   struct scrub_totals *ret)
 {
-	static const volatile bool never = false;
+	static const atomic_bool never = false;
 	struct scrub_options opt = *o;
 	struct scrub sc = { .d = d, .s = s, .o = &opt };
 	int r;

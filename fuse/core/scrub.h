@@ -51,7 +51,7 @@ struct scrub_options {
 	bool repair;   /* write a copy that does not verify from the other, and
 			* superblocks */
 	uint64_t rate; /* bytes a second; 0: as fast as it goes */
-	const volatile bool *stop;
+	const atomic_bool *stop;
 	/* Called for each fault, and now and then for ${t}. */
 	void (*fault)(const struct scrub_fault *f, void *arg);
 	void (*progress)(const struct scrub_totals *t, void *arg);

@@ -522,7 +522,7 @@ seal_lineage(struct engine *e, const struct uuid *lineage)
 }
 
 int
-engine_seal(struct engine *e, const volatile bool *stop)
+engine_seal(struct engine *e, const atomic_bool *stop)
 {
 	CLEANUP(free_memp) struct uuid *marked = NULL;
 	size_t n = 0;

@@ -288,7 +288,7 @@ op_reencrypt_step(struct session *s, const struct step *st)
 static bool
 op_tidy(struct session *s, const struct step *st)
 {
-	bool stop = false;
+	const atomic_bool stop = false;
 
 	(void)st;
 	engine_sweep(s->e, &stop);
