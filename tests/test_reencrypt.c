@@ -511,48 +511,141 @@ what_was_copied_before_a_failure_is_copied_again(void **state)
 	}
 }
 
-static const struct store_ops *inner;
-static bool sweep_at_replace;
+/*
+ * As the disk's descriptor is replaced, a sweep has just found it as it was,
+ * and takes the old lineage's mark away when whoever replaced it has ended, or
+ * waits for the names' lock.
+ */
+static struct {
+	const struct store_ops *inner;
+	struct store_ops ops;
+	atomic_bool armed, has_found, go_on;
+	pthread_t changer, sweeper;
+	char descriptor[STORE_PATH_LEN], mark[STORE_PATH_LEN];
+} last;
 
-static int
-replace_after_sweep(struct store *st, const char *path, const void *buf,
-		    size_t len)
+static void
+wait_for(const atomic_bool *flag)
 {
-	char own[STORE_PATH_LEN];
+	while (!atomic_load(flag))
+		(void)nanosleep(&(struct timespec){ 0, 100000 }, NULL);
+}
+
+static void *
+sweep_once(void *arg)
+{
 	bool more;
 
-	path_descriptor(DESC_DISK, NULL, "d", own);
-	if (sweep_at_replace && strcmp(path, own) == 0) {
-		sweep_at_replace = false;
-		assert_ok(catalog_sweep(cat(), 256, &more));
+	(void)arg;
+	assert_ok(catalog_sweep(cat(), 256, &more));
+	return NULL;
+}
+
+static int
+last_replace(struct store *st, const char *path, const void *buf, size_t len)
+{
+	if (strcmp(path, last.descriptor) == 0 &&
+	    atomic_exchange(&last.armed, false)) {
+		assert_int_equal(
+		    pthread_create(&last.sweeper, NULL, sweep_once, NULL), 0);
+		wait_for(&last.has_found);
 	}
-	return inner->replace(st, path, buf, len);
+	return last.inner->replace(st, path, buf, len);
+}
+
+static int
+last_remove(struct store *st, const char *path)
+{
+	if (strcmp(path, last.mark) == 0) {
+		atomic_store(&last.has_found, true);
+		wait_for(&last.go_on);
+	}
+	return last.inner->remove(st, path);
+}
+
+static int
+last_lock(struct store *st, const char *path, enum store_lock_mode mode,
+	  bool wait, const char *owner, struct store_lock **ret)
+{
+	if (atomic_load(&last.has_found) &&
+	    pthread_equal(pthread_self(), last.changer) &&
+	    strcmp(path, "locks/catalog") == 0)
+		atomic_store(&last.go_on, true);
+	return last.inner->lock(st, path, mode, wait, owner, ret);
+}
+
+static void
+last_begin(const struct uuid *lineage)
+{
+	last.inner = env.st->ops;
+	last.ops = *env.st->ops;
+	last.ops.replace = last_replace;
+	last.ops.remove = last_remove;
+	last.ops.lock = last_lock;
+	last.changer = pthread_self();
+	path_descriptor(DESC_DISK, NULL, "d", last.descriptor);
+	path_lineage(lineage, PENDING, last.mark);
+	atomic_store(&last.has_found, false);
+	atomic_store(&last.go_on, false);
+	atomic_store(&last.armed, true);
+	env.st->ops = &last.ops;
+}
+
+static void
+last_end(const struct uuid *lineage)
+{
+	char path[STORE_PATH_LEN];
+
+	assert_true(last.has_found);
+	atomic_store(&last.go_on, true);
+	assert_int_equal(pthread_join(last.sweeper, NULL), 0);
+	env.st->ops = last.inner;
+	sweep();
+	path_lineage(lineage, NULL, path);
+	assert_int_equal(store_exists(env.st, path), 0);
 }
 
 /* It had been marked, and was found alive just before it was not any more. */
 static void
 a_sweep_at_the_last_moment_left_the_old_lineages_folder(void **state)
 {
-	struct store_ops ops = *env.st->ops;
-	char path[STORE_PATH_LEN];
+	bool more;
 
 	(void)state;
 	make_disk();
 	begin();
-	inner = env.st->ops;
-	ops.replace = replace_after_sweep;
-	env.st->ops = &ops;
-	sweep_at_replace = true;
+	/* But for the end. */
+	while (disk->top->meta.has_parent)
+		assert_true(disk_reencrypt_step(disk) > 0);
+	assert_ok(catalog_sweep(cat(), 256, &more));
+	last_begin(&before.lineage);
 	go_on();
 	is_done();
-	env.st->ops = inner;
-	assert_false(sweep_at_replace);
-	sweep();
-	path_lineage(&before.lineage, NULL, path);
-	assert_int_equal(store_exists(env.st, path), 0);
+	last_end(&before.lineage);
 	holds(disk, &now);
 	detach();
 	has(DESC_DISK, "d", &now);
+}
+
+static void
+a_sweep_at_the_last_moment_left_what_was_rolled_back(void **state)
+{
+	struct descriptor d;
+
+	(void)state;
+	make_disk();
+	snap("a");
+	kept[0] = now;
+	begin();
+	go_on();
+	is_done();
+	detach();
+	d = load(DESC_DISK, "d");
+	assert_false(uuid_equal(&d.lineage, &before.lineage));
+	last_begin(&d.lineage);
+	assert_ok(catalog_rollback(cat(), env.kms, "d@a"));
+	last_end(&d.lineage);
+	has(DESC_DISK, "d", &kept[0]);
 }
 
 static atomic_bool stop_sweeping;
@@ -659,6 +752,7 @@ main(void)
 		TEST(one_after_another_in_the_background),
 		TEST(what_was_copied_before_a_failure_is_copied_again),
 		TEST(a_sweep_at_the_last_moment_left_the_old_lineages_folder),
+		TEST(a_sweep_at_the_last_moment_left_what_was_rolled_back),
 		TEST(everything_goes_on_meanwhile),
 	};
 

@@ -94,6 +94,20 @@ pending_mark_all(struct store *st, const struct descriptor *d)
 	return r;
 }
 
+void
+pending_mark_left(struct catalog *c, const struct descriptor *d)
+{
+	CLEANUP(store_unlockp) struct store_lock *names = NULL;
+	struct uuid v[LINEAGES_MAX];
+	size_t n = descriptor_lineages(d, v);
+
+	/* Better without it than not at all. */
+	(void)!catalog_lock_names(c, &names);
+	/* One that is gone by now has no room for a mark. */
+	for (size_t i = 0; i < n; i++)
+		(void)!pending_mark(c->st, &v[i]);
+}
+
 /* -EEXIST: a disk of that name, or snapshots of one that is gone. */
 int
 names_check_free(struct catalog *c, enum desc_type type, const char *of,

@@ -508,12 +508,13 @@ catalog_rollback(struct catalog *c, struct kms *kms, const char *snapshot)
 	if (r < 0)
 		return r;
 	d[2] = d[1];
-	r = roll_back(c, &d[0], &dk, &d[1]);
+	r = pending_mark_all(c->st, &d[2]);
+	if (r == 0)
+		r = roll_back(c, &d[0], &dk, &d[1]);
 	key_wipe(&disk_dk);
-	/* Unmarked it stays until the next removal there. */
 	if (r == 0) {
 		anchor_tell(kms, &d[1]);
-		(void)!pending_mark_all(c->st, &d[2]);
+		pending_mark_left(c, &d[2]);
 	}
 	return r;
 }

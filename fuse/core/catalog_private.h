@@ -92,6 +92,10 @@ void lineage_unmark(struct store *st, const struct uuid *lineage,
 /* All lineages of a descriptor that goes, or has other layers from now on. */
 int pending_mark_all(struct store *st, const struct descriptor *d)
     NONNULL CHECKED;
+/* Again, after it was replaced without the names' lock: a sweep that found them
+ * alive just before takes the mark away, and has done so when that lock is
+ * ours. Unmarked they stay until the next removal there. */
+void pending_mark_left(struct catalog *c, const struct descriptor *d) NONNULL;
 
 /* catalog_ownkey.c: a new lineage and its DK, which nothing names yet. */
 struct own_key {

@@ -257,9 +257,7 @@ drop_keys(struct descriptor *desc, void *arg)
 	return 0;
 }
 
-/* Lineages may have lived by this descriptor alone.  A sweep that comes by
- * before it is replaced finds them alive, and takes the mark away: so they are
- * marked again. */
+/* Lineages may have lived by this descriptor alone. */
 int
 disk_drop_keys(struct disk *d, bool done)
 {
@@ -280,8 +278,7 @@ disk_drop_keys(struct disk *d, bool done)
 		r = disk_update(d, drop_keys, &p);
 	if (r < 0)
 		return r;
-	/* One that is gone by now has no room for a mark. */
-	(void)!pending_mark_all(d->e->st, old);
+	pending_mark_left(d->e->cat, old);
 	disk_forget_dks(d);
 	return 0;
 }
