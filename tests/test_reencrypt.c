@@ -648,6 +648,69 @@ a_sweep_at_the_last_moment_left_what_was_rolled_back(void **state)
 	has(DESC_DISK, "d", &kept[0]);
 }
 
+static bool is_sealing;
+static unsigned n_loads;
+
+static int
+note_lock(struct store *st, const char *path, enum store_lock_mode mode,
+	  bool wait, const char *owner, struct store_lock **ret)
+{
+	if (strcmp(path, last.mark) == 0)
+		is_sealing = true;
+	return last.inner->lock(st, path, mode, wait, owner, ret);
+}
+
+static int
+load_after_rollback(struct store *st, const char *path, size_t max,
+		    char **ret_buf, size_t *ret_len)
+{
+	/* First to see what there is, and then for its keys. */
+	if (is_sealing && strcmp(path, last.descriptor) == 0 &&
+	    ++n_loads == 2) {
+		is_sealing = false;
+		assert_ok(catalog_rollback(cat(), env.kms, "d@a"));
+	}
+	return last.inner->load(st, path, max, ret_buf, ret_len);
+}
+
+/* A layer was to be sealed by the keys of a disk that had left its lineage: it
+ * was said to be damaged. */
+static void
+a_rollback_while_a_layer_was_sealed_made_it_look_damaged(void **state)
+{
+	char lineage[UUID_STR_LEN];
+	int r;
+
+	(void)state;
+	make_disk();
+	snap("a");
+	kept[0] = now;
+	begin();
+	go_on();
+	snap("b");
+	uuid_format(&disk->desc.lineage, lineage);
+	detach();
+	(void)snprintf(last.mark, sizeof(last.mark), "locks/lineage-%s",
+		       lineage);
+	path_descriptor(DESC_DISK, NULL, "d", last.descriptor);
+	last.inner = env.st->ops;
+	last.ops = *env.st->ops;
+	last.ops.lock = note_lock;
+	last.ops.load = load_after_rollback;
+	is_sealing = false;
+	n_loads = 0;
+	env.st->ops = &last.ops;
+	do
+		r = engine_seal(env.e, NULL);
+	while (r > 0);
+	env.st->ops = last.inner;
+	assert_true(n_loads >= 2);
+	assert_ok(r);
+	sweep();
+	has(DESC_DISK, "d", &kept[0]);
+	has(DESC_SNAPSHOT, "d@b", &now);
+}
+
 static atomic_bool stop_sweeping;
 
 static void *
@@ -753,6 +816,7 @@ main(void)
 		TEST(what_was_copied_before_a_failure_is_copied_again),
 		TEST(a_sweep_at_the_last_moment_left_the_old_lineages_folder),
 		TEST(a_sweep_at_the_last_moment_left_what_was_rolled_back),
+		TEST(a_rollback_while_a_layer_was_sealed_made_it_look_damaged),
 		TEST(everything_goes_on_meanwhile),
 	};
 

@@ -468,13 +468,16 @@ open_at(struct disk *d, const struct layer_ref *ref)
 }
 
 static int
-load_keys(struct disk *d, enum desc_type type, const char *name)
+load_keys(struct disk *d, const struct seen *by)
 {
 	CLEANUP(free_memp) char *text = NULL;
 	size_t len;
 	int r;
 
-	r = catalog_load(d->e->cat, type, name, &d->desc, &text, &len);
+	r = catalog_load(d->e->cat, by->type, by->name, &d->desc, &text, &len);
+	if (r == 0 && (!uuid_equal(&d->desc.uuid, &by->uuid) ||
+		       !uuid_equal(&d->desc.layer.layer, &by->layer.layer)))
+		r = -EAGAIN;
 	if (r == 0)
 		r = unwrap_dks(d);
 	if (r == 0 && !disk_top_dk(d))
@@ -485,7 +488,7 @@ load_keys(struct disk *d, enum desc_type type, const char *name)
 }
 
 int
-disk_open_layer(struct engine *e, enum desc_type type, const char *name,
+disk_open_layer(struct engine *e, const struct seen *by,
 		const struct layer_ref *ref, struct disk **ret)
 {
 	struct disk *d = disk_new(e);
@@ -494,7 +497,7 @@ disk_open_layer(struct engine *e, enum desc_type type, const char *name,
 	if (!d)
 		return -ENOMEM;
 	list(e, d);
-	r = load_keys(d, type, name);
+	r = load_keys(d, by);
 	if (r == 0)
 		r = open_at(d, ref);
 	if (r < 0)

@@ -510,8 +510,10 @@ int disk_go_on(struct disk *d, unsigned slot, const char *name, int lock_fd)
 
 /* A disk without a name that has layer ${ref}, frozen, on top, by the keys of
  * a descriptor; what it writes there is durable as that of any disk.  Ends with
- * disk_abandon(). */
-int disk_open_layer(struct engine *e, enum desc_type type, const char *name,
+ * disk_abandon().  -EAGAIN: that names another layer by now, and has other keys
+ * perhaps. */
+struct seen;
+int disk_open_layer(struct engine *e, const struct seen *by,
 		    const struct layer_ref *ref, struct disk **ret)
     NONNULL CHECKED;
 /* The same by the keys of an attached one: no KMS is asked. */

@@ -170,7 +170,7 @@ merge_open_worker(struct merge *m)
 	else if (!m->d && m->n_held > 0)
 		r = disk_open_layer_of(m->held[0], &y, &m->own);
 	else if (!m->d)
-		r = disk_open_layer(m->e, s->type, s->name, &y, &m->own);
+		r = disk_open_layer(m->e, s, &y, &m->own);
 	if (r < 0)
 		return r;
 	if (!m->d)

@@ -306,8 +306,7 @@ open_sealing(struct sealing *s)
 		i++;
 	if (i == c->n)
 		return -ENOENT;
-	return disk_open_layer(s->e, c->seen[i].type, c->seen[i].name, &ref,
-			       &s->d);
+	return disk_open_layer(s->e, &c->seen[i], &ref, &s->d);
 }
 
 /* Where it stopped; from the start, where that is not known: then somebody may
