@@ -156,4 +156,11 @@ done
 status=0
 timeout 5 "$SEALDISK" -s "$STORE" check &>"$T/check" || status=$?
 check 'are looked at soon' test "$status" -ne 124
+"$SEALDISK" -s "$STORE" check >"$T/check" 2>"$T/check.err" &
+pid=$!
+rm "$MNT"/disks/n*
+status=0
+wait "$pid" || status=$?
+check 'those that are removed meanwhile are no fault' test "$status" -eq 0
+[ "$status" -eq 0 ] || cat "$T/check" "$T/check.err"
 stop_daemon

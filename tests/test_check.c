@@ -355,6 +355,58 @@ without_descriptors_no_map_is_made(void **state)
 	check_whole("a");
 }
 
+static int
+list_before_sweep(struct store *st, const char *name,
+		  int (*fn)(const char *name, bool is_dir, void *arg),
+		  void *arg)
+{
+	bool more;
+	int r = real_ops->list(st, name, fn, arg);
+
+	if (strcmp(name, "lineages") == 0) {
+		env.st->ops = real_ops;
+		assert_ok(catalog_sweep(engine_catalog(env.e), 256, &more));
+	}
+	return r;
+}
+
+static void
+what_was_swept_meanwhile_was_said_to_be_lost(void **state)
+{
+	struct found fd;
+
+	(void)state;
+	eenv_create(&env, "x", 1 << 20);
+	assert_ok(catalog_remove(engine_catalog(env.e), DESC_DISK, "x"));
+	real_ops = env.st->ops;
+	short_ops = *real_ops;
+	short_ops.list = list_before_sweep;
+	env.st->ops = &short_ops;
+	fd = check(false);
+	assert_ptr_equal(env.st->ops, real_ops);
+	assert_int_equal(all(&fd), 0);
+}
+
+/* As after a kill at the end of a sweep. */
+static void
+an_empty_folder_was_said_to_be_lost_data(void **state)
+{
+	struct uuid lineage;
+	struct found fd;
+
+	(void)state;
+	assert_ok(uuid_new(&lineage));
+	assert_ok(pending_mark(env.st, &lineage));
+	lineage_unmark(env.st, &lineage, PENDING);
+	path_lineage(&lineage, NULL, path);
+	fd = check(false);
+	assert_int_equal(all(&fd), 0);
+	assert_int_not_equal(store_exists(env.st, path), 0);
+	fd = check(true);
+	assert_int_equal(all(&fd), 0);
+	assert_int_equal(store_exists(env.st, path), 0);
+}
+
 static void
 a_disk_in_use_is_not_repaired(void **state)
 {
@@ -383,6 +435,8 @@ main(void)
 		T(a_chunk_with_a_damaged_superblock_read_as_zeros),
 		T(a_chunk_without_a_salt_read_as_zeros),
 		T(without_descriptors_no_map_is_made),
+		T(what_was_swept_meanwhile_was_said_to_be_lost),
+		T(an_empty_folder_was_said_to_be_lost_data),
 		T(a_disk_in_use_is_not_repaired),
 	};
 

@@ -12,6 +12,7 @@
 
 #include "check.h"
 #include "cmd_scrub.h"
+#include "copy.h"
 #include "rebuild.h"
 #include "repair.h"
 #include "salvage.h"
@@ -193,14 +194,33 @@ check_one(struct checking *k, const struct cmd_target *t)
 	return scrub_verdict(result);
 }
 
+/* Removed since they were listed; what is lost otherwise check_store() tells.
+ */
+static bool
+is_gone(struct checking *k, const struct cmd_target *t)
+{
+	struct descriptor d;
+
+	return catalog_load(k->e.catalog, t->type, t->name, &d, NULL, NULL) ==
+	       -ENOENT;
+}
+
 /* What is wrong with one is no reason to leave out the others. */
 static int
-check_disks(struct checking *k)
+check_disks(struct checking *k, bool all)
 {
 	int r, worst = 0;
 
 	for (size_t i = 0; i < k->n; i++) {
-		r = check_one(k, &k->targets[i]);
+		struct cmd_target *t = &k->targets[i];
+
+		if (all && is_gone(k, t))
+			continue;
+		r = check_one(k, t);
+		if (r < 0 && all && !copy_interrupted() && is_gone(k, t)) {
+			cmd_note("check %s: it was removed meanwhile", t->text);
+			continue;
+		}
 		if (r == -ECANCELED || r == CMD_USAGE)
 			return r;
 		if (r < 0 && (worst == 0 || r == -EBADMSG))
@@ -217,7 +237,7 @@ run(struct checking *k, bool all)
 	r = all ? add_all(k) : 0;
 	if (r < 0)
 		return cmd_fail(r, NULL, NULL, "check: store %s", k->e.path);
-	r = check_disks(k);
+	r = check_disks(k, all);
 	if (all && r != -ECANCELED) {
 		int r2 = check_store(k);
 

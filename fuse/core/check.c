@@ -189,6 +189,29 @@ look_at_layers(struct check *k, const struct verdict *v,
 	return 0;
 }
 
+/* Nothing names it, and with its lock held nobody makes it or removes it.  What
+ * was swept since the lineages were listed is no more, and of what was killed
+ * at the end of that an empty folder stays. */
+static int
+look_at_dead(struct check *k, const struct uuid *lineage)
+{
+	CLEANUP(names_done) struct names n = { 0 };
+	char path[STORE_PATH_LEN];
+	int r;
+
+	path_lineage(lineage, PENDING, path);
+	r = store_exists(k->c->st, path);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	path_lineage(lineage, NULL, path);
+	r = names_list(k->c->st, path, &n);
+	if (r == 0 && n.n > 0)
+		tell(k, CHECK_LINEAGE, path, 0, false);
+	else if (r == 0 && k->o->repair)
+		(void)!k->c->st->ops->remove(k->c->st, path);
+	return r == -ENOENT ? 0 : r;
+}
+
 static int
 look_at_lineage(struct check *k, const struct uuid *lineage)
 {
@@ -198,15 +221,11 @@ look_at_lineage(struct check *k, const struct uuid *lineage)
 	int r;
 
 	r = catalog_judge(k->c, lineage, &lock, &v);
-	path_lineage(lineage, PENDING, path);
-	if (r == 0 && !v.alive && store_exists(k->c->st, path) == 0) {
-		path_lineage(lineage, NULL, path);
-		tell(k, CHECK_LINEAGE, path, 0, false);
-		return 0;
-	}
-	if (r == 0 && v.alive)
+	if (r == 0 && !v.alive)
+		return look_at_dead(k, lineage);
+	if (r == 0)
 		r = look_at_layers(k, &v, lineage);
-	if (r == 0 && v.alive)
+	if (r == 0)
 		r = look_at_chunks(k, &v, lineage);
 	if (r == -EBUSY) {
 		path_lineage(lineage, NULL, path);
