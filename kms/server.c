@@ -352,22 +352,21 @@ serving_start(struct serving *at, const char *cert, const char *key)
 void
 serving_stop(struct serving *at)
 {
-	if (at->daemon)
-		MHD_stop_daemon(at->daemon);
+	if (!at->daemon)
+		return;
+	MHD_stop_daemon(at->daemon);
+	if (at->retired && at->fd >= 0)
+		(void)close(at->fd);
 	at->daemon = NULL;
 }
 
 void
 serving_retire(struct serving *at)
 {
-	int fd = -1;
-
 	if (!at->daemon || at->retired)
 		return;
 	__atomic_store_n(&at->retired, true, __ATOMIC_RELAXED);
-	fd = MHD_quiesce_daemon(at->daemon);
-	if (fd >= 0)
-		(void)close(fd);
+	at->fd = MHD_quiesce_daemon(at->daemon);
 }
 
 bool

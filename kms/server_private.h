@@ -33,6 +33,8 @@ struct serving {
 	struct listener *listener;
 	struct MHD_Daemon *daemon; /* NULL: none */
 	bool retired;              /* no connection is to last */
+	int fd; /* the socket, then, as long as the daemon's threads may use
+		 * it: another file must not get its number.  -1: none */
 };
 
 struct listener {
