@@ -2,173 +2,27 @@
  * test_tamper.c - whatever is done to the files of a store, nobody reads what
  * is wrong: it is found, or nothing that can be read has changed.
  *
- * A store with a disk, snapshots and clones of it is copied as it is at several
- * moments.  Then, each time on a copy of the last one, bytes of its files are
- * changed, files are removed, cut, exchanged with each other of their kind, and
- * put back as they once were; and all disks and snapshots are read.  What they
- * hold must be what they held at the end, or an error.  An older version may be
- * read only where format.md says that it cannot be told: what is then read is
- * what was there, all of it.
+ * Each time on a copy of a store (tamper.h), bytes of its files are changed,
+ * files are removed, cut, exchanged with each other of their kind, and put back
+ * as they once were; and all disks and snapshots are read.  What they hold must
+ * be what they held at the end, or an error.  An older version may be read only
+ * where format.md says that it cannot be told: what is then read is what was
+ * there, all of it.
  *
- * SEALDISK_TEST_SLOW=1 changes each byte of small files, and of maps and chunk
- * files each 64th, where nobody has written anything one a page; which, says
- * SEALDISK_TEST_SEED: 0 to 63 together change each byte.  Otherwise it is some
- * of them.  What comes out is the table of sealdisk-format(5), which is held
- * against it; SEALDISK_TAMPER=FILE writes it.
+ * SEALDISK_TEST_SLOW=1 changes each byte, as tamper_bytes.h says.  Otherwise it
+ * is some of them, with a look at all of the store each.  What comes out is the
+ * table of sealdisk-format(5), which is held against it; SEALDISK_TAMPER=FILE
+ * writes it.
  */
-#include "engine_env.h"
+#include "tamper_bytes.h"
 
 #include <inttypes.h>
 #include <malloc.h>
-#include <time.h>
 
 #include <sealdisk/io.h>
 #include <sealdisk/log.h>
 
-#include "engine_private.h"
-#include "mem_store.h"
-#include "page.h"
-#include "snapshot.h"
-#include "store_copy.h"
-
-#define BLOCKS 24 /* of a disk, that are looked at, in two chunks */
-#define DISK_SIZE ((uint64_t)3 * CHUNK_BLOCKS * BLOCK_SIZE)
-#define MOMENTS 4
-#define SLOW_STRIDE 64
-
-static struct engine_env env;
-
-static struct copy copies[MOMENTS]; /* the last one is what there is */
-static const struct copy *const end = &copies[MOMENTS - 1];
-
-/* ---- what there is to be read ---- */
-
-static const struct item {
-	enum desc_type type;
-	const char *name;
-} items[] = {
-	{ DESC_DISK, "a" }, { DESC_SNAPSHOT, "a@s" }, { DESC_SNAPSHOT, "a@t" },
-	{ DESC_DISK, "c" }, { DESC_IMAGE, "i" },
-};
-#define ITEMS (sizeof(items) / sizeof(items[0]))
-
-/* What each holds at each moment: a number a block, 0 for zeros. */
-static unsigned holds[MOMENTS][ITEMS][BLOCKS];
-static unsigned now[ITEMS][BLOCKS];
-
-static uint64_t
-offset_of(unsigned b)
-{
-	return (b < BLOCKS / 2 ? b : CHUNK_BLOCKS + b) * (uint64_t)BLOCK_SIZE;
-}
-
-static void
-fill(unsigned number, uint8_t out[static BLOCK_SIZE])
-{
-	for (unsigned i = 0; i < BLOCK_SIZE; i++)
-		out[i] = number ? (uint8_t)(number * 7 + i * number) : 0;
-}
-
-static void
-write_block(struct disk *d, unsigned item, unsigned b, unsigned number)
-{
-	uint8_t buf[BLOCK_SIZE];
-
-	fill(number, buf);
-	assert_ok(disk_write(d, env.s, buf, sizeof(buf), offset_of(b)));
-	now[item][b] = number;
-}
-
-static struct disk *
-attach(unsigned item)
-{
-	struct disk *d;
-
-	assert_ok(
-	    disk_attach(env.e, items[item].type, items[item].name, 0, &d));
-	return d;
-}
-
-static void
-snapshot_of(struct disk *d, enum desc_type type, unsigned item)
-{
-	const char *at = strchr(items[item].name, '@');
-	struct snapshot_request q = { d, type, at ? at + 1 : items[item].name };
-
-	assert_ok(disks_snapshot(env.e, env.s, &q, 1));
-	memcpy(now[item], now[0], sizeof(now[0]));
-}
-
-/* All that is done in the background has been done. */
-static void
-settle(void)
-{
-	const atomic_bool stop = false;
-
-	engine_sweep(env.e, &stop);
-}
-
-static void
-moment(unsigned m)
-{
-	settle();
-	copy_store(env.st, &copies[m]);
-	memcpy(holds[m], now, sizeof(now));
-}
-
-static void
-make_history(void)
-{
-	const struct clone_params p = { .name = "c", .mode = 0600 };
-	struct descriptor *desc = malloc(sizeof(*desc));
-	struct store *st;
-	struct disk *d;
-
-	assert_non_null(desc);
-	assert_ok(mem_store_open(&st));
-	eenv_start(&env, st, CIPHER_AES256_GCM);
-	eenv_create(&env, "a", DISK_SIZE);
-	d = attach(0);
-	for (unsigned b = 0; b < BLOCKS; b += 2)
-		write_block(d, 0, b, 1 + b);
-	assert_ok(disk_detach(d));
-	moment(0);
-
-	d = attach(0);
-	write_block(d, 0, 2, 40);
-	write_block(d, 0, 3, 41);
-	snapshot_of(d, DESC_SNAPSHOT, 1);
-	write_block(d, 0, 4, 42);
-	write_block(d, 0, 14, 43);
-	assert_ok(disk_detach(d));
-	moment(1);
-
-	assert_ok(catalog_clone(engine_catalog(env.e), env.kms, DESC_SNAPSHOT,
-				"a@s", &p, desc));
-	memcpy(now[3], now[1], sizeof(now[1]));
-	d = attach(3);
-	write_block(d, 3, 4, 50);
-	write_block(d, 3, 1, 51);
-	assert_ok(disk_detach(d));
-	d = attach(0);
-	snapshot_of(d, DESC_SNAPSHOT, 2);
-	write_block(d, 0, 4, 44);
-	write_block(d, 0, 0, 45);
-	snapshot_of(d, DESC_IMAGE, 4);
-	assert_ok(disk_detach(d));
-	moment(2);
-
-	d = attach(0);
-	write_block(d, 0, 4, 46);
-	write_block(d, 0, 13, 47);
-	assert_ok(disk_detach(d));
-	d = attach(3);
-	write_block(d, 3, 4, 52);
-	assert_ok(disk_detach(d));
-	moment(3);
-	eenv_stop(&env);
-	free(desc);
-}
+static const struct copy *const end = &tamper_copies[END];
 
 /* ---- kinds of files, and what was done to them ---- */
 
@@ -212,172 +66,102 @@ static const char *const deed_words[DEEDS] = {
 	"a bit changed", "removed", "cut", "exchanged", "put back",
 };
 
-enum outcome {
-	O_SAME,  /* all is read as it was, and nothing was noticed */
-	O_FOUND, /* something is refused or told; what is read is right */
-	O_OLD,   /* what is read is what was there once */
-	OUTCOMES
-};
-
 static unsigned table[KINDS][DEEDS][OUTCOMES];
 
-/* ---- reading it all ---- */
-
-/* Which moments' content that may be, a bit each; 0: what never was. */
-static unsigned
-moments_of(struct disk *d, unsigned item, bool *ret_errors)
+/* An older state may be read where ${may_be_old}. */
+static void
+count(const char *path, enum deed deed, size_t at, enum outcome o,
+      bool may_be_old)
 {
-	uint8_t got[BLOCK_SIZE], want[BLOCK_SIZE];
-	unsigned mask = (1U << MOMENTS) - 1;
-
-	for (unsigned b = 0; b < BLOCKS; b++) {
-		if (disk_read(d, env.s, got, sizeof(got), offset_of(b)) < 0) {
-			*ret_errors = true;
-			continue;
-		}
-		for (unsigned m = 0; m < MOMENTS; m++) {
-			fill(holds[m][item][b], want);
-			if (memcmp(got, want, sizeof(got)) != 0)
-				mask &= ~(1U << m);
-		}
-	}
-	return mask;
+	if (o == O_WRONG || (o == O_OLD && !may_be_old))
+		fail_msg("%s: %s, at %zu: what is read is %s", path,
+			 deed_words[deed], at, o == O_OLD ? "old" : "wrong");
+	table[kind_of(path)][deed][o]++;
 }
 
-/* -1: it reads what is wrong. */
-static int
-look_at(unsigned item, bool *found, bool *old)
-{
-	struct disk_stats stats;
-	bool errors = false;
-	struct disk *d;
-	unsigned mask;
-	int r;
-
-	r = disk_attach(env.e, items[item].type, items[item].name, 0, &d);
-	if (r < 0) {
-		*found = true;
-		return 0;
-	}
-	mask = moments_of(d, item, &errors);
-	disk_stats(d, &stats);
-	*found |= errors || stats.faults > 0 || stats.repairs > 0;
-	disk_abandon(d);
-	if (!(mask >> (MOMENTS - 1) & 1))
-		*old = true;
-	return mask == 0 ? -1 : 0;
-}
-
-static int
-look(enum outcome *ret)
-{
-	bool found = false, old = false;
-	int r;
-
-	r = engine_open(env.st, env.kms, &env.opt, &env.e);
-	if (r < 0) {
-		*ret = O_FOUND;
-		return 0;
-	}
-	for (unsigned i = 0; r == 0 && i < ITEMS; i++)
-		r = look_at(i, &found, &old);
-	engine_close(env.e);
-	env.e = NULL;
-	*ret = old ? O_OLD : found ? O_FOUND : O_SAME;
-	return r;
-}
-
-/* What was done is in ${st}; an older state may be read where ${may_be_old}. */
+/* What was done is in ${st}, which is freed. */
 static void
 try(struct store *st, const char *path, enum deed deed, size_t at,
     bool may_be_old)
 {
-	enum kind kind = kind_of(path);
-	enum outcome o = O_SAME;
-	int r;
-
-	env.st = st;
-	r = look(&o);
-	store_free(st);
-	env.st = NULL;
-	if (r < 0 || (o == O_OLD && !may_be_old))
-		fail_msg("%s: %s, at %zu: what is read is %s", path,
-			 deed_words[deed], at, r < 0 ? "wrong" : "old");
-	table[kind][deed][o]++;
+	count(path, deed, at, tamper_look(st, ALL_ITEMS), may_be_old);
 }
 
 /* ---- the deeds ---- */
 
-/* Of bytes that nobody has written one a page is enough. */
-static bool
-is_hole(const struct file *f, size_t at)
-{
-	size_t from = at / BLOCK_SIZE * BLOCK_SIZE;
-
-	return from + BLOCK_SIZE <= f->len && block_is_zero(f->data + from);
-}
-
 static size_t
-stride(const struct file *f, size_t at)
+stride(const struct file *f)
 {
 	enum kind kind = kind_of(f->path);
 
-	if (test_is_slow() && kind != K_MAP && kind != K_CHUNK)
-		return 1;
-	if (test_is_slow())
-		return is_hole(f, at) ? BLOCK_SIZE : SLOW_STRIDE;
 	if (kind == K_DESCRIPTOR || kind == K_LAYER || kind == K_SPARE)
 		return 37;
 	return kind == K_DIGESTS || kind == K_OTHER ? 61 : f->len / 25 + 1;
 }
 
-static unsigned
-nothing_pending(void *arg, const struct mem_ask *ask)
-{
-	(void)arg;
-	fail_msg("%s: is not durable", ask->path);
-	return 0;
-}
+static const char *const way_words[BYTE_WAYS] = {
+	"read by nobody",
+	"the block read",
+	"what reads it attached and read",
+	"all attached and read",
+};
 
+/* Without one that looks at but a part the million would take hours. */
 static void
-change_bit(struct store *st, const struct file *f, size_t at)
+each_changed_byte_is_found(void **state)
 {
-	uint8_t byte = f->data[at] ^ (uint8_t)(1U << (at % 8));
-	struct store_file *to;
+	CLEANUP(store_freep) struct store *base = NULL;
+	CLEANUP(bytes_freep) struct bytes *bs = NULL;
+	unsigned ways[BYTE_WAYS] = { 0 };
 
-	assert_ok(st->ops->open(st, f->path, true, &to));
-	assert_ok(st->ops->write(to, &byte, 1, at));
-	store_close(to);
+	(void)state;
+	if (!test_is_slow())
+		skip();
+	base = tamper_base();
+	bs = bytes_new(base);
+	for (size_t i = 0; i < end->n; i++)
+		for (size_t at = 0; at < end->f[i].len; at++) {
+			enum outcome o = bytes_try(bs, i, at);
+
+			count(end->f[i].path, D_BIT, at, o, false);
+			ways[bytes_way(bs, i, at)]++;
+		}
+	for (unsigned w = 0; w < BYTE_WAYS; w++)
+		print_message("%8u bytes: %s\n", ways[w], way_words[w]);
 }
 
+/* And what looks at a part says the same. */
 static void
 a_changed_bit_is_found(void **state)
 {
-	const char *given = getenv("SEALDISK_TEST_SEED");
-	size_t seed = given            ? strtoul(given, NULL, 10)
-		      : test_is_slow() ? (size_t)time(NULL)
-				       : 0;
-	struct store *base = store_of(end);
+	CLEANUP(store_freep) struct store *base = tamper_base();
+	CLEANUP(bytes_freep) struct bytes *bs = bytes_new(base);
+	unsigned ways[BYTE_WAYS] = { 0 };
 
 	(void)state;
-	print_message("SEALDISK_TEST_SEED=%zu\n", seed);
-	assert_ok(base->ops->sync_all(base));
-	mem_store_record(base, NULL, NULL);
 	for (size_t i = 0; i < end->n; i++) {
 		const struct file *f = &end->f[i];
-		size_t at = f->len ? (i + seed) % stride(f, 0) : 0;
 
-		if (test_is_slow())
-			at = stride(f, 0) > 1 ? seed % SLOW_STRIDE : 0;
-		for (; at < f->len; at += stride(f, at)) {
-			struct store *st =
-			    mem_store_fork(base, nothing_pending, NULL);
+		for (size_t at = f->len ? i % stride(f) : 0; at < f->len;
+		     at += stride(f)) {
+			struct store *st = tamper_fork(base);
+			struct store_file *to;
+			enum byte_way way = bytes_way(bs, i, at);
+			enum outcome o;
 
-			change_bit(st, f, at);
-			try(st, f->path, D_BIT, at, false);
+			assert_ok(st->ops->open(st, f->path, true, &to));
+			tamper_turn(to, f, at);
+			store_close(to);
+			o = tamper_look(st, ALL_ITEMS);
+			count(f->path, D_BIT, at, o, false);
+			if (bytes_try(bs, i, at) != o)
+				fail_msg("%s, at %zu: %s says otherwise",
+					 f->path, at, way_words[way]);
+			ways[way]++;
 		}
 	}
-	store_free(base);
+	for (unsigned w = 0; w < BYTE_WAYS; w++)
+		assert_true(ways[w] > 0);
 }
 
 static void
@@ -440,8 +224,8 @@ an_older_version_is_found(void **state)
 {
 	(void)state;
 	for (unsigned m = 0; m + 1 < MOMENTS; m++)
-		for (size_t i = 0; i < copies[m].n; i++) {
-			const struct file *f = &copies[m].f[i];
+		for (size_t i = 0; i < tamper_copies[m].n; i++) {
+			const struct file *f = &tamper_copies[m].f[i];
 			struct store *st;
 
 			if (same(f, find(end, f->path)))
@@ -467,20 +251,21 @@ an_older_layer_is_found(void **state)
 {
 	(void)state;
 	for (unsigned m = 0; m + 1 < MOMENTS; m++)
-		for (size_t i = 0; i < copies[m].n; i++) {
+		for (size_t i = 0; i < tamper_copies[m].n; i++) {
 			char folder[STORE_PATH_LEN];
 			struct store *st;
 
-			if (kind_of(copies[m].f[i].path) != K_LAYER)
+			if (kind_of(tamper_copies[m].f[i].path) != K_LAYER)
 				continue;
-			(void)strcpy(folder, copies[m].f[i].path);
+			(void)strcpy(folder, tamper_copies[m].f[i].path);
 			*strrchr(folder, '/') = '\0';
 			st = store_of(end);
-			for (size_t j = 0; j < copies[m].n; j++)
-				if (is_in(copies[m].f[j].path, folder) ||
-				    kind_of(copies[m].f[j].path) == K_CHUNK)
-					put(st, &copies[m].f[j]);
-			try(st, copies[m].f[i].path, D_OLDER, m, false);
+			for (size_t j = 0; j < tamper_copies[m].n; j++)
+				if (is_in(tamper_copies[m].f[j].path, folder) ||
+				    kind_of(tamper_copies[m].f[j].path) ==
+					K_CHUNK)
+					put(st, &tamper_copies[m].f[j]);
+			try(st, tamper_copies[m].f[i].path, D_OLDER, m, false);
 		}
 }
 
@@ -550,8 +335,7 @@ setup(void **state)
 {
 	(void)state;
 	log_set_level((enum log_level) - 1);
-	eenv_keys(&env);
-	make_history();
+	tamper_begin();
 	return 0;
 }
 
@@ -559,11 +343,7 @@ static int
 teardown(void **state)
 {
 	(void)state;
-	for (unsigned m = 0; m < MOMENTS; m++)
-		copy_free(&copies[m]);
-	scratch_free(env.s);
-	kms_close(env.kms);
-	tmpdir_remove(env.dir);
+	tamper_end();
 	return 0;
 }
 
@@ -577,6 +357,7 @@ main(void)
 		cmocka_unit_test(an_older_version_is_found),
 		cmocka_unit_test(an_older_layer_is_found),
 		cmocka_unit_test(a_changed_bit_is_found),
+		cmocka_unit_test(each_changed_byte_is_found),
 		cmocka_unit_test(the_manual_says_so),
 	};
 

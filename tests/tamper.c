@@ -1,0 +1,269 @@
+/*
+ * tamper.c - see tamper.h.
+ */
+#include "tamper.h"
+
+#include "engine_private.h"
+
+struct engine_env tamper_env;
+struct copy tamper_copies[MOMENTS];
+
+/* ---- what there is to be read ---- */
+
+static const struct item {
+	enum desc_type type;
+	const char *name;
+} items[ITEMS] = {
+	{ DESC_DISK, "a" }, { DESC_SNAPSHOT, "a@s" }, { DESC_SNAPSHOT, "a@t" },
+	{ DESC_DISK, "c" }, { DESC_IMAGE, "i" },
+};
+
+#define DISK_SIZE ((uint64_t)3 * CHUNK_BLOCKS * BLOCK_SIZE)
+
+/* What each holds at each moment: a number a block, 0 for zeros. */
+static unsigned holds[MOMENTS][ITEMS][BLOCKS];
+static unsigned now[ITEMS][BLOCKS];
+
+static uint64_t
+offset_of(unsigned b)
+{
+	return (b < BLOCKS / 2 ? b : CHUNK_BLOCKS + b) * (uint64_t)BLOCK_SIZE;
+}
+
+static void
+fill(unsigned number, uint8_t out[static BLOCK_SIZE])
+{
+	for (unsigned i = 0; i < BLOCK_SIZE; i++)
+		out[i] = number ? (uint8_t)(number * 7 + i * number) : 0;
+}
+
+static void
+write_block(struct disk *d, unsigned item, unsigned b, unsigned number)
+{
+	uint8_t buf[BLOCK_SIZE];
+
+	fill(number, buf);
+	assert_ok(disk_write(d, tamper_env.s, buf, sizeof(buf), offset_of(b)));
+	now[item][b] = number;
+}
+
+static struct disk *
+attach(unsigned item)
+{
+	struct disk *d;
+
+	assert_ok(tamper_attach(tamper_env.e, item, &d));
+	return d;
+}
+
+static void
+snapshot_of(struct disk *d, enum desc_type type, unsigned item)
+{
+	const char *at = strchr(items[item].name, '@');
+	struct snapshot_request q = { d, type, at ? at + 1 : items[item].name };
+
+	assert_ok(disks_snapshot(tamper_env.e, tamper_env.s, &q, 1));
+	memcpy(now[item], now[0], sizeof(now[0]));
+}
+
+/* All that is done in the background has been done. */
+static void
+settle(void)
+{
+	const atomic_bool stop = false;
+
+	engine_sweep(tamper_env.e, &stop);
+}
+
+static void
+moment(unsigned m)
+{
+	settle();
+	copy_store(tamper_env.st, &tamper_copies[m]);
+	memcpy(holds[m], now, sizeof(now));
+}
+
+static void
+make_history(void)
+{
+	const struct clone_params p = { .name = "c", .mode = 0600 };
+	struct descriptor *desc = malloc(sizeof(*desc));
+	struct store *st;
+	struct disk *d;
+
+	assert_non_null(desc);
+	assert_ok(mem_store_open(&st));
+	eenv_start(&tamper_env, st, CIPHER_AES256_GCM);
+	eenv_create(&tamper_env, "a", DISK_SIZE);
+	d = attach(0);
+	for (unsigned b = 0; b < BLOCKS; b += 2)
+		write_block(d, 0, b, 1 + b);
+	assert_ok(disk_detach(d));
+	moment(0);
+
+	d = attach(0);
+	write_block(d, 0, 2, 40);
+	write_block(d, 0, 3, 41);
+	snapshot_of(d, DESC_SNAPSHOT, 1);
+	write_block(d, 0, 4, 42);
+	write_block(d, 0, 14, 43);
+	assert_ok(disk_detach(d));
+	moment(1);
+
+	assert_ok(catalog_clone(engine_catalog(tamper_env.e), tamper_env.kms,
+				DESC_SNAPSHOT, "a@s", &p, desc));
+	memcpy(now[3], now[1], sizeof(now[1]));
+	d = attach(3);
+	write_block(d, 3, 4, 50);
+	write_block(d, 3, 1, 51);
+	assert_ok(disk_detach(d));
+	d = attach(0);
+	snapshot_of(d, DESC_SNAPSHOT, 2);
+	write_block(d, 0, 4, 44);
+	write_block(d, 0, 0, 45);
+	snapshot_of(d, DESC_IMAGE, 4);
+	assert_ok(disk_detach(d));
+	moment(2);
+
+	d = attach(0);
+	write_block(d, 0, 4, 46);
+	write_block(d, 0, 13, 47);
+	assert_ok(disk_detach(d));
+	d = attach(3);
+	write_block(d, 3, 4, 52);
+	assert_ok(disk_detach(d));
+	moment(3);
+	eenv_stop(&tamper_env);
+	free(desc);
+}
+
+/* ---- reading it all ---- */
+
+int
+tamper_attach(struct engine *e, unsigned item, struct disk **ret)
+{
+	return disk_attach(e, items[item].type, items[item].name, 0, ret);
+}
+
+enum outcome
+tamper_read_block(struct disk *d, unsigned item, unsigned b)
+{
+	uint8_t got[BLOCK_SIZE], want[BLOCK_SIZE];
+
+	if (disk_read(d, tamper_env.s, got, sizeof(got), offset_of(b)) < 0)
+		return O_FOUND;
+	fill(holds[END][item][b], want);
+	return memcmp(got, want, sizeof(got)) == 0 ? O_SAME : O_WRONG;
+}
+
+/* Which moments' content that may be, a bit each; 0: what never was. */
+static unsigned
+moments_of(struct disk *d, unsigned item, bool *ret_errors)
+{
+	uint8_t got[BLOCK_SIZE], want[BLOCK_SIZE];
+	unsigned mask = (1U << MOMENTS) - 1;
+
+	for (unsigned b = 0; b < BLOCKS; b++) {
+		if (disk_read(d, tamper_env.s, got, sizeof(got), offset_of(b)) <
+		    0) {
+			*ret_errors = true;
+			continue;
+		}
+		for (unsigned m = 0; m < MOMENTS; m++) {
+			fill(holds[m][item][b], want);
+			if (memcmp(got, want, sizeof(got)) != 0)
+				mask &= ~(1U << m);
+		}
+	}
+	return mask;
+}
+
+static enum outcome
+look_at(struct engine *e, unsigned item)
+{
+	struct disk_stats stats;
+	bool errors = false;
+	struct disk *d;
+	unsigned mask;
+
+	if (tamper_attach(e, item, &d) < 0)
+		return O_FOUND;
+	mask = moments_of(d, item, &errors);
+	disk_stats(d, &stats);
+	disk_abandon(d);
+	if (mask == 0)
+		return O_WRONG;
+	if (!(mask >> END & 1))
+		return O_OLD;
+	return errors || stats.faults > 0 || stats.repairs > 0 ? O_FOUND
+							       : O_SAME;
+}
+
+enum outcome
+tamper_look(struct store *st, unsigned which)
+{
+	enum outcome o = O_SAME;
+	struct engine *e;
+
+	if (engine_open(st, tamper_env.kms, &tamper_env.opt, &e) < 0) {
+		store_free(st);
+		return O_FOUND;
+	}
+	for (unsigned i = 0; i < ITEMS; i++)
+		if (which >> i & 1)
+			o = worse(o, look_at(e, i));
+	engine_close(e);
+	store_free(st);
+	return o;
+}
+
+/* ---- stores to be changed ---- */
+
+struct store *
+tamper_base(void)
+{
+	struct store *st = store_of(&tamper_copies[END]);
+
+	assert_ok(st->ops->sync_all(st));
+	mem_store_record(st, NULL, NULL);
+	return st;
+}
+
+static unsigned
+nothing_pending(void *arg, const struct mem_ask *ask)
+{
+	(void)arg;
+	fail_msg("%s: is not durable", ask->path);
+	return 0;
+}
+
+struct store *
+tamper_fork(struct store *base)
+{
+	return mem_store_fork(base, nothing_pending, NULL);
+}
+
+void
+tamper_turn(struct store_file *f, const struct file *was, size_t at)
+{
+	uint8_t byte = was->data[at] ^ (uint8_t)(1U << (at % 8));
+
+	assert_ok(f->st->ops->write(f, &byte, 1, at));
+}
+
+void
+tamper_begin(void)
+{
+	eenv_keys(&tamper_env);
+	make_history();
+}
+
+void
+tamper_end(void)
+{
+	for (unsigned m = 0; m < MOMENTS; m++)
+		copy_free(&tamper_copies[m]);
+	scratch_free(tamper_env.s);
+	kms_close(tamper_env.kms);
+	tmpdir_remove(tamper_env.dir);
+}
