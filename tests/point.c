@@ -5,8 +5,9 @@
  * $SEALDISK_POINT names a file with "NAME AT COUNT": at the point NAME, where
  * AT is "-" or says where in the disk, the process has a segmentation fault,
  * COUNT times over all of the processes.
- * With $SEALDISK_NO_RESEND the kernel is taken for one that does not send
- * requests again.
+ * With $SEALDISK_RACE threads change one number at the points, in no order:
+ * what looks for data races must find it. With $SEALDISK_NO_RESEND the kernel
+ * is taken for one that does not send requests again.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -44,8 +45,21 @@ on_point(const char *name, uint64_t at)
 	(void)close(fd);
 }
 
+static void
+on_race(const char *name, uint64_t at)
+{
+	static uint64_t sum;
+
+	(void)name;
+	sum += at;
+	if (sum == 1) /* no offset is odd: but the sum is wanted */
+		abort();
+}
+
 static void __attribute__((__constructor__)) begin(void)
 {
+	if (getenv("SEALDISK_RACE"))
+		planted_point = on_race;
 	if (getenv("SEALDISK_NO_RESEND"))
 		planted = NO_RESEND;
 	file = getenv("SEALDISK_POINT");
