@@ -18,7 +18,7 @@ watch_threads
 
 cat >"$T/kmsd.ini" <<END
 [kmsd]
-listen = unix:$T/sock 127.0.0.1:0
+listen = unix:$T/sock unix:$T/crowd 127.0.0.1:0
 tls_cert = $T/cert.pem
 tls_key = $T/key.pem
 timeout = 2
@@ -44,10 +44,10 @@ certificate() {
 		mv "$T/key.new" "$T/key.pem" && mv "$T/cert.new" "$T/cert.pem"
 }
 
-# ask FORM [CURL-OPTION...]: over the Unix socket.
+# ask FORM [SOCKET]
 ask() {
-	curl -sS --max-time 20 --unix-socket "$T/sock" "${@:2}" \
-		-d "$form&$1" http://kms/
+	curl -sS --max-time 20 --unix-socket "$T/${2:-sock}" -d "$form&$1" \
+		http://kms/
 }
 
 field_of() {
@@ -95,12 +95,12 @@ SignatureNonce=$1&Timestamp=$(date -u +%Y-%m-%dT%H:%M:%SZ)&Signature=none" |
 		grep -q Code
 }
 
-# More than it has room for: what is refused there is no fault.
+# More than there is room for at one address: what is refused is no fault.
 crowds() {
 	local i pids=()
 
 	for i in {1..48}; do
-		ask Action=ListKeys >"$T/crowd.$i" 2>&1 &
+		ask Action=ListKeys crowd >"$T/crowd.$i" 2>&1 &
 		pids+=($!)
 	done
 	wait "${pids[@]}" || :
