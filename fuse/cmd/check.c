@@ -205,6 +205,34 @@ is_gone(struct checking *k, const struct cmd_target *t)
 	       -ENOENT;
 }
 
+/* One that was detached meanwhile, or whose scrub somebody stopped. */
+static bool
+is_cut_off(int r)
+{
+	return r == -ECANCELED && !copy_interrupted();
+}
+
+/* One of all.  0: it is gone, too. */
+static int
+check_one_of(struct checking *k, const struct cmd_target *t)
+{
+	size_t n = json_array_size(k->disks);
+	int r;
+
+	if (is_gone(k, t))
+		return 0;
+	r = check_one(k, t);
+	if (is_cut_off(r) && !is_gone(k, t)) {
+		cmd_note("check %s: once more", t->text);
+		(void)json_array_remove(k->disks, n);
+		r = check_one(k, t);
+	}
+	if (r >= 0 || copy_interrupted() || !is_gone(k, t))
+		return r;
+	cmd_note("check %s: it was removed meanwhile", t->text);
+	return 0;
+}
+
 /* What is wrong with one is no reason to leave out the others. */
 static int
 check_disks(struct checking *k, bool all)
@@ -212,16 +240,11 @@ check_disks(struct checking *k, bool all)
 	int r, worst = 0;
 
 	for (size_t i = 0; i < k->n; i++) {
-		struct cmd_target *t = &k->targets[i];
+		const struct cmd_target *t = &k->targets[i];
 
-		if (all && is_gone(k, t))
-			continue;
-		r = check_one(k, t);
-		if (r < 0 && all && !copy_interrupted() && is_gone(k, t)) {
-			cmd_note("check %s: it was removed meanwhile", t->text);
-			continue;
-		}
-		if (r == -ECANCELED || r == CMD_USAGE)
+		r = all ? check_one_of(k, t) : check_one(k, t);
+		if ((r == -ECANCELED && !(all && is_cut_off(r))) ||
+		    r == CMD_USAGE)
 			return r;
 		if (r < 0 && (worst == 0 || r == -EBADMSG))
 			worst = r;
@@ -238,7 +261,7 @@ run(struct checking *k, bool all)
 	if (r < 0)
 		return cmd_fail(r, NULL, NULL, "check: store %s", k->e.path);
 	r = check_disks(k, all);
-	if (all && r != -ECANCELED) {
+	if (all && (r != -ECANCELED || is_cut_off(r))) {
 		int r2 = check_store(k);
 
 		if (r == 0)
