@@ -90,6 +90,9 @@ void fs_sweep(struct fs *fs) NONNULL;
 /* The same if something was left, or is just being done: after a disk was
  * attached or detached, whose layers may have been in use. */
 void fs_sweep_rest(struct fs *fs) NONNULL;
+/* In how many ms there is one more for what was left, which is begun if that is
+ * now; -1: not before an event. */
+int64_t fs_sweep_due(struct fs *fs) NONNULL;
 /* Tell that to end. */
 void fs_stop_sweep(struct fs *fs) NONNULL;
 

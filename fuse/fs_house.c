@@ -139,6 +139,9 @@ fs_tick(struct fs *fs)
 	if (left >= 0 && (next < 0 || left < next))
 		next = left;
 	(void)pthread_mutex_unlock(&fs->lock);
+	left = fs_sweep_due(fs);
+	if (left >= 0 && (next < 0 || left < next))
+		next = left;
 	return (int)(next > 3600000 ? 3600000 : next);
 }
 

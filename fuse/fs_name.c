@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include <sealdisk/clock.h>
 #include <sealdisk/log.h>
 
 #ifndef RENAME_NOREPLACE
@@ -291,8 +292,27 @@ fs_symlink(fuse_req_t req, const char *link, fuse_ino_t parent,
 
 /*
  * The space of what was deleted comes back in the background: one sweep at a
- * time, and one more if something was deleted meanwhile.
+ * time, and one more if something was deleted meanwhile.  What another process
+ * had in use, or could not be done, is tried again some seconds later, and then
+ * ever less often: nobody tells when it can be.
  */
+#define AGAIN_MS 5000
+#define AGAIN_MAX_MS 600000
+
+/* With fs->lock held. */
+static void
+sweep_later(struct fs *fs)
+{
+	if (!engine_has_left(fs->opt.engine)) {
+		fs->sweep_at = 0;
+		return;
+	}
+	fs->sweep_at = clock_ms() + fs->sweep_ms;
+	fs->sweep_ms *= 2;
+	if (fs->sweep_ms > AGAIN_MAX_MS)
+		fs->sweep_ms = AGAIN_MAX_MS;
+	fs->opt.wake(fs->opt.arg);
+}
 
 static void
 run_sweep(struct fs_job *j)
@@ -306,12 +326,15 @@ run_sweep(struct fs_job *j)
 		again = fs->sweep_again && !fs->stop_sweep;
 		fs->sweep_again = false;
 		fs->sweeping = again;
+		if (!again)
+			sweep_later(fs);
 		(void)pthread_mutex_unlock(&fs->lock);
 	} while (again);
 }
 
-void
-fs_sweep(struct fs *fs)
+/* ${event}: there is a reason to think that it can be done. */
+static void
+sweep(struct fs *fs, bool event)
 {
 	struct fs_job *j;
 	bool start;
@@ -322,6 +345,8 @@ fs_sweep(struct fs *fs)
 	start = !fs->sweeping;
 	fs->sweep_again = !start;
 	fs->sweeping = true;
+	if (event)
+		fs->sweep_ms = AGAIN_MS;
 	(void)pthread_mutex_unlock(&fs->lock);
 	if (!start)
 		return;
@@ -331,8 +356,32 @@ fs_sweep(struct fs *fs)
 		return;
 	}
 	(void)pthread_mutex_lock(&fs->lock);
-	fs->sweeping = false; /* the next removal, or mount, does it */
+	fs->sweeping = false;
+	sweep_later(fs);
 	(void)pthread_mutex_unlock(&fs->lock);
+}
+
+void
+fs_sweep(struct fs *fs)
+{
+	sweep(fs, true);
+}
+
+int64_t
+fs_sweep_due(struct fs *fs)
+{
+	int64_t left = -1;
+
+	(void)pthread_mutex_lock(&fs->lock);
+	if (fs->sweep_at && !fs->sweeping && !fs->stop_sweep && !fs->closing) {
+		left = fs->sweep_at - clock_ms();
+		left = left > 0 ? left : 0;
+	}
+	(void)pthread_mutex_unlock(&fs->lock);
+	if (left != 0)
+		return left;
+	sweep(fs, false);
+	return -1;
 }
 
 void

@@ -78,6 +78,8 @@ struct fs {
 	struct drive *drives;
 	bool closing; /* detach without lingering */
 	bool sweeping, sweep_again;
+	int64_t sweep_at;  /* monotonic ms: once more; 0: nothing was left */
+	unsigned sweep_ms; /* how long after the last one that is */
 	int detach_error;
 	int64_t check_ms; /* monotonic: when the keys are looked at again */
 	bool checking;

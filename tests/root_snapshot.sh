@@ -462,6 +462,24 @@ ok sd key enable alias/late
 is "$DISKS/late" bbb
 check 'it is done when the disk comes to be used' wait_for 20 merges_are 0
 is "$DISKS/late" bbb
+ok sd create held --size 8M
+dd if=/dev/urandom of="$DISKS/held" bs=1M count=4 conv=notrunc status=none
+ok ln "$DISKS/held" "$SNAPS/held/x"
+fill "$DISKS/held" bbb
+ok ln "$DISKS/held" "$SNAPS/held/y"
+wait_for 10 detached "$INFO/disks/held"
+mkfifo "$T/slow"
+sd send held@y >"$T/slow" 2>"$T/send.err" &
+sender=$!
+exec 7<"$T/slow"
+read -r -n 1 -u 7 _ || :
+ok rm "$SNAPS/held/x"
+check 'it waits for who reads it' wait_for 10 merges_are 1
+cat <&7 >"$T/stream"
+exec 7<&-
+check 'who is not disturbed' wait "$sender"
+check 'it is done though nothing happens' wait_for 60 merges_are 0
+is "$DISKS/held" bbb
 stop_daemon
 
 note 'the end of all of them'

@@ -249,8 +249,10 @@ engine_sweep(struct engine *e, const atomic_bool *stop)
 	CLEANUP(free_memp) struct uuid *marked = NULL;
 	size_t n = 0;
 
-	if (settle_names(e) < 0)
+	if (settle_names(e) < 0) {
+		atomic_store(&e->has_left, true);
 		return;
+	}
 	while (!is_told(stop) && sweep_step(e, stop) > 0)
 		;
 	if (merging_lock(e, stop) < 0) {
