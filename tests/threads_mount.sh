@@ -162,9 +162,11 @@ looks() {
 	[ $? -le 1 ]
 }
 
+# Of a disk that nobody has at the moment the command itself has the lock, and
+# who comes for it then is told that it is busy: so it is one that is attached.
 keys() {
-	sd rotate --all && sd scrub hollow && sd set sized kind=system &&
-		sd key rotate alias/app && sd rotate direct &&
+	sd scrub hollow && sd set looped kind=system &&
+		sd key rotate alias/app && sd rotate looped &&
 		sd reencrypt hollow && sd scrub direct --background &&
 		sd reencrypt cached --background && sd check looped &&
 		wait_for 300 done_with cached && sd scrub cached --background &&
