@@ -117,6 +117,36 @@ sd rm --yes a@s
 sd rm --yes image:kept
 check 'all that is left is well' sd scrub --all
 
+note 'all, and what is done meanwhile'
+# in_all WHAT...: that, while the first of them is looked at, for 2 seconds.
+in_all() {
+	local pid status=0
+
+	"$SEALDISK" scrub --all --rate 4M >"$T/all" 2>"$T/all.err" &
+	pid=$!
+	sleep 1
+	"$@" >"$T/in_all.out"
+	wait "$pid" || status=$?
+	[ "$status" -eq 6 ] && grep -q '^dd: complete: .* damaged 1,' "$T/all" &&
+		return
+	cat "$T/all" "$T/all.err"
+	return 1
+}
+head -c 8M /dev/urandom >"$T/raw"
+mount_store
+sd import "$T/raw" aa
+sd import "$T/raw" d
+lineage=$(sed -n 's/^lineage = //p' "$STORE/disks/d.ini" | head -n 1)
+rm "$(find "$STORE/lineages/$lineage" -name '0000000-*.chunk')"
+sd attach aa >"$T/dev"
+check 'what is renamed is found' in_all sd rename d dd
+check 'what is stopped does not end it' in_all sd scrub aa --stop
+check 'nor does what is detached' in_all sd detach aa
+check 'nor what is removed' in_all sd rm aa --yes
+check 'which is told' grep -q 'aa: it was removed meanwhile' "$T/all.err"
+sd rm dd --yes
+umount_store
+
 note 'which files'
 for fs in ext4 xfs; do
 	command -v "mkfs.$fs" >/dev/null || continue

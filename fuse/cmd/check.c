@@ -13,6 +13,7 @@
 #include "check.h"
 #include "cmd_scrub.h"
 #include "copy.h"
+#include "each.h"
 #include "rebuild.h"
 #include "repair.h"
 #include "salvage.h"
@@ -20,9 +21,7 @@
 struct checking {
 	struct cmd_env e;
 	bool repair;
-	enum desc_type type;        /* while they are listed */
-	struct cmd_target *targets; /* all there are, or one */
-	size_t n, cap;
+	struct each each; /* all there are, or one */
 	json_t *disks, *findings;
 	int worst; /* exit by the first error */
 };
@@ -30,53 +29,10 @@ struct checking {
 static void
 checking_done(struct checking *k)
 {
-	free(k->targets);
+	each_done(&k->each);
 	json_decref(k->disks);
 	json_decref(k->findings);
 	cmd_close(&k->e);
-}
-
-/* ---- which ---- */
-
-static int
-add(struct checking *k, const struct cmd_target *t)
-{
-	size_t cap = k->cap ? 2 * k->cap : 16;
-	struct cmd_target *v;
-
-	if (k->n == k->cap) {
-		v = reallocarray(k->targets, cap, sizeof(*v));
-		if (!v)
-			return -ENOMEM;
-		k->targets = v;
-		k->cap = cap;
-	}
-	k->targets[k->n++] = *t;
-	return 0;
-}
-
-static int
-add_name(const char *name, void *arg)
-{
-	struct checking *k = arg;
-	struct descriptor d;
-	struct cmd_target t;
-
-	/* Of those that cannot be read catalog_check() tells. */
-	if (catalog_load(k->e.catalog, k->type, name, &d, NULL, NULL) < 0)
-		return 0;
-	cmd_target_of(k->type, name, &t);
-	return add(k, &t);
-}
-
-static int
-add_all(struct checking *k)
-{
-	int r = 0;
-
-	for (k->type = DESC_DISK; r == 0 && k->type <= DESC_IMAGE; k->type++)
-		r = catalog_list(k->e.catalog, k->type, add_name, k);
-	return r;
 }
 
 /* ---- the store ---- */
@@ -174,12 +130,14 @@ repair_maps(struct checking *k, const struct cmd_target *t)
 	return 0;
 }
 
+/* What was cut off and is looked at again is not told of. */
 static int
-check_one(struct checking *k, const struct cmd_target *t)
+check_one(const struct cmd_target *t, bool last, void *arg)
 {
+	struct checking *k = arg;
 	uint32_t flags = k->repair ? SD_SCRUB_REPAIR : 0;
 	CLEANUP(cmd_json_freep) json_t *result = NULL;
-	int r = 0;
+	int r = 0, verdict;
 
 	if (k->repair)
 		r = repair_maps(k, t);
@@ -187,50 +145,14 @@ check_one(struct checking *k, const struct cmd_target *t)
 		r = scrub_run(t, flags, 0, false, false, &result);
 	if (r)
 		return r;
+	verdict = scrub_verdict(result);
+	if (verdict == -ECANCELED && !last)
+		return verdict;
 	if (json_array_append(k->disks, result) < 0)
 		return -ENOMEM;
 	if (!cmd_globals.json)
 		scrub_print(result);
-	return scrub_verdict(result);
-}
-
-/* Removed since they were listed; what is lost otherwise check_store() tells.
- */
-static bool
-is_gone(struct checking *k, const struct cmd_target *t)
-{
-	struct descriptor d;
-
-	return catalog_load(k->e.catalog, t->type, t->name, &d, NULL, NULL) ==
-	       -ENOENT;
-}
-
-/* One that was detached meanwhile, or whose scrub somebody stopped. */
-static bool
-is_cut_off(int r)
-{
-	return r == -ECANCELED && !copy_interrupted();
-}
-
-/* One of all.  0: it is gone, too. */
-static int
-check_one_of(struct checking *k, const struct cmd_target *t)
-{
-	size_t n = json_array_size(k->disks);
-	int r;
-
-	if (is_gone(k, t))
-		return 0;
-	r = check_one(k, t);
-	if (is_cut_off(r) && !is_gone(k, t)) {
-		cmd_note("check %s: once more", t->text);
-		(void)json_array_remove(k->disks, n);
-		r = check_one(k, t);
-	}
-	if (r >= 0 || copy_interrupted() || !is_gone(k, t))
-		return r;
-	cmd_note("check %s: it was removed meanwhile", t->text);
-	return 0;
+	return verdict;
 }
 
 /* What is wrong with one is no reason to leave out the others. */
@@ -239,12 +161,11 @@ check_disks(struct checking *k, bool all)
 {
 	int r, worst = 0;
 
-	for (size_t i = 0; i < k->n; i++) {
-		const struct cmd_target *t = &k->targets[i];
-
-		r = all ? check_one_of(k, t) : check_one(k, t);
-		if ((r == -ECANCELED && !(all && is_cut_off(r))) ||
-		    r == CMD_USAGE)
+	if (!all)
+		return check_one(&k->each.v[0].t, true, k);
+	for (size_t i = 0; i < k->each.n; i++) {
+		r = each_do(k->e.catalog, &k->each.v[i], check_one, k);
+		if ((r < 0 && copy_interrupted()) || r == CMD_USAGE)
 			return r;
 		if (r < 0 && (worst == 0 || r == -EBADMSG))
 			worst = r;
@@ -257,11 +178,12 @@ run(struct checking *k, bool all)
 {
 	int r;
 
-	r = all ? add_all(k) : 0;
+	/* Of those that cannot be read catalog_check() tells. */
+	r = all ? each_add_all(&k->each, k->e.catalog) : 0;
 	if (r < 0)
 		return cmd_fail(r, NULL, NULL, "check: store %s", k->e.path);
 	r = check_disks(k, all);
-	if (all && (r != -ECANCELED || is_cut_off(r))) {
+	if (all && !copy_interrupted()) {
 		int r2 = check_store(k);
 
 		if (r == 0)
@@ -280,7 +202,7 @@ run(struct checking *k, bool all)
 int
 cmd_check(int argc, char **argv)
 {
-	CLEANUP(checking_done) struct checking k = { .n = 0 };
+	CLEANUP(checking_done) struct checking k = { .repair = false };
 	const char *salvage = NULL;
 	const struct cmd_option options[] = {
 		{ "repair", NULL, &k.repair },
@@ -307,6 +229,6 @@ cmd_check(int argc, char **argv)
 	if (r == 0 && argc > 0)
 		r = cmd_load_target(&k.e, &t, &d);
 	if (r == 0 && argc > 0)
-		r = add(&k, &t);
+		r = each_add(&k.each, &t, &d.uuid);
 	return r ? r : run(&k, argc == 0);
 }

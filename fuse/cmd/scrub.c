@@ -24,6 +24,7 @@
 #include "cmd.h"
 #include "copy.h"
 #include "damage.h"
+#include "each.h"
 #include "place.h"
 
 #define INFO_MAX 131072 /* bytes of an info file */
@@ -341,49 +342,62 @@ scrub_run(const struct cmd_target *t, uint32_t flags, uint64_t rate,
 struct all {
 	struct cmd_env e;
 	struct survey *survey;
-	enum desc_type type;
+	struct each each;
 	uint32_t flags;
 	uint64_t rate;
 	bool files;
 	json_t *results;
-	int worst;
 };
 
 static void
 all_done(struct all *a)
 {
 	survey_free(a->survey);
+	each_done(&a->each);
 	json_decref(a->results);
 	cmd_close(&a->e);
 }
 
-/* What is wrong with one is no reason to leave out the others. */
 static int
-scrub_next(const char *name, void *arg)
+scrub_next(const struct cmd_target *t, bool last, void *arg)
 {
 	CLEANUP(free_memp) struct descriptor *d = malloc(sizeof(*d));
 	CLEANUP(cmd_json_freep) json_t *result = NULL;
 	struct all *a = arg;
-	struct cmd_target t;
-	int r;
+	int r, verdict;
 
 	if (!d)
 		return -ENOMEM;
-	r = catalog_load(a->e.catalog, a->type, name, d, NULL, NULL);
-	if (r == -ENOENT || (r == 0 && !survey_is_alone(a->survey, d)))
+	r = catalog_load(a->e.catalog, t->type, t->name, d, NULL, NULL);
+	if (r == 0 && !survey_is_alone(a->survey, d))
 		return 0;
-	cmd_target_of(a->type, name, &t);
-	r = scrub_run(&t, a->flags, a->rate, false, a->files, &result);
-	if (r == 0) {
-		if (json_array_append(a->results, result) < 0)
-			return -ENOMEM;
-		if (!cmd_globals.json)
-			scrub_print(result);
-		r = scrub_verdict(result);
+	r = scrub_run(t, a->flags, a->rate, false, a->files, &result);
+	if (r)
+		return r;
+	verdict = scrub_verdict(result);
+	if (verdict == -ECANCELED && !last)
+		return verdict;
+	if (json_array_append(a->results, result) < 0)
+		return -ENOMEM;
+	if (!cmd_globals.json)
+		scrub_print(result);
+	return verdict;
+}
+
+/* What is wrong with one is no reason to leave out the others. */
+static int
+scrub_each(struct all *a)
+{
+	int r, worst = 0;
+
+	for (size_t i = 0; i < a->each.n; i++) {
+		r = each_do(a->e.catalog, &a->each.v[i], scrub_next, a);
+		if (r != 0 && (worst == 0 || r == -EBADMSG))
+			worst = r;
+		if (r < 0 && (copy_interrupted() || err_is_shortage(r)))
+			break;
 	}
-	if (r != 0 && (a->worst == 0 || r == -EBADMSG))
-		a->worst = r;
-	return r == -ECANCELED || err_is_shortage(r) ? r : 0;
+	return worst;
 }
 
 static int
@@ -391,20 +405,21 @@ scrub_all(uint32_t flags, uint64_t rate, bool files)
 {
 	CLEANUP(all_done)
 	struct all a = { .flags = flags, .rate = rate, .files = files };
-	int r;
+	int r, worst;
 
 	a.results = json_array();
 	r = cmd_open(&a.e, 0);
 	if (r)
 		return r;
 	r = catalog_survey(a.e.catalog, &a.survey);
-	for (a.type = DESC_DISK; r == 0 && a.type <= DESC_IMAGE; a.type++)
-		r = catalog_list(a.e.catalog, a.type, scrub_next, &a);
-	if (r < 0 && r != -ECANCELED)
+	if (r == 0)
+		r = each_add_all(&a.each, a.e.catalog);
+	if (r < 0)
 		return cmd_fail(r, NULL, NULL, "scrub: store %s", a.e.path);
+	worst = scrub_each(&a);
 	if (cmd_globals.json)
 		r = cmd_print_json(json_incref(a.results));
-	return a.worst ? a.worst : r;
+	return worst ? worst : r;
 }
 
 static int
