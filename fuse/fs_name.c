@@ -357,7 +357,7 @@ sweep(struct fs *fs, bool event)
 	}
 	(void)pthread_mutex_lock(&fs->lock);
 	fs->sweeping = false;
-	sweep_later(fs);
+	fs->sweep_at = clock_ms() + AGAIN_MS; /* no memory now */
 	(void)pthread_mutex_unlock(&fs->lock);
 }
 

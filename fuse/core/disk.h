@@ -77,8 +77,8 @@ struct store *engine_store(struct engine *e) NONNULL;
  * names, and seal what is frozen, until there is nothing more to do now, or
  * *${stop}. */
 void engine_sweep(struct engine *e, const atomic_bool *stop) NONNULL;
-/* Whether the last time left something to be removed or merged: somebody had
- * what that takes, or it failed. */
+/* Whether the last time left something to be removed, merged or sealed:
+ * somebody had what that takes, or it failed. */
 bool engine_has_left(struct engine *e) NONNULL;
 
 /* A piece of that alone: some of a frozen layer's chunks get their digests, or

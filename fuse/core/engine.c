@@ -246,8 +246,8 @@ settle_names(struct engine *e)
 void
 engine_sweep(struct engine *e, const atomic_bool *stop)
 {
-	CLEANUP(free_memp) struct uuid *marked = NULL;
-	size_t n = 0;
+	CLEANUP(free_memp) struct uuid *marked = NULL, *unsealed = NULL;
+	size_t n = 0, n_unsealed = 0;
 
 	if (settle_names(e) < 0) {
 		atomic_store(&e->has_left, true);
@@ -262,7 +262,9 @@ engine_sweep(struct engine *e, const atomic_bool *stop)
 	e->n_unmerged = 0;
 	merging_unlock(e);
 	atomic_store(&e->has_left,
-		     catalog_marked(e->cat, &marked, &n) < 0 || n > 0);
+		     catalog_marked(e->cat, &marked, &n) < 0 ||
+			 catalog_unsealed(e->cat, &unsealed, &n_unsealed) < 0 ||
+			 n > 0 || n_unsealed > 0);
 }
 
 bool
