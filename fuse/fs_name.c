@@ -358,6 +358,7 @@ sweep(struct fs *fs, bool event)
 	(void)pthread_mutex_lock(&fs->lock);
 	fs->sweeping = false;
 	fs->sweep_at = clock_ms() + AGAIN_MS; /* no memory now */
+	fs->opt.wake(fs->opt.arg);
 	(void)pthread_mutex_unlock(&fs->lock);
 }
 

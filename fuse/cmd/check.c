@@ -130,7 +130,7 @@ repair_maps(struct checking *k, const struct cmd_target *t)
 	return 0;
 }
 
-/* What was cut off and is looked at again is not told of. */
+/* What was cut off and is looked at again has no result. */
 static int
 check_one(const struct cmd_target *t, bool last, void *arg)
 {
@@ -186,8 +186,8 @@ run(struct checking *k, bool all)
 	if (all && !copy_interrupted()) {
 		int r2 = check_store(k);
 
-		if (r == 0)
-			r = r2 ? r2 : k->worst;
+		if (r == 0 || r == -ECANCELED)
+			r = r2 ? r2 : k->worst ? k->worst : r;
 		if (r == -EUCLEAN && k->worst == r)
 			r = cmd_fail(-EUCLEAN, "it is damaged", "",
 				     "check: store %s", k->e.path);

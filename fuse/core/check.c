@@ -248,7 +248,7 @@ catalog_check(struct catalog *c, const struct check_options *o)
 	if (r == 0 && k.bad == 0)
 		r = names_list(c->st, "lineages", &n);
 	for (size_t i = 0; r == 0 && i < n.n; i++)
-		if (uuid_parse(n.v[i], &lineage) == 0)
+		if (n.is_dir[i] && uuid_parse(n.v[i], &lineage) == 0)
 			r = look_at_lineage(&k, &lineage);
 	chunk_set_done(&k.named);
 	return r;
