@@ -7,6 +7,8 @@
 
 struct engine_env tamper_env;
 struct copy tamper_copies[MOMENTS];
+struct file *tamper_versions;
+size_t tamper_n_versions;
 
 /* ---- what there is to be read ---- */
 
@@ -20,9 +22,19 @@ static const struct item {
 
 #define DISK_SIZE ((uint64_t)3 * CHUNK_BLOCKS * BLOCK_SIZE)
 
-/* What each holds at each moment: a number a block, 0 for zeros. */
-static unsigned holds[MOMENTS][ITEMS][BLOCKS];
+/* What each holds, after each thing that was done: a number a block, 0 for
+ * zeros.  The last is what they hold. */
+#define STATES_MAX 64
+static unsigned holds[STATES_MAX][ITEMS][BLOCKS];
+static unsigned n_states;
 static unsigned now[ITEMS][BLOCKS];
+
+static void
+done(void)
+{
+	assert_true(n_states < STATES_MAX);
+	memcpy(holds[n_states++], now, sizeof(now));
+}
 
 static uint64_t
 offset_of(unsigned b)
@@ -45,6 +57,7 @@ write_block(struct disk *d, unsigned item, unsigned b, unsigned number)
 	fill(number, buf);
 	assert_ok(disk_write(d, tamper_env.s, buf, sizeof(buf), offset_of(b)));
 	now[item][b] = number;
+	done();
 }
 
 static struct disk *
@@ -64,7 +77,87 @@ snapshot_of(struct disk *d, enum desc_type type, unsigned item)
 
 	assert_ok(disks_snapshot(tamper_env.e, tamper_env.s, &q, 1));
 	memcpy(now[item], now[0], sizeof(now[0]));
+	done();
 }
+
+/* ---- all versions of all files ---- */
+
+static const struct store_ops *below;
+
+static bool
+is_known(const struct file *f)
+{
+	for (size_t i = 0; i < tamper_n_versions; i++)
+		if (strcmp(tamper_versions[i].path, f->path) == 0 &&
+		    same(&tamper_versions[i], f))
+			return true;
+	return false;
+}
+
+static void
+keep_versions(struct store *st)
+{
+	const struct store_ops *ours = st->ops;
+	static struct copy c;
+
+	st->ops = below;
+	c.n = 0;
+	copy_store(st, &c);
+	st->ops = ours;
+	for (size_t i = 0; i < c.n; i++) {
+		if (is_known(&c.f[i])) {
+			free(c.f[i].data);
+			continue;
+		}
+		tamper_versions = reallocarray(tamper_versions,
+					       tamper_n_versions + 1,
+					       sizeof(*tamper_versions));
+		assert_non_null(tamper_versions);
+		tamper_versions[tamper_n_versions++] = c.f[i];
+	}
+}
+
+static int
+replace(struct store *st, const char *path, const void *buf, size_t len)
+{
+	int r = below->replace(st, path, buf, len);
+
+	keep_versions(st);
+	return r;
+}
+
+static int
+sync_file(struct store_file *f)
+{
+	int r = below->sync(f);
+
+	keep_versions(f->st);
+	return r;
+}
+
+static int
+sync_all(struct store *st)
+{
+	int r = below->sync_all(st);
+
+	keep_versions(st);
+	return r;
+}
+
+static void
+keep_all_versions(struct store *st)
+{
+	static struct store_ops ops;
+
+	below = st->ops;
+	ops = *below;
+	ops.replace = replace;
+	ops.sync = sync_file;
+	ops.sync_all = sync_all;
+	st->ops = &ops;
+}
+
+/* ---- its history ---- */
 
 /* All that is done in the background has been done. */
 static void
@@ -80,7 +173,7 @@ moment(unsigned m)
 {
 	settle();
 	copy_store(tamper_env.st, &tamper_copies[m]);
-	memcpy(holds[m], now, sizeof(now));
+	done();
 }
 
 static void
@@ -93,6 +186,7 @@ make_history(void)
 
 	assert_non_null(desc);
 	assert_ok(mem_store_open(&st));
+	keep_all_versions(st);
 	eenv_start(&tamper_env, st, CIPHER_AES256_GCM);
 	eenv_create(&tamper_env, "a", DISK_SIZE);
 	d = attach(0);
@@ -152,28 +246,43 @@ tamper_read_block(struct disk *d, unsigned item, unsigned b)
 
 	if (disk_read(d, tamper_env.s, got, sizeof(got), offset_of(b)) < 0)
 		return O_FOUND;
-	fill(holds[END][item][b], want);
+	fill(now[item][b], want);
 	return memcmp(got, want, sizeof(got)) == 0 ? O_SAME : O_WRONG;
 }
 
-/* Which moments' content that may be, a bit each; 0: what never was. */
+/* UINT_MAX: none. */
 static unsigned
-moments_of(struct disk *d, unsigned item, bool *ret_errors)
+number_of(const uint8_t got[static BLOCK_SIZE])
 {
-	uint8_t got[BLOCK_SIZE], want[BLOCK_SIZE];
-	unsigned mask = (1U << MOMENTS) - 1;
+	uint8_t want[BLOCK_SIZE];
+	unsigned n = 0;
+
+	/* 7 is odd: each first byte is of one number. */
+	while ((uint8_t)(n * 7) != got[0])
+		n++;
+	fill(n, want);
+	return memcmp(got, want, BLOCK_SIZE) == 0 ? n : UINT_MAX;
+}
+
+/* Which states' content that may be, a bit each; 0: what never was. */
+static uint64_t
+states_of(struct disk *d, unsigned item, bool *ret_errors)
+{
+	uint64_t mask = UINT64_MAX >> (64 - n_states);
+	uint8_t got[BLOCK_SIZE];
 
 	for (unsigned b = 0; b < BLOCKS; b++) {
+		unsigned number;
+
 		if (disk_read(d, tamper_env.s, got, sizeof(got), offset_of(b)) <
 		    0) {
 			*ret_errors = true;
 			continue;
 		}
-		for (unsigned m = 0; m < MOMENTS; m++) {
-			fill(holds[m][item][b], want);
-			if (memcmp(got, want, sizeof(got)) != 0)
-				mask &= ~(1U << m);
-		}
+		number = number_of(got);
+		for (unsigned i = 0; i < n_states; i++)
+			if (holds[i][item][b] != number)
+				mask &= ~(1ULL << i);
 	}
 	return mask;
 }
@@ -184,16 +293,16 @@ look_at(struct engine *e, unsigned item)
 	struct disk_stats stats;
 	bool errors = false;
 	struct disk *d;
-	unsigned mask;
+	uint64_t mask;
 
 	if (tamper_attach(e, item, &d) < 0)
 		return O_FOUND;
-	mask = moments_of(d, item, &errors);
+	mask = states_of(d, item, &errors);
 	disk_stats(d, &stats);
 	disk_abandon(d);
 	if (mask == 0)
 		return O_WRONG;
-	if (!(mask >> END & 1))
+	if (!(mask >> (n_states - 1) & 1))
 		return O_OLD;
 	return errors || stats.faults > 0 || stats.repairs > 0 ? O_FOUND
 							       : O_SAME;
@@ -263,6 +372,9 @@ tamper_end(void)
 {
 	for (unsigned m = 0; m < MOMENTS; m++)
 		copy_free(&tamper_copies[m]);
+	for (size_t i = 0; i < tamper_n_versions; i++)
+		free(tamper_versions[i].data);
+	free(tamper_versions);
 	scratch_free(tamper_env.s);
 	kms_close(tamper_env.kms);
 	tmpdir_remove(tamper_env.dir);

@@ -3,7 +3,8 @@
  * has changed its files: for test_tamper and what belongs to that.
  *
  * The store has a disk, snapshots, an image and a clone.  It is copied as it is
- * at several moments, the last of which is what there is.
+ * at several moments, the last of which is what there is; and each of its files
+ * as it is after each sync or replacement of any.
  */
 #ifndef SEALDISK_TAMPER_H
 #define SEALDISK_TAMPER_H
@@ -22,6 +23,8 @@
 
 extern struct engine_env tamper_env;
 extern struct copy tamper_copies[MOMENTS];
+extern struct file *tamper_versions; /* of all files, each once */
+extern size_t tamper_n_versions;
 
 /* All of the above. */
 void tamper_begin(void);
@@ -31,7 +34,7 @@ void tamper_end(void);
 enum outcome {
 	O_SAME,  /* all is read as it was, and nothing was noticed */
 	O_FOUND, /* something is refused or told; what is read is right */
-	O_OLD,   /* what is read is what was there once */
+	O_OLD,   /* what is read is what was there once, after some write */
 	O_WRONG,
 	OUTCOMES
 };
