@@ -516,6 +516,14 @@ fault_wait_stuck(struct store *st)
 		(void)pthread_cond_wait(&fs->moved, &fs->mutex);
 }
 
+bool
+fault_is_stuck(struct store *st)
+{
+	CLEANUP(give) struct fault_store *fs = take(st);
+
+	return fs->stuck > 0;
+}
+
 void
 fault_let_go(struct store *st)
 {
