@@ -130,29 +130,19 @@ repair_maps(struct checking *k, const struct cmd_target *t)
 	return 0;
 }
 
-/* What was cut off and is looked at again has no result. */
 static int
 check_one(const struct cmd_target *t, bool last, void *arg)
 {
 	struct checking *k = arg;
 	uint32_t flags = k->repair ? SD_SCRUB_REPAIR : 0;
 	CLEANUP(cmd_json_freep) json_t *result = NULL;
-	int r = 0, verdict;
+	int r = 0;
 
 	if (k->repair)
 		r = repair_maps(k, t);
 	if (r == 0)
 		r = scrub_run(t, flags, 0, false, false, &result);
-	if (r)
-		return r;
-	verdict = scrub_verdict(result);
-	if (verdict == -ECANCELED && !last)
-		return verdict;
-	if (json_array_append(k->disks, result) < 0)
-		return -ENOMEM;
-	if (!cmd_globals.json)
-		scrub_print(result);
-	return verdict;
+	return r ? r : scrub_tell(k->disks, result, last);
 }
 
 /* What is wrong with one is no reason to leave out the others. */

@@ -19,9 +19,12 @@
 int scrub_run(const struct cmd_target *t, uint32_t flags, uint64_t rate,
 	      bool background, bool files, json_t **ret) NONNULL CHECKED;
 
-/* For people. */
-void scrub_print(const json_t *result) NONNULL;
-/* 0, or told: -EBADMSG something is damaged, -ECANCELED it was stopped. */
-int scrub_verdict(const json_t *result) NONNULL CHECKED;
+/**
+ * scrub_tell(list, result, last):
+ * Add what scrub_run() has found to ${list}, and print it for people; but what
+ * was stopped and, not being the ${last} time, is begun again has no result.
+ * 0, or told: -EBADMSG something is damaged, -ECANCELED it was stopped.
+ */
+int scrub_tell(json_t *list, json_t *result, bool last) NONNULL CHECKED;
 
 #endif

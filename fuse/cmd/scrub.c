@@ -232,7 +232,8 @@ print_fault(const json_t *f)
 
 /* ---- the end ---- */
 
-void
+/* For people. */
+static void
 scrub_print(const json_t *result)
 {
 	json_t *f;
@@ -250,7 +251,8 @@ scrub_print(const json_t *result)
 	       number(result, "repaired"));
 }
 
-int
+/* 0, or told: -EBADMSG something is damaged, -ECANCELED it was stopped. */
+static int
 scrub_verdict(const json_t *result)
 {
 	if (strcmp(text(result, "state"), "stopped") == 0)
@@ -261,6 +263,20 @@ scrub_verdict(const json_t *result)
 	return cmd_fail(-EBADMSG, "it is damaged",
 			"`sealdisk check --salvage` saves what can be read",
 			"%s %s", cmd_name(), text(result, "name"));
+}
+
+int
+scrub_tell(json_t *list, json_t *result, bool last)
+{
+	int verdict = scrub_verdict(result);
+
+	if (verdict == -ECANCELED && !last)
+		return verdict;
+	if (json_array_append(list, result) < 0)
+		return -ENOMEM;
+	if (!cmd_globals.json)
+		scrub_print(result);
+	return verdict;
 }
 
 /* Of what is lost, while the disk is still to be had as a file. */
@@ -364,7 +380,7 @@ scrub_next(const struct cmd_target *t, bool last, void *arg)
 	CLEANUP(free_memp) struct descriptor *d = malloc(sizeof(*d));
 	CLEANUP(cmd_json_freep) json_t *result = NULL;
 	struct all *a = arg;
-	int r, verdict;
+	int r;
 
 	if (!d)
 		return -ENOMEM;
@@ -372,16 +388,7 @@ scrub_next(const struct cmd_target *t, bool last, void *arg)
 	if (r == 0 && !survey_is_alone(a->survey, d))
 		return 0;
 	r = scrub_run(t, a->flags, a->rate, false, a->files, &result);
-	if (r)
-		return r;
-	verdict = scrub_verdict(result);
-	if (verdict == -ECANCELED && !last)
-		return verdict;
-	if (json_array_append(a->results, result) < 0)
-		return -ENOMEM;
-	if (!cmd_globals.json)
-		scrub_print(result);
-	return verdict;
+	return r ? r : scrub_tell(a->results, result, last);
 }
 
 /* What is wrong with one is no reason to leave out the others. */
