@@ -22,7 +22,7 @@ struct fault_store {
 	enum fault_mode mode;
 	void (*on_sync)(struct store *inner, struct store_file *f);
 	char only[2][STORE_PATH_LEN]; /* "": any */
-	pthread_cond_t moved; /* one came to be stuck, or all are let go */
+	pthread_cond_t moved;         /* all that are stuck are let go */
 	unsigned stuck;
 	uint64_t count[KINDS];
 };
@@ -97,7 +97,6 @@ static void
 stick(struct fault_store *fs)
 {
 	fs->stuck++;
-	(void)pthread_cond_broadcast(&fs->moved);
 	while (fs->mode == FAULT_STUCK && fs->err)
 		(void)pthread_cond_wait(&fs->moved, &fs->mutex);
 	fs->stuck--;
@@ -505,15 +504,6 @@ fault_only(struct store *st, const char *part, const char *other)
 
 	strcpy(fs->only[0], part);
 	strcpy(fs->only[1], other);
-}
-
-void
-fault_wait_stuck(struct store *st)
-{
-	CLEANUP(give) struct fault_store *fs = take(st);
-
-	while (!fs->stuck)
-		(void)pthread_cond_wait(&fs->moved, &fs->mutex);
 }
 
 bool

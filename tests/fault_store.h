@@ -52,8 +52,7 @@ void fault_kinds(struct store *st, unsigned kinds) NONNULL; /* FAULT_ALL */
 void fault_mode(struct store *st, enum fault_mode mode) NONNULL;
 /* Only those on paths that have both in them count; "": all do. */
 void fault_only(struct store *st, const char *part, const char *other) NONNULL;
-/* Wait until a call is stuck; whether one is; and no longer let any be. */
-void fault_wait_stuck(struct store *st) NONNULL;
+/* Whether a call is stuck; and no longer let any be. */
 bool fault_is_stuck(struct store *st) NONNULL;
 void fault_let_go(struct store *st) NONNULL;
 /* Whether any call has failed since fault_arm(). */
