@@ -163,6 +163,31 @@ wait_for() {
 	done
 }
 
+# hold ARGS...: start a command that copies, in the background, as $job.  It
+# stays where it has copied a part: it tells how far it has come, and the pipe
+# for that is full.
+hold() {
+	rm -f "$T/pipe"
+	mkfifo "$T/pipe"
+	exec {pipe}<>"$T/pipe"
+	dd if=/dev/zero of="$T/pipe" bs=4k oflag=nonblock status=none \
+		2>/dev/null || :
+	"$SEALDISK" "$@" --progress=json >"$T/pipe" 2>&1 {pipe}>&- &
+	job=$!
+}
+
+# let_go SIGNAL: it gets the signal, goes on, and has ended as $status; what it
+# has said is in $T/said.
+let_go() {
+	kill "-$1" "$job"
+	exec {drain}<"$T/pipe" {pipe}>&-
+	tr -d '\0' <&"$drain" >"$T/said" &
+	exec {drain}<&-
+	status=0
+	wait "$job" 2>/dev/null || status=$?
+	wait "$!"
+}
+
 # Mount points below $T, the newest first.
 mounts_below() {
 	awk -v t="$T/" 'index($5, t) == 1 { print $5 }' /proc/self/mountinfo |

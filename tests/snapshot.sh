@@ -42,15 +42,6 @@ files() {
 	find "$STORE/lineages" -type f | wc -l
 }
 
-# started NAME ARGS...: see import.sh.
-started() {
-	"$SEALDISK" "${@:2}" >"$T/said" 2>&1 &
-	job=$!
-	wait_for 20 grep -qs '^clean = no' "$STORE/disks/$1.ini"
-	kill -STOP "$job" 2>/dev/null || return
-	grep -qs '^clean = no' "$STORE/disks/$1.ini"
-}
-
 # next_second: ages are told apart by seconds.
 next_second() {
 	sleep 1.1
@@ -450,60 +441,35 @@ check 'no name either' test -z "$(find "$STORE/snapshots" "$STORE/disks" \
 	"$STORE/images" -mindepth 1 2>/dev/null)"
 
 note 'a disk that somebody has'
-head -c 30M /dev/urandom >"$T/large"
-if started busy import "$T/large" busy; then
-	# It is stopped: whoever waits for it waits in vain.
-	refuse 4 'snapshot busy: in use by process [0-9]+ of this host' \
-		sd snapshot busy
-	SECONDS=0
-	refuse 4 'rm busy: in use by process' sd rm --yes busy
-	check 'nor is it waited for for long' test "$SECONDS" -lt 30
-else
-	note 'the import was too fast'
-fi
-kill -CONT "$job" 2>/dev/null || :
-wait "$job" 2>/dev/null || :
+head -c 5M /dev/urandom >"$T/large"
+hold import "$T/large" busy
+wait_for 20 grep -qs '^clean = no' "$STORE/disks/busy.ini"
+refuse 4 'snapshot busy: in use by process [0-9]+ of this host' \
+	sd snapshot busy
+# It does not go on: whoever waits for it waits in vain.
+SECONDS=0
+refuse 4 'rm busy: in use by process' sd rm --yes busy
+check 'nor is it waited for for long' test "$SECONDS" -lt 30
+let_go CONT
+check 'and it goes on' test "$status" -eq 0
 sd snapshot busy@s
 
-# reads NAME: an export of it is under way, and stopped.
-reads() {
-	rm -f "$T/out"
-	"$SEALDISK" export "$1" "$T/out" >"$T/said" 2>&1 &
-	job=$!
-	until [ -s "$T/out" ] || ! kill -0 "$job" 2>/dev/null; do :; done
-	kill -STOP "$job" 2>/dev/null &&
-		[ "$(field "$1" .state)" = attached ]
-}
-# It is a matter of milliseconds.
-reading=''
-for _ in 1 2 3 4 5; do
-	if reads busy@s; then
-		reading=1
-		break
-	fi
-	kill -CONT "$job" 2>/dev/null || :
-	wait "$job" 2>/dev/null || :
-done
-
 note 'a snapshot that somebody reads'
-if [ "$reading" ]; then
-	expect 0 'busy@s .*attached' sd ls snapshots
-	json '.attached_by == null and .loop_devices == []' sd info busy@s --json
-	refuse 4 'rm busy@s: somebody reads it' sd rm --yes busy@s
-	refuse 4 'rename busy@s: somebody reads it' sd rename busy@s t
-	refuse 4 'detach busy@s: somebody reads it elsewhere' sd detach busy@s
-	expect 0 '^$' sd clone busy@s clone
-	expect 0 '^$' sd image busy@s image
-	expect 0 '^$' sd snapshot busy@t
-	expect 0 '^$' sd rollback busy@t --yes
-	kill -CONT "$job"
-	status=0
-	wait "$job" || status=$?
-	check 'the reader has seen nothing of that' test "$status" -eq 0
-	check 'it has what there was' cmp "$T/out" "$T/large"
-else
-	note 'the export was too fast'
-fi
+rm -f "$T/out"
+hold export busy@s "$T/out"
+wait_for 20 test -s "$T/out"
+expect 0 'busy@s .*attached' sd ls snapshots
+json '.attached_by == null and .loop_devices == []' sd info busy@s --json
+refuse 4 'rm busy@s: somebody reads it' sd rm --yes busy@s
+refuse 4 'rename busy@s: somebody reads it' sd rename busy@s t
+refuse 4 'detach busy@s: somebody reads it elsewhere' sd detach busy@s
+expect 0 '^$' sd clone busy@s clone
+expect 0 '^$' sd image busy@s image
+expect 0 '^$' sd snapshot busy@t
+expect 0 '^$' sd rollback busy@t --yes
+let_go CONT
+check 'the reader has seen nothing of that' test "$status" -eq 0
+check 'it has what there was' cmp "$T/out" "$T/large"
 
 note 'not mounted'
 refuse 3 'not mounted' sd attach busy@s
