@@ -36,6 +36,7 @@ struct fault_file {
 struct fault_lock {
 	struct store_lock base;
 	struct store_lock *inner;
+	char path[];
 };
 
 struct verdict {
@@ -357,13 +358,14 @@ ft_lock(struct store *st, const char *path, enum store_lock_mode mode,
 	r = in->ops->lock(in, path, mode, wait, info, &inner);
 	if (r < 0)
 		return r;
-	l = v.after ? NULL : malloc(sizeof(*l));
+	l = v.after ? NULL : malloc(sizeof(*l) + strlen(path) + 1);
 	if (!l) {
 		store_unlock(inner);
 		return v.after ? v.after : -ENOMEM;
 	}
 	l->base.st = st;
 	l->inner = inner;
+	strcpy(l->path, path);
 	*ret = &l->base;
 	return 0;
 }
@@ -373,7 +375,8 @@ ft_lock_say(struct store_lock *l, const char *info)
 {
 	struct fault_lock *fl = (struct fault_lock *)l;
 
-	return fl->inner->st->ops->lock_say(fl->inner, info);
+	JUDGE(l->st, FAULT_LOCK, fl->path);
+	return told(v, in->ops->lock_say(fl->inner, info));
 }
 
 static void
@@ -390,14 +393,26 @@ ft_lock_check(struct store_lock *l)
 {
 	struct fault_lock *fl = (struct fault_lock *)l;
 
-	return fl->inner->st->ops->lock_check(fl->inner);
+	JUDGE(l->st, FAULT_LOCK, fl->path);
+	return told(v, in->ops->lock_check(fl->inner));
 }
 
 static int
 ft_lock_owner(struct store *st, const char *path, char **ret)
 {
-	st = fault_of(st)->inner;
-	return st->ops->lock_owner(st, path, ret);
+	char *text;
+	int r;
+
+	JUDGE(st, FAULT_LOCK, path);
+	r = in->ops->lock_owner(in, path, &text);
+	if (r < 0)
+		return r;
+	if (v.after) {
+		free(text);
+		return v.after;
+	}
+	*ret = text;
+	return 0;
 }
 
 /* The store. */
@@ -405,8 +420,8 @@ ft_lock_owner(struct store *st, const char *path, char **ret)
 static int
 ft_space(struct store *st, struct store_space *ret)
 {
-	st = fault_of(st)->inner;
-	return st->ops->space(st, ret);
+	JUDGE(st, FAULT_SIZE, "");
+	return told(v, in->ops->space(in, ret));
 }
 
 static void

@@ -23,8 +23,8 @@ enum fault_kind {
 	FAULT_REPLACE = 1 << 11,
 	FAULT_RENAME = 1 << 12,
 	FAULT_REMOVE = 1 << 13,
-	FAULT_LOCK = 1 << 14,
-	FAULT_SIZE = 1 << 15, /* size and allocated */
+	FAULT_LOCK = 1 << 14, /* and what asks for one, or says whose it is */
+	FAULT_SIZE = 1 << 15, /* size, allocated and space */
 	FAULT_ALL = (1 << 16) - 1,
 	FAULT_SYNCS = FAULT_SYNC | FAULT_SYNC_DIR | FAULT_SYNC_ALL,
 	FAULT_CHANGES = FAULT_CREATE | FAULT_WRITE | FAULT_PUNCH |

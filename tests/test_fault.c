@@ -43,6 +43,8 @@ static const struct fault faults[] = {
 	{ "a read fails", FAULT_READ, -EIO, FAULT_BEFORE, 0, 0, 1 },
 	{ "a file is replaced, and it is said that it was not", FAULT_REPLACE,
 	  -EIO, FAULT_AFTER, 0, 0, 1 },
+	{ "a lock fails", FAULT_LOCK, -EIO, FAULT_BEFORE, 0, 0, 1 },
+	{ "a lock is lost", FAULT_LOCK, -EBUSY, FAULT_BEFORE, 0, 0, 1 },
 	{ "an allocation fails", 0, -ENOMEM, FAULT_BEFORE, 0, 0, 0 },
 	{ "all allocations do", 0, -ENOMEM, FAULT_BEFORE, 1, 0, 0 },
 };
