@@ -17,7 +17,7 @@ static const struct item {
 	const char *name;
 } items[ITEMS] = {
 	{ DESC_DISK, "a" }, { DESC_SNAPSHOT, "a@s" }, { DESC_SNAPSHOT, "a@t" },
-	{ DESC_DISK, "c" }, { DESC_IMAGE, "i" },
+	{ DESC_DISK, "c" }, { DESC_IMAGE, "i" },      { DESC_DISK, "z" },
 };
 
 #define DISK_SIZE ((uint64_t)3 * CHUNK_BLOCKS * BLOCK_SIZE)
@@ -176,6 +176,32 @@ moment(unsigned m)
 	done();
 }
 
+/* What is new has another cipher from now on. */
+static void
+change_cipher(void)
+{
+	struct store_meta m = *catalog_meta(engine_catalog(tamper_env.e));
+	char *text;
+
+	m.cipher = CIPHER_AES256_OCB;
+	assert_ok(store_meta_format(&m, &text));
+	assert_ok(tamper_env.st->ops->replace(tamper_env.st, "store.ini", text,
+					      strlen(text)));
+	free(text);
+	eenv_reopen(&tamper_env);
+}
+
+/* A chunk says it in its superblock, see super.h. */
+static bool
+has_cipher(const struct copy *c, enum cipher cipher)
+{
+	for (size_t i = 0; i < c->n; i++)
+		if (strstr(c->f[i].path, "/chunks/") &&
+		    c->f[i].data[6] == cipher)
+			return true;
+	return false;
+}
+
 static void
 make_history(void)
 {
@@ -195,6 +221,11 @@ make_history(void)
 	assert_ok(disk_detach(d));
 	moment(0);
 
+	eenv_create(&tamper_env, "z", DISK_SIZE);
+	d = attach(5);
+	write_block(d, 5, 0, 60);
+	write_block(d, 5, 4, 61);
+	assert_ok(disk_detach(d));
 	d = attach(0);
 	write_block(d, 0, 2, 40);
 	write_block(d, 0, 3, 41);
@@ -204,6 +235,7 @@ make_history(void)
 	assert_ok(disk_detach(d));
 	moment(1);
 
+	change_cipher();
 	assert_ok(catalog_clone(engine_catalog(tamper_env.e), tamper_env.kms,
 				DESC_SNAPSHOT, "a@s", &p, desc));
 	memcpy(now[3], now[1], sizeof(now[1]));
@@ -226,7 +258,13 @@ make_history(void)
 	d = attach(3);
 	write_block(d, 3, 4, 52);
 	assert_ok(disk_detach(d));
+	d = attach(5);
+	write_block(d, 5, 4, 62);
+	write_block(d, 5, 14, 63);
+	assert_ok(disk_detach(d));
 	moment(3);
+	assert_true(has_cipher(&tamper_copies[END], CIPHER_AES256_GCM));
+	assert_true(has_cipher(&tamper_copies[END], CIPHER_AES256_OCB));
 	eenv_stop(&tamper_env);
 	free(desc);
 }

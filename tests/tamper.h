@@ -2,7 +2,8 @@
  * tamper.h - a store with a history, and what can be read of it after somebody
  * has changed its files: for test_tamper and what belongs to that.
  *
- * The store has a disk, snapshots, an image and a clone.  It is copied as it is
+ * The store has a disk, snapshots, an image and a clone, and a disk with a data
+ * key of its own; its later chunks have another cipher.  It is copied as it is
  * at several moments, the last of which is what there is; and each of its files
  * as it is after each sync or replacement of any.
  */
@@ -18,7 +19,7 @@
 #define BLOCKS 24 /* of a disk, that are looked at, in two chunks */
 #define MOMENTS 4
 #define END (MOMENTS - 1)
-#define ITEMS 5 /* disks, snapshots, images */
+#define ITEMS 6 /* disks, snapshots, images */
 #define ALL_ITEMS ((1U << ITEMS) - 1)
 
 extern struct engine_env tamper_env;
