@@ -408,3 +408,32 @@ chunk_make(struct layer *l, struct scratch *s, uint64_t index,
 	pthread_mutex_unlock(m);
 	return r;
 }
+
+/* The folders that have a new name in them, up to the lineage's. */
+static int
+sync_folder(struct store *st, const struct chunk *c)
+{
+	char path[STORE_PATH_LEN];
+	int r = 0;
+
+	chunk_name(c, path);
+	for (unsigned up = 0; r == 0 && up < 2; up++) {
+		*strrchr(path, '/') = '\0';
+		r = st->ops->sync_dir(st, path);
+	}
+	return r;
+}
+
+int
+chunk_sync(struct chunk *c)
+{
+	struct store *st = atomic_load(&c->disk)->e->st;
+	struct store_file *f = atomic_load(&c->file);
+	int r = f ? st->ops->sync(f) : 0;
+
+	if (r == 0 && c->is_new)
+		r = sync_folder(st, c);
+	if (r == 0)
+		c->is_new = false;
+	return r;
+}

@@ -73,7 +73,7 @@ disk_free(struct disk *d)
 	pthread_mutex_lock(&e->mutex);
 	link_remove(&d->all);
 	pthread_mutex_unlock(&e->mutex);
-	commit_drop(d);
+	dirty_drop(d);
 	cache_forget(&e->cache, d);
 	for (unsigned i = 1; i <= d->n_layers; i++)
 		layer_close(d->layers[i]);

@@ -70,6 +70,58 @@ disk_set_desc_size(struct disk *d, uint64_t size)
 	pthread_mutex_unlock(&d->desc_lock);
 }
 
+int
+disk_save_size(struct disk *d)
+{
+	int r = 0;
+
+	if (!atomic_load(&d->size_dirty))
+		return 0;
+	pthread_mutex_lock(&d->size_lock);
+	if (atomic_exchange(&d->size_dirty, false)) {
+		disk_set_desc_size(d, atomic_load(&d->size));
+		r = catalog_save_first(d->e->cat, &d->desc, d->top->dk);
+		if (r < 0)
+			atomic_store(&d->size_dirty, true);
+		else
+			spare_later(d);
+	}
+	pthread_mutex_unlock(&d->size_lock);
+	return r;
+}
+
+bool
+disk_session_lost(struct disk *d)
+{
+	CLEANUP(free_memp) struct descriptor *now = NULL;
+	CLEANUP(free_memp) char *text = NULL;
+	struct store *st = d->e->st;
+	char path[STORE_PATH_LEN];
+	bool lost = false;
+	size_t len;
+
+	/* Somebody of us is replacing it: the next commit will look. */
+	if (pthread_mutex_trylock(&d->size_lock) != 0)
+		return false;
+	path_descriptor(DESC_DISK, NULL, d->desc.name, path);
+	if (st->ops->load(st, path, META_MAX, &text, &len) < 0)
+		goto out;
+	/* Mostly it is what it was when it was last looked at, and not parsed.
+	 */
+	if (d->seen && strcmp(d->seen, text) == 0)
+		goto out;
+	now = malloc(sizeof(*now));
+	if (!now || descriptor_parse(text, len, now) < 0)
+		goto out;
+	lost = uuid_equal(&now->uuid, &d->desc.uuid) &&
+	       now->session != d->session;
+	free(d->seen);
+	d->seen = lost ? NULL : TAKE(text);
+out:
+	pthread_mutex_unlock(&d->size_lock);
+	return lost;
+}
+
 /* With size_lock held: replace the descriptor by ${n} and keep it. */
 static int
 save(struct disk *d, const struct descriptor *n)

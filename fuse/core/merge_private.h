@@ -1,6 +1,6 @@
 /*
  * merge_private.h - work in a layer that others read: what merge.c and
- * reencrypt.c share.
+ * reencrypt*.c share.
  */
 #ifndef SEALDISK_MERGE_PRIVATE_H
 #define SEALDISK_MERGE_PRIVATE_H
@@ -44,5 +44,14 @@ void merge_done(struct merge *m);
  */
 struct disk *engine_hold(struct engine *e, const struct uuid *uuid) NONNULL;
 void engine_release(struct engine *e, struct disk *d) NONNULL;
+
+/* How long a piece of a reencryption takes, about, and the pause after it. */
+#define REENCRYPT_MS 20
+/* A piece of what lies below ${y}, which ${w} has on top, for ${d}.  0: it has
+ * all; 1: there is more, or a snapshot has come in between. */
+int reencrypt_copy(struct disk *d, struct disk *w, struct layer *y)
+    NONNULL CHECKED;
+/* By its descriptor. */
+bool reencrypt_is_wanted(struct disk *d) NONNULL;
 
 #endif

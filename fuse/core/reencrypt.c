@@ -19,14 +19,8 @@
 
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <sealdisk/log.h>
-
-/* How long a piece takes, about, and the pause after it. */
-#define PIECE_MS 20
-/* Until it is tried again what could not be done. */
-#define RETRY_MS 1000
 
 /* ---- where it is ---- */
 
@@ -75,184 +69,6 @@ come_to(struct disk *d, const struct layer *y, uint64_t limit)
 	re->layer = y->ref.layer;
 	re->at = 0;
 	return 0;
-}
-
-/* From group *${at} on, the next one that any layer below ${y} may have. */
-static int
-next_group(struct layer *y, struct scratch *s, uint64_t *at)
-{
-	uint64_t index = *at / CHUNK_GROUPS, best = UINT64_MAX, next;
-	struct layer *l = y;
-	int r = 0;
-
-	if (*at % CHUNK_GROUPS != 0)
-		return 0;
-	while (r == 0 && best > index && l->meta.has_parent) {
-		r = layer_parent(l, s, &l);
-		if (r == 0)
-			r = layer_next(l, s, index, &next);
-		if (r == 0 && next < best)
-			best = next;
-	}
-	if (best != index)
-		*at = best == UINT64_MAX ? best : best * CHUNK_GROUPS;
-	return r;
-}
-
-/* ---- copying ---- */
-
-struct work {
-	struct disk *w; /* has the bottom on top */
-	struct layer *y;
-	struct fill f;
-	uint64_t *at;    /* group */
-	uint64_t budget; /* bytes */
-};
-
-/* Whether anything of the group comes from below. */
-static int
-has_below(struct work *k, uint64_t group, bool *ret)
-{
-	uint8_t state[GROUP_BLOCKS], own[12];
-	enum entry_state ours;
-	int r;
-
-	*ret = false;
-	r = layer_entry(k->y, k->w->mover, group / CHUNK_GROUPS, &ours, own);
-	if (r < 0 || ours == ENTRY_ZERO)
-		return r;
-	r = group_states(k->f.parent, k->w->mover, group, state);
-	for (unsigned i = 0; r == 0 && i < GROUP_BLOCKS; i++)
-		*ret |= state[i] == ENTRY_DATA &&
-			group * GROUP_LEN + i * BLOCK_SIZE < k->f.limit;
-	return r;
-}
-
-static int
-copy_locked(struct work *k, uint64_t group)
-{
-	static const uint8_t none[DIGEST_LEN];
-	uint64_t index = group / CHUNK_GROUPS;
-	struct scratch *s = k->w->mover;
-	struct chunk *c;
-	bool below;
-	int r;
-
-	k->f.limit = k->y->parent_limit;
-	r = has_below(k, group, &below);
-	if (r < 0 || !below)
-		return r;
-	r = chunk_make(k->y, s, index, &c);
-	if (r < 0)
-		return r;
-	/* As of a merge into what was sealed. */
-	if (k->w->nameless)
-		r = layer_set_digest(k->y, s, c, none);
-	if (r == 0) {
-		pthread_rwlock_rdlock(&c->lock);
-		r = group_fill(c, s, group, &k->f);
-		pthread_rwlock_unlock(&c->lock);
-	}
-	chunk_put(c);
-	if (r == -EKEYEXPIRED)
-		r = chunk_rewrite(k->y, s, index) ?: -ESTALE;
-	return r;
-}
-
-/* 1: a snapshot has come in between. */
-static int
-copy_group(struct work *k, uint64_t group)
-{
-	int r = 1;
-
-	if (cache_crowded(&k->w->e->cache, 2))
-		return -EAGAIN;
-	pthread_rwlock_rdlock(&k->w->barrier);
-	if (k->w->top == k->y)
-		r = copy_locked(k, group);
-	pthread_rwlock_unlock(&k->w->barrier);
-	return r;
-}
-
-static bool
-goes_on(const struct work *k, int64_t since, unsigned n)
-{
-	if (k->w->e->merge_chunks > 0)
-		return n < k->w->e->merge_chunks;
-	return now_ms() < since + PIECE_MS &&
-	       (uint64_t)k->f.blocks * BLOCK_SIZE < k->budget;
-}
-
-/* The next place; *${ret}: there is one.  A snapshot or a new size may come
- * meanwhile, and change what the layer says of what lies below. */
-static int
-find_place(struct work *k, bool *ret)
-{
-	int r;
-
-	pthread_rwlock_rdlock(&k->w->barrier);
-	r = layer_parent(k->y, k->w->mover, &k->f.parent);
-	if (r == 0)
-		r = next_group(k->y, k->w->mover, k->at);
-	*ret = *k->at != UINT64_MAX && *k->at * GROUP_LEN < k->y->parent_limit;
-	pthread_rwlock_unlock(&k->w->barrier);
-	return r;
-}
-
-/* 0: it has all; 1: there is more. */
-static int
-copy_piece(struct work *k)
-{
-	int64_t since = now_ms();
-	unsigned n = 0;
-	int r = 0;
-
-	while (r == 0 && goes_on(k, since, n)) {
-		bool more;
-
-		r = find_place(k, &more);
-		if (r < 0)
-			break;
-		if (!more)
-			return 0;
-		r = copy_group(k, *k->at);
-		if (r == 0)
-			(*k->at)++, n++;
-		else if (r == -EAGAIN)
-			r = commit_for_room(k->w);
-		else if (r == -ESTALE)
-			r = 0;
-	}
-	return r == 0 ? 1 : r;
-}
-
-static int
-copy(struct disk *d, struct disk *w, struct layer *y)
-{
-	struct work k = { .w = w, .y = y, .at = &d->re.at };
-	uint64_t rate, bytes;
-	int r;
-
-	pthread_mutex_lock(&d->desc_lock);
-	rate = d->desc.reencrypt_rate;
-	pthread_mutex_unlock(&d->desc_lock);
-	k.f.deep = true;
-	k.budget = rate ? rate / 10 : UINT64_MAX;
-	if (k.budget < GROUP_LEN)
-		k.budget = GROUP_LEN;
-	r = merge_buf_new(&k.f.buf);
-	if (r == 0)
-		r = copy_piece(&k);
-	merge_buf_free(k.f.buf);
-	bytes = (uint64_t)k.f.blocks * BLOCK_SIZE;
-	if (rate)
-		d->re.next_ms = now_ms() + (int64_t)(bytes * 1000 / rate);
-	pthread_rwlock_rdlock(&w->barrier);
-	atomic_store(&d->re.done, d->re.at == UINT64_MAX
-				      ? y->parent_limit
-				      : d->re.at * GROUP_LEN);
-	pthread_rwlock_unlock(&w->barrier);
-	return r;
 }
 
 /* ---- the old ones go ---- */
@@ -382,7 +198,7 @@ piece_frozen(struct disk *d, struct layer *y)
 		r = merge_unseal(&m);
 	if (r < 0)
 		return r;
-	r = copy(d, m.d, m.d->top);
+	r = reencrypt_copy(d, m.d, m.d->top);
 	/* Whatever comes then: what the worker has not committed goes with it.
 	 */
 	e = commit_wait(m.d);
@@ -402,7 +218,7 @@ piece_frozen(struct disk *d, struct layer *y)
 static int
 piece_top(struct disk *d, struct layer *y)
 {
-	int r = copy(d, d, y);
+	int r = reencrypt_copy(d, d, y);
 
 	if (r == 0)
 		r = cut_top(d, y);
@@ -578,8 +394,8 @@ step(struct disk *d)
 	return layer_is_frozen(y) ? piece_frozen(d, y) : piece_top(d, y);
 }
 
-static bool
-is_wanted(struct disk *d)
+bool
+reencrypt_is_wanted(struct disk *d)
 {
 	bool wanted;
 
@@ -596,7 +412,7 @@ disk_reencrypt_step(struct disk *d)
 
 	if (merging_lock(d->e, &d->re.stop) < 0)
 		return 1;
-	if (is_wanted(d))
+	if (reencrypt_is_wanted(d))
 		r = step(d);
 	scratch_wipe(d->mover);
 	merging_unlock(d->e);
@@ -604,151 +420,4 @@ disk_reencrypt_step(struct disk *d)
 		r = clear_first(d);
 	atomic_store(&d->re.error, r < 0 ? r : 0);
 	return r;
-}
-
-/* ---- in the background ---- */
-
-static void
-wait_until(struct disk *d, int64_t until)
-{
-	int64_t left;
-
-	while (!is_told(&d->re.stop) && (left = until - now_ms()) > 0)
-		usleep((useconds_t)(left < PIECE_MS ? left : PIECE_MS) * 1000);
-}
-
-/* Whether the thread has come to its end.  Whoever asks for more just then
- * either is seen here, or sees that a new thread is needed. */
-static bool
-is_over(struct disk *d, int r)
-{
-	bool over;
-
-	pthread_mutex_lock(&d->size_lock);
-	over = is_told(&d->re.stop) || r == -EROFS ||
-	       (r == 0 && !d->desc.reencrypting);
-	if (over)
-		d->re.running = false;
-	pthread_mutex_unlock(&d->size_lock);
-	return over;
-}
-
-static void *
-reencrypt_main(void *arg)
-{
-	struct disk *d = arg;
-	int r = 1;
-
-	while (!is_over(d, r)) {
-		int64_t now, next;
-
-		r = disk_reencrypt_step(d);
-		now = now_ms();
-		if (r < 0)
-			log_debug("reencrypt %s: %s", d->desc.name,
-				  err_text(r));
-		next = r < 0 ? now + RETRY_MS : d->re.next_ms;
-		if (r != 0)
-			wait_until(d, next > now + PIECE_MS ? next
-							    : now + PIECE_MS);
-	}
-	if (r == 0)
-		engine_sweep(d->e, &d->re.stop);
-	return NULL;
-}
-
-void
-reencrypt_stop(struct disk *d)
-{
-	atomic_store(&d->re.stop, true);
-	if (d->re.has_thread)
-		pthread_join(d->re.thread, NULL);
-	d->re.has_thread = false;
-	atomic_store(&d->re.stop, false);
-}
-
-/* Whether there is a thread to be made. */
-static bool
-begins(struct disk *d)
-{
-	bool begin;
-
-	pthread_mutex_lock(&d->size_lock);
-	begin = d->desc.reencrypting && !d->re.running;
-	d->re.running |= begin;
-	pthread_mutex_unlock(&d->size_lock);
-	return begin;
-}
-
-int
-reencrypt_start(struct disk *d)
-{
-	pthread_attr_t a;
-	int r;
-
-	if (d->e->manual || d->brief || d->read_only || !begins(d))
-		return 0;
-	reencrypt_stop(d); /* one that has come to its end, and sweeps */
-	pthread_attr_init(&a);
-	pthread_attr_setstacksize(&a, 256 * 1024);
-	r = pthread_create(&d->re.thread, &a, reencrypt_main, d);
-	pthread_attr_destroy(&a);
-	d->re.has_thread = r == 0;
-	if (r) {
-		pthread_mutex_lock(&d->size_lock);
-		d->re.running = false;
-		pthread_mutex_unlock(&d->size_lock);
-	}
-	return -r;
-}
-
-/* ---- asked for ---- */
-
-static int
-set_rate(struct descriptor *desc, void *arg)
-{
-	const uint64_t *rate = arg;
-
-	if (!desc->reencrypting)
-		return -ENOENT;
-	desc->reencrypt_rate = *rate;
-	return 0;
-}
-
-int
-disk_reencrypt(struct disk *d, struct scratch *s, const char *key,
-	       uint64_t rate)
-{
-	CLEANUP(free_memp) struct descriptor *desc = malloc(sizeof(*desc));
-	CLEANUP(own_key_wipe) struct own_key own = { .dk = { { 0 } } };
-	int r;
-
-	if (!desc)
-		return -ENOMEM;
-	if (d->read_only) /* as is all that is no disk */
-		return -EROFS;
-	r = disk_update(d, set_rate, &rate);
-	if (r != -ENOENT)
-		return r < 0 ? r : -EALREADY;
-	disk_descriptor(d, desc);
-	if (!key)
-		key = descriptor_key(desc, &desc->key)->dk.key_id;
-	r = own_key_new(d->e->kms, key, desc, &own);
-	if (r == 0)
-		r = snapshot_rekey(d, s, &own, rate);
-	return r < 0 ? r : reencrypt_start(d);
-}
-
-bool
-disk_reencrypting(struct disk *d, struct reencrypt_state *ret)
-{
-	uint64_t done = atomic_load(&d->re.done);
-	uint64_t total = atomic_load(&d->re.total);
-
-	*ret = (struct reencrypt_state){
-		.done = done < total ? done : total,
-		.total = total,
-		.error = atomic_load(&d->re.error),
-	};
-	return is_wanted(d);
 }
