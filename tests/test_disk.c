@@ -281,6 +281,35 @@ a_detach_leaves_the_other_disks_asleep(void **state)
 	assert_ok(disk_detach(idle));
 }
 
+/* Whoever detaches one looks at all chunks of the pool, and one of them may
+ * become another disk's as he has just looked. */
+static void
+a_detach_took_chunks_of_other_disks_out_of_the_cache(void **state)
+{
+	struct engine_env *v = *state;
+	static uint8_t a[BLOCK_SIZE];
+	struct disk *other, *d;
+	struct chunk *c, *now;
+
+	eenv_create(v, "a", 8 * MiB);
+	eenv_create(v, "b", 8 * MiB);
+	assert_ok(disk_attach(v->e, DESC_DISK, "a", 0, &other));
+	assert_ok(disk_attach(v->e, DESC_DISK, "b", 0, &d));
+	fill(a, sizeof(a), 5);
+	assert_ok(disk_write(other, v->s, a, sizeof(a), 0));
+	c = chunk_peek(other->top, 0);
+	assert_non_null(c);
+	chunk_unhash_of(c, d, NULL);
+	now = chunk_peek(other->top, 0);
+	assert_ptr_equal(now, c);
+	chunk_put(now);
+	chunk_unhash_of(c, other, NULL);
+	assert_null(chunk_peek(other->top, 0));
+	chunk_put(c);
+	assert_ok(disk_detach(d));
+	assert_ok(disk_detach(other));
+}
+
 int
 main(void)
 {
@@ -293,6 +322,7 @@ main(void)
 		T(a_chunk_gets_a_new_key_before_its_old_one_is_worn),
 		T(a_chunk_with_more_blocks_than_seals_was_rewritten_for_ever),
 		T(a_detach_leaves_the_other_disks_asleep),
+		T(a_detach_took_chunks_of_other_disks_out_of_the_cache),
 	};
 
 	if (crypto_init() < 0)

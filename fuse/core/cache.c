@@ -195,17 +195,18 @@ chunk_unhash(struct chunk *c)
 }
 
 void
-chunk_unhash_of(struct chunk *c, struct layer *l)
+chunk_unhash_of(struct chunk *c, const struct disk *d, const struct layer *l)
 {
-	struct cache *ca = cache_of(l);
-	uint64_t h = cache_hash(l, 0, c->index);
+	struct cache *ca = &d->e->cache;
+	uint64_t h =
+	    cache_hash(l ? l : POOL_GUESS(c->layer), 0, POOL_GUESS(c->index));
 	struct shard *sh = cache_shard(ca, h);
 	bool was;
 
 	/* Chunks of the pool come and go: only the table says what it is. */
 	pthread_mutex_lock(&sh->mutex);
 	was = chunk_unlink(ca, sh, h, c);
-	if (was && c->layer != l) {
+	if (was && (c->disk != d || (l && c->layer != l))) {
 		struct chunk **pp = chunk_bucket(ca, sh, h);
 
 		c->hash_next = *pp;

@@ -347,7 +347,7 @@ cache_forget_layer(struct cache *ca, struct layer *l)
 	(void)!cache_each(ca, l->disk, forget_page_of, l);
 	for (unsigned i = 0; i < ca->fresh_chunks; i++)
 		if (ca->chunk[i].disk == l->disk)
-			chunk_unhash_of(&ca->chunk[i], l);
+			chunk_unhash_of(&ca->chunk[i], l->disk, l);
 }
 
 /* Others become pages of other layers meanwhile; none becomes one of this. */
@@ -387,7 +387,7 @@ cache_forget(struct cache *ca, struct disk *d)
 	(void)!cache_each(ca, d, forget_page, NULL);
 	for (unsigned i = 0; i < ca->fresh_chunks; i++)
 		if (ca->chunk[i].disk == d)
-			chunk_unhash(&ca->chunk[i]);
+			chunk_unhash_of(&ca->chunk[i], d, NULL);
 	while (anything_of(ca, d))
 		sched_yield();
 }

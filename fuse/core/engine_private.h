@@ -168,8 +168,9 @@ struct chunk *chunk_peek(struct layer *l, uint64_t index) NONNULL;
  * that one. */
 struct chunk *chunk_insert(struct chunk *c) NONNULL;
 void chunk_unhash(struct chunk *c) NONNULL;
-/* The same, if it still is one of ${l}. */
-void chunk_unhash_of(struct chunk *c, struct layer *l) NONNULL;
+/* The same, if it still is one of ${d}, and of ${l} where that is not NULL. */
+void chunk_unhash_of(struct chunk *c, const struct disk *d,
+		     const struct layer *l) __attribute__((__nonnull__(1, 2)));
 void chunk_ref(struct chunk *c) NONNULL;
 void chunk_put(struct chunk *c) NONNULL;
 /* Make room for one more open file.  -EAGAIN: all of them are unsynced. */
