@@ -71,7 +71,11 @@ static void
 start_spare(struct keeper *k)
 {
 	k->spare_ms = 0;
-	if (!k->spare.pid && keeper_start(k, NULL, LINE_GO_ON, &k->spare) < 0)
+	/* One that was ended may not be gone yet. */
+	if (k->spare.pid && k->spare.line < 0)
+		k->spare_ms = clock_ms() + SPARE_MS;
+	else if (!k->spare.pid &&
+		 keeper_start(k, NULL, LINE_GO_ON, &k->spare) < 0)
 		k->spare_ms = clock_ms() + BACKOFF_MAX_MS;
 }
 
@@ -407,6 +411,14 @@ start_worker(struct keeper *k)
 		(void)kill(k->worker.pid, SIGTERM);
 }
 
+/* The new worker serves, which it tells: until then there is nothing to wait
+ * for. */
+static bool
+may_renew(const struct keeper *k)
+{
+	return k->renew_ms && atomic_load(&k->keep->served) == k->keep->runs;
+}
+
 static void
 look_at_clock(struct keeper *k)
 {
@@ -424,8 +436,7 @@ look_at_clock(struct keeper *k)
 		refuse(k, "the new program does not answer");
 		(void)kill(k->next.pid, SIGKILL);
 	}
-	if (k->renew_ms && now >= k->renew_ms &&
-	    atomic_load(&k->keep->served) == k->keep->runs) {
+	if (may_renew(k) && now >= k->renew_ms) {
 		k->renew_ms = 0;
 		end_spare(k);
 		k->spare_ms = now + SPARE_MS; /* of what we are then */
@@ -437,7 +448,8 @@ static int
 time_left(const struct keeper *k)
 {
 	const int64_t due[] = { k->start_ms, k->spare_ms, k->worker.due_ms,
-				k->next.due_ms, k->renew_ms };
+				k->next.due_ms,
+				may_renew(k) ? k->renew_ms : 0 };
 	int64_t left = -1, now = clock_ms();
 
 	for (size_t i = 0; i < sizeof(due) / sizeof(due[0]); i++)

@@ -70,6 +70,35 @@ check 'with the disk attached' cmp -n 1M "$dev" "$T/data"
 expect 0 'is served by process' upgrade
 check 'and then another' test "$(worker)" != "$before"
 
+note 'a program that has taken over, and does not serve yet'
+# stop_next OLD: whoever serves when that one has gone.
+stop_next() {
+	local children pid
+
+	children=$1
+	while [[ " $children " = *" $1 "* ]]; do
+		read -r children <"/proc/$keeper/task/$keeper/children" || :
+	done
+	for pid in $children; do
+		kill -STOP "$pid" 2>/dev/null || :
+	done
+}
+ticks() {
+	awk '{ print $14 + $15 }' "/proc/$keeper/stat"
+}
+before=$(worker)
+install_program "$installed"
+upgrade >"$T/upgrade" 2>&1 &
+job=$!
+stop_next "$before"
+sleep 1.5
+n=$(ticks)
+sleep 1
+check 'costs the keeper no time' test $(($(ticks) - n)) -lt 20
+pgrep -P "$keeper" | xargs kill -CONT
+check 'and serves then' wait "$job"
+check 'with the disk attached' cmp -n 1M "$dev" "$T/data"
+
 note 'busy'
 fio --name=v --filename="$dev" --size=64M --rw=randwrite --bs=4k --iodepth=32 \
 	--ioengine=libaio --direct=1 --verify=crc32c --do_verify=1 \
