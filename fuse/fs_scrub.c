@@ -116,10 +116,12 @@ run(void *arg)
 	if (!sc->fs->opt.read_only)
 		keep_record(sc, disk);
 	scratch_free(TAKE(sc->scratch));
+	/* Before it says that it has ended: whoever waits for that is not to be
+	 * told that the disk is in use.  Who frees ${sc} waits for us. */
+	drive_unuse(sc->fs, sc->drive);
 	(void)pthread_mutex_lock(&sc->lock);
 	sc->running = false;
 	(void)pthread_mutex_unlock(&sc->lock);
-	drive_unuse(sc->fs, sc->drive);
 	return NULL;
 }
 
