@@ -18,9 +18,9 @@ make_image() {
 		status=none
 }
 
-# held NAME ARGS...: as hold, and it has the disk NAME attached.
-held() {
-	hold "${@:2}"
+# stalled NAME ARGS...: as stall, and it has the disk NAME attached.
+stalled() {
+	stall "${@:2}"
 	wait_for 20 grep -qs '^clean = no' "$STORE/disks/$1.ini"
 }
 
@@ -118,18 +118,18 @@ check_not 'and no half of it is left' test -e "$T/damaged"
 note 'interrupted'
 yes 'a line of text that is not zero' | head -c 8M >"$T/large" || :
 before=$(lineages)
-held stop import "$T/large" stop
+stalled stop import "$T/large" stop
 refuse 4 'in use by process .* of this host' sd unlock stop
 refuse 4 'in use by process' sd rm --yes stop
-let_go TERM
+unstall TERM
 check 'an import ends with a signal' test "$status" -eq 1
 check 'and says so' grep -q '^sealdisk: import .*: interrupted' "$T/said"
 check_not 'and leaves no disk' test -e "$STORE/disks/stop.ini"
 check 'nor anything else' test "$(lineages)" -eq "$before"
 sd import "$T/large" large
-hold export large "$T/stopped"
+stall export large "$T/stopped"
 wait_for 20 test -s "$T/stopped"
-let_go INT
+unstall INT
 check 'so does an export' test "$status" -eq 1
 check_not 'and leaves no file' test -e "$T/stopped"
 check 'nor the disk locked' test "$(field large .state)" = detached
@@ -140,8 +140,8 @@ run sd unlock b --json
 check 'JSON says it, too' jq -e '.broken == false and .host == null and
 	.since == null and .name == "b"' <<<"$out"
 refuse 3 'no such disk' sd unlock none
-held killed import "$T/large" killed
-let_go KILL
+stalled killed import "$T/large" killed
+unstall KILL
 lock=$STORE/locks/disk-$(field killed .uuid)
 check 'a process that was killed leaves its words' test -s "$lock"
 check 'and the disk unclean' test "$(field killed .state)" = unclean

@@ -163,10 +163,10 @@ wait_for() {
 	done
 }
 
-# hold ARGS...: start a command that copies, in the background, as $job.  It
+# stall ARGS...: start a command that copies, in the background, as $job.  It
 # stays where it has copied a part: it tells how far it has come, and the pipe
 # for that is full.
-hold() {
+stall() {
 	rm -f "$T/pipe"
 	mkfifo "$T/pipe"
 	exec {pipe}<>"$T/pipe"
@@ -176,9 +176,9 @@ hold() {
 	job=$!
 }
 
-# let_go SIGNAL: it gets the signal, goes on, and has ended as $status; what it
+# unstall SIGNAL: it gets the signal, goes on, and has ended as $status; what it
 # has said is in $T/said.
-let_go() {
+unstall() {
 	kill "-$1" "$job"
 	exec {drain}<"$T/pipe" {pipe}>&-
 	tr -d '\0' <&"$drain" >"$T/said" &

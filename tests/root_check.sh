@@ -154,7 +154,7 @@ for i in {1..30}; do
 done
 # Each takes some ms, and nothing is waited for beside that.
 status=0
-timeout 5 "$SEALDISK" -s "$STORE" check &>"$T/check" || status=$?
+timeout 20 "$SEALDISK" -s "$STORE" check &>"$T/check" || status=$?
 check 'are looked at soon' test "$status" -ne 124
 "$SEALDISK" -s "$STORE" check >"$T/check" 2>"$T/check.err" &
 pid=$!

@@ -45,7 +45,7 @@ else
 	kill_mount
 fi
 
-# A program of which the new version takes its time.
+# A program of which the new version says that it has begun, and waits.
 mkdir "$T/bin"
 cp "$SEALDISK" "$T/bin/sealdisk"
 "$T/bin/sealdisk" mount -f "$STORE" "$MNT" 2>>"$LOG" &
@@ -54,15 +54,17 @@ wait_for 10 mountpoint -q "$MNT"
 first=$(worker)
 cat >"$T/new" <<-END
 	#!/bin/sh
-	sleep 1
+	: >"$T/begun"
+	while [ ! -e "$T/go" ]; do sleep 0.05; done
 	exec $SEALDISK "\$@"
 END
 chmod +x "$T/new"
 mv "$T/new" "$T/bin/sealdisk"
 start_upgrade() {
+	rm -f "$T/begun" "$T/go"
 	timeout 20 "$SEALDISK" upgrade "$MNT" >/dev/null 2>&1 &
 	upgrade=$!
-	sleep 0.5
+	wait_for 10 test -e "$T/begun"
 }
 
 # What was said to be off does not come after all.
@@ -70,7 +72,8 @@ start_upgrade
 kill -KILL "$first"
 check_not 'an upgrade during which the worker dies is refused' wait "$upgrade"
 second=$(worker)
-sleep 1.2
+: >"$T/go"
+sleep 0.5
 check 'and stays so' test "$(worker)" = "$second"
 first=$second
 
@@ -78,6 +81,7 @@ start_upgrade
 # It has no time to look at signals any more.
 kill -STOP "$first"
 kill -TERM "$daemon"
+: >"$T/go"
 check 'a SIGTERM just before an upgrade' wait_for 10 is_unmounted
 check 'is the end' wait_for 10 ended "$daemon"
 wait "$upgrade" || :

@@ -118,11 +118,11 @@ sd rm --yes image:kept
 check 'all that is left is well' sd scrub --all
 
 note 'all, and what is done meanwhile'
-# in_all WHAT...: that, while the first of them is looked at, for 2 seconds.
+# in_all WHAT...: that, while the first of them is looked at, for 4 seconds.
 in_all() {
 	local pid status=0
 
-	"$SEALDISK" scrub --all --rate 4M >"$T/all" 2>"$T/all.err" &
+	"$SEALDISK" scrub --all --rate 2M >"$T/all" 2>"$T/all.err" &
 	pid=$!
 	sleep 1
 	"$@" >"$T/in_all.out"

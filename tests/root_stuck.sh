@@ -10,8 +10,11 @@ require mkfs.ext4 fsfreeze jq fio
 
 FS=$T/fs
 # Each with a disk of its own: of one file the kernel lets but one write at a
-# time.  More than there are threads at first.
+# time.
+# More than there are threads at first; and fewer than the requests of which
+# the kernel waits for one to end before it sends another (namespace.md).
 WRITERS=$(($(nproc) * 4 + 8))
+[ "$WRITERS" -le 96 ] || WRITERS=96
 
 # Whatever happens, it does not stay so: nothing else could end who waits.
 freeze() {

@@ -33,7 +33,7 @@ reaper() {
 
 	RANDOM=$seed # a subshell has a seed of its own else
 	for ((i = 0; i < deaths; i++)); do
-		sleep "0.$((RANDOM % 350 + 50))"
+		sleep "$(printf '0.%03d' $((RANDOM % 350 + 50)))"
 		[ ! -e "$T/enough" ] || break
 		pid=$(worker)
 		! kill -KILL "$pid" || killed=$((killed + 1))

@@ -442,7 +442,7 @@ check 'no name either' test -z "$(find "$STORE/snapshots" "$STORE/disks" \
 
 note 'a disk that somebody has'
 head -c 5M /dev/urandom >"$T/large"
-hold import "$T/large" busy
+stall import "$T/large" busy
 wait_for 20 grep -qs '^clean = no' "$STORE/disks/busy.ini"
 refuse 4 'snapshot busy: in use by process [0-9]+ of this host' \
 	sd snapshot busy
@@ -450,13 +450,13 @@ refuse 4 'snapshot busy: in use by process [0-9]+ of this host' \
 SECONDS=0
 refuse 4 'rm busy: in use by process' sd rm --yes busy
 check 'nor is it waited for for long' test "$SECONDS" -lt 30
-let_go CONT
+unstall CONT
 check 'and it goes on' test "$status" -eq 0
 sd snapshot busy@s
 
 note 'a snapshot that somebody reads'
 rm -f "$T/out"
-hold export busy@s "$T/out"
+stall export busy@s "$T/out"
 wait_for 20 test -s "$T/out"
 expect 0 'busy@s .*attached' sd ls snapshots
 json '.attached_by == null and .loop_devices == []' sd info busy@s --json
@@ -467,7 +467,7 @@ expect 0 '^$' sd clone busy@s clone
 expect 0 '^$' sd image busy@s image
 expect 0 '^$' sd snapshot busy@t
 expect 0 '^$' sd rollback busy@t --yes
-let_go CONT
+unstall CONT
 check 'the reader has seen nothing of that' test "$status" -eq 0
 check 'it has what there was' cmp "$T/out" "$T/large"
 
