@@ -13,9 +13,11 @@
 #include "engine_env.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "fault_store.h"
 #include "kept_private.h"
@@ -488,6 +490,70 @@ a_flush_waits_for_what_cannot_be_read(void **unused)
 	assert_int_equal(got[0], 2);
 }
 
+void __real_page_dirty(struct page *p, uint64_t bytes);
+void __wrap_page_dirty(struct page *p, uint64_t bytes);
+
+/* A flush that begins where a page is just becoming dirty. */
+static struct {
+	bool wanted;
+	pthread_t thread;
+	atomic_bool over;
+	int r;
+} flush;
+
+static void *
+flush_main(void *arg)
+{
+	flush.r = disk_flush(arg);
+	atomic_store(&flush.over, true);
+	return NULL;
+}
+
+void
+__wrap_page_dirty(struct page *p, uint64_t bytes)
+{
+	if (flush.wanted) {
+		flush.wanted = false;
+		assert_int_equal(pthread_create(&flush.thread, NULL, flush_main,
+						p->disk),
+				 0);
+		/* It has no reason to be over. */
+		for (unsigned i = 0; i < 200 && !atomic_load(&flush.over); i++)
+			(void)nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
+	}
+	__real_page_dirty(p, bytes);
+}
+
+/* What the dead one had acknowledged is read by one thread, which makes it
+ * again, and flushed by another. */
+static void
+a_flush_was_over_before_what_was_made_again_was_dirty(void **unused)
+{
+	static uint8_t buf[BLOCK_SIZE];
+	static uint32_t got[BLOCKS];
+
+	(void)unused;
+	fill(buf, 1, 1);
+	assert_ok(disk_write(disk, env.s, buf, sizeof(buf), 0));
+	assert_ok(disk_flush(disk));
+	fill(buf, 1, 2);
+	assert_ok(disk_write(disk, env.s, buf, sizeof(buf), 0));
+	die_and_resume();
+	flush.wanted = true;
+	assert_ok(disk_read(disk, env.s, buf, sizeof(buf), 0));
+	assert_false(flush.wanted);
+	assert_int_equal(pthread_join(flush.thread, NULL), 0);
+	assert_ok(flush.r);
+	mem_store_crash(inner, 7);
+	disk_die(disk);
+	engine_close(env.e);
+	new_kept();
+	begin_process();
+	assert_ok(disk_attach(env.e, DESC_DISK, "a", 0, &disk));
+	read_all(got);
+	assert_int_equal(got[0], 2);
+}
+
 /* Commits are asked for, and waited for where they do not come, before what is
  * needed is overwritten. */
 static void
@@ -652,6 +718,9 @@ main(void)
 		    a_resume_notes_nothing_of_the_map, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    a_flush_waits_for_what_cannot_be_read, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    a_flush_was_over_before_what_was_made_again_was_dirty,
+		    setup, teardown),
 		cmocka_unit_test_setup_teardown(the_ring_is_never_too_short,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(a_count_below_zero_is_none,

@@ -31,7 +31,7 @@
 struct replay_group {
 	uint64_t group;
 	unsigned first, n;
-	bool done; /* under the page's lock */
+	atomic_bool done; /* last: its page is dirty by then */
 };
 
 struct replay {
@@ -286,7 +286,7 @@ replay_page(struct page *p)
 	struct replay_group *g = r ? find_group(r, p->index) : NULL;
 	bool changed = false;
 
-	if (!g || p->layer != p->disk->top || g->done)
+	if (!g || p->layer != p->disk->top || atomic_load(&g->done))
 		return;
 	for (unsigned i = 0; i < g->n; i++) {
 		const struct kept_cell *c = &r->cells[g->first + i];
@@ -297,14 +297,16 @@ replay_page(struct page *p)
 		put_cell(p, c);
 		changed = true;
 	}
-	g->done = true;
+	if (changed) {
+		count_slots(p);
+		group_count_kept(p);
+		page_dirty(p, 0);
+		chunk_touch(p->chunk);
+	}
+	/* A commit that sees this takes what is dirty next, and then counts on
+	 * nobody else to know of it. */
+	atomic_store(&g->done, true);
 	atomic_fetch_add(&r->done, 1);
-	if (!changed)
-		return;
-	count_slots(p);
-	group_count_kept(p);
-	page_dirty(p, 0);
-	chunk_touch(p->chunk);
 }
 
 /* Where its chunk is there no more, there is nothing to be done. */
@@ -319,7 +321,7 @@ replay_group(struct disk *d, struct replay *r, struct replay_group *g)
 	e = layer_lookup(d->top, r->scratch, g->group / CHUNK_GROUPS, &state,
 			 &c);
 	if (e == 0 && state != ENTRY_DATA)
-		g->done = true;
+		atomic_store(&g->done, true);
 	if (e < 0 || state != ENTRY_DATA)
 		return e;
 	pthread_rwlock_rdlock(&c->lock);
@@ -347,7 +349,7 @@ replay_rest(struct disk *d)
 	for (size_t i = 0; r && i < r->n_groups; i++) {
 		int e = 0;
 
-		if (!r->groups[i].done)
+		if (!atomic_load(&r->groups[i].done))
 			e = replay_group(d, r, &r->groups[i]);
 		if (e == -EAGAIN)
 			return e;
