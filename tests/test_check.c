@@ -88,6 +88,26 @@ a_chunk_that_no_map_names_goes(void **state)
 	check_whole("a");
 }
 
+/* The copy that is damaged may be the newer one, and a sector that cannot be
+ * read today is read tomorrow. */
+static void
+a_chunk_that_a_damaged_copy_named_was_removed(void **state)
+{
+	char map[STORE_PATH_LEN], copy[STORE_PATH_LEN];
+	struct found fd;
+
+	(void)state;
+	chunk_path("a", 1, path);
+	(void)snprintf(copy, sizeof(copy), "%s", path);
+	memcpy(strrchr(copy, '-') + 1, "01234567", 8);
+	raw_copy(path, copy);
+	layer_path("a", "map", map);
+	raw_destroy(map, MAP_PAGES_AT + page_offset(0, 1), PAGE_LEN);
+	fd = check(true);
+	assert_int_equal(fd.n[CHECK_CHUNK], 1);
+	assert_int_equal(fd.removed, 0);
+}
+
 static void
 a_descriptor_that_cannot_be_read_stops_all(void **state)
 {
@@ -424,6 +444,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(in_a_whole_store_there_is_nothing),
 		T(a_chunk_that_no_map_names_goes),
+		T(a_chunk_that_a_damaged_copy_named_was_removed),
 		T(a_descriptor_that_cannot_be_read_stops_all),
 		T(data_without_a_descriptor_is_told_and_kept),
 		T(without_its_map_no_chunk_goes),

@@ -92,7 +92,9 @@ look_at_file(const char *path, uint64_t index, const uint8_t salt[static 4],
 
 	if (chunk_set_has(&k->named, index, salt))
 		return 0;
-	removed = k->o->repair && st->ops->remove(st, path) == 0;
+	/* What a copy that cannot be read just now may name is kept. */
+	removed = k->o->repair && !k->named.doubtful &&
+		  st->ops->remove(st, path) == 0;
 	tell(k, CHECK_CHUNK, path, 0, removed);
 	return 0;
 }
@@ -148,6 +150,7 @@ look_at_chunks(struct check *k, const struct verdict *v,
 	if (r < 0)
 		return r;
 	k->named.n = 0;
+	k->named.doubtful = false;
 	/* Those that nothing reaches, too: the sweep finds its files by them.
 	 */
 	path_lineage(lineage, "layers", path);

@@ -11,6 +11,8 @@
 struct chunk_set {
 	uint64_t *v; /* index << 32 | first bytes of the salt */
 	size_t n, cap;
+	bool doubtful; /* a copy of a page could not be read, and may name more
+			*/
 };
 
 /* Also as a CLEANUP handler. */

@@ -42,8 +42,8 @@ add(struct chunk_set *s, uint64_t id)
 /* Both copies of a page count: which of them will serve is not for here.
  * -EUCLEAN: neither can be read. */
 static int
-read_page(struct store_file *f, enum page_kind kind, uint64_t n,
-	  union page_body body[2], bool good[2])
+read_page(struct chunk_set *s, struct store_file *f, enum page_kind kind,
+	  uint64_t n, union page_body body[2], bool good[2])
 {
 	uint64_t base = kind == PAGE_MAP ? MAP_OFFSET : 0;
 	uint8_t raw[PAGE_LEN];
@@ -53,6 +53,7 @@ read_page(struct store_file *f, enum page_kind kind, uint64_t n,
 		good[i] = f->st->ops->read(f, raw, PAGE_LEN,
 					   base + page_offset(n, i)) == 0 &&
 			  page_decode_open(raw, kind, n, &h, &body[i]) == 0;
+	s->doubtful |= !good[0] || !good[1];
 	return good[0] || good[1] ? 0 : -EUCLEAN;
 }
 
@@ -63,7 +64,7 @@ take_map_page(struct chunk_set *s, struct store_file *f, uint64_t n)
 	bool good[2];
 	int r;
 
-	r = read_page(f, PAGE_MAP, n, body, good);
+	r = read_page(s, f, PAGE_MAP, n, body, good);
 	for (unsigned i = 0; i < 2; i++)
 		for (unsigned j = 0; r == 0 && good[i] && j < MAP_CHUNKS; j++) {
 			const struct entry *e = &body[i].entry[j];
@@ -88,7 +89,7 @@ take_root(struct chunk_set *s, struct store_file *f, unsigned root)
 	bool good[2];
 	int r;
 
-	r = read_page(f, PAGE_ROOT, root, body, good);
+	r = read_page(s, f, PAGE_ROOT, root, body, good);
 	for (unsigned bit = 0; r == 0 && bit < ROOT_BITS; bit++) {
 		bool first = good[0] && has_bit(&body[0], bit);
 		bool second = good[1] && has_bit(&body[1], bit);
