@@ -458,6 +458,35 @@ a_disk_without_its_lock_writes_no_more(void **state)
 	assert_err(disk_detach(d), EIO);
 }
 
+/* It may be the newer copy that could not be read: were the disk clean after
+ * that, the next attach would make do with the older one. */
+static void
+an_attach_that_could_not_read_was_clean_at_its_end(void **state)
+{
+	struct disk *d = attach("d");
+
+	(void)state;
+	assert_ok(put(d, 0));
+	assert_ok(disk_flush(d));
+	d = power_cut(d);
+	fault_kinds(env.st, FAULT_READ);
+	fault_only(env.st, ".chunk", "");
+	fault_arm(env.st, 1, -EIO, true);
+	assert_err(disk_read(d, env.s, buf, PIECE, 0), EIO);
+	fault_arm(env.st, 0, 0, false);
+	fault_only(env.st, "", "");
+	fault_kinds(env.st, FAULT_ALL);
+	assert_ok(disk_detach(d));
+	d = attach("d");
+	assert_true(stats(d).unclean);
+	assert_has(d, 0);
+	assert_ok(disk_detach(d));
+	d = attach("d");
+	assert_false(stats(d).unclean);
+	assert_has(d, 0);
+	assert_ok(disk_detach(d));
+}
+
 int
 main(void)
 {
@@ -473,6 +502,7 @@ main(void)
 		T(a_folder_that_cannot_be_synced_makes_the_disk_read_only),
 		T(the_background_notices_a_failed_sync),
 		T(a_disk_that_failed_leaves_room_for_others),
+		T(an_attach_that_could_not_read_was_clean_at_its_end),
 		cmocka_unit_test_setup_teardown(
 		    a_disk_without_its_lock_writes_no_more, setup_posix,
 		    teardown),

@@ -209,10 +209,13 @@ chunk_pages(struct chunk *c, struct scratch *s)
 	struct store_file *f;
 	int r = chunk_file(c, &f);
 
-	if (r < 0)
-		return r;
-	memset(s->run, 0, PAGES_LEN);
-	return read_pages(f, s->run);
+	if (r == 0) {
+		memset(s->run, 0, PAGES_LEN);
+		r = read_pages(f, s->run);
+	}
+	if (r < 0 && r != -ENODATA && c->layer->disk->drop_cache)
+		atomic_store(&c->layer->disk->unread, true);
+	return r;
 }
 
 int

@@ -603,7 +603,7 @@ detach(struct disk *d)
 		if (l && l->todo && link_empty(&d->dead))
 			r = l->todo->st->ops->truncate(l->todo, 0);
 	}
-	if (r == 0 && !d->rolled_back)
+	if (r == 0 && !d->rolled_back && !atomic_load(&d->unread))
 		r = mark_clean(d, checkpoint);
 	return r;
 }

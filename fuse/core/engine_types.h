@@ -354,8 +354,9 @@ struct disk {
 	pthread_mutex_t layers_lock;
 	uint64_t session;
 	bool read_only;
-	bool rolled_back; /* it is read all the same: no checkpoint is made */
-	bool drop_cache;  /* after an unclean stop: see format.md, "Attach" */
+	bool rolled_back;   /* it is read all the same: no checkpoint is made */
+	bool drop_cache;    /* after an unclean stop: see format.md, "Attach" */
+	atomic_bool unread; /* the same, and a page was not: no clean end */
 	_Atomic uint64_t size;
 	atomic_bool size_dirty; /* grown by a write, descriptor not replaced */
 	/* ms: the spare copy does not say what the descriptor does; 0: it does

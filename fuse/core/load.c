@@ -125,8 +125,12 @@ read_copies(struct page *p, struct copies *c)
 		 * without; after an unclean stop it may be the newer one.
 		 */
 		if (c->error[i] < 0 && c->error[i] != -ENODATA &&
-		    (p->disk->drop_cache || err_is_shortage(c->error[i])))
+		    (p->disk->drop_cache || err_is_shortage(c->error[i]))) {
+			/* Nor is it to be done without at the next attach. */
+			if (p->disk->drop_cache)
+				atomic_store(&p->disk->unread, true);
 			return c->error[i];
+		}
 	}
 	for (unsigned i = 0; i < 2; i++) {
 		if (i == 1 && !c->error[0] && !c->error[1] &&
