@@ -596,6 +596,31 @@ an_operation_is_done_or_says_that_it_is_not_without_openat2(void **state)
 	sys_without_renameat2(false);
 }
 
+/* Whoever read what NFS knows no more began again, without end. */
+static void
+a_stale_file_was_read_for_ever(void **state)
+{
+	static const int errors[] = { ESTALE, EAGAIN };
+	struct store_file *f;
+
+	(void)state;
+	prepare(true);
+	for (unsigned i = 0; i < 2; i++) {
+		sys_arm(SYS_READ, 1, errors[i], SYS_BEFORE, true);
+		assert_err(OPS->read(one.f, one.buf, LEN, 0), EIO);
+		sys_arm(SYS_WRITE, 1, errors[i], SYS_BEFORE, true);
+		assert_err(OPS->write(one.f, one.buf, LEN, 0), EIO);
+		sys_arm(SYS_SYNC, 1, errors[i], SYS_BEFORE, true);
+		assert_err(OPS->sync(one.f), EIO);
+		sys_arm(SYS_SPACE, 1, errors[i], SYS_BEFORE, true);
+		assert_err(OPS->punch(one.f, 0, 4096), EIO);
+		assert_err(OPS->truncate(one.f, 0), EIO);
+	}
+	sys_arm(SYS_STAT, 1, ESTALE, SYS_BEFORE, true);
+	assert_err(OPS->open(one.st, "f", true, &f), EIO);
+	clean_up();
+}
+
 static int
 case_teardown(void **state)
 {
@@ -746,6 +771,8 @@ main(void)
 		cmocka_unit_test_teardown(
 		    an_operation_is_done_or_says_that_it_is_not_without_openat2,
 		    case_teardown),
+		cmocka_unit_test_teardown(a_stale_file_was_read_for_ever,
+					  case_teardown),
 		cmocka_unit_test_setup_teardown(
 		    what_was_flushed_survives_every_fault_of_the_file_system,
 		    disk_setup, disk_teardown),

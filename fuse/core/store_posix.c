@@ -56,6 +56,14 @@ file_new(struct store *st, int fd, struct store_file **ret)
 	return 0;
 }
 
+/* Of what is in a file.  The engine tells itself by -ESTALE and -EAGAIN to look
+ * again, at once and without end; a file system, as NFS, does not mean that. */
+static int
+told(int r)
+{
+	return r == -ESTALE || r == -EAGAIN ? -EIO : r;
+}
+
 static int
 px_open(struct store *st, const char *path, bool writable,
 	struct store_file **ret)
@@ -66,9 +74,9 @@ px_open(struct store *st, const char *path, bool writable,
 	fd = posix_open_beneath(posix_of(st), path,
 				writable ? O_RDWR : O_RDONLY);
 	if (fd < 0)
-		return fd;
+		return told(fd);
 	if (IO_RETRY(fstat(fd, &sb)) < 0)
-		return -errno;
+		return told(-errno);
 	if (!S_ISREG(sb.st_mode))
 		return S_ISDIR(sb.st_mode) ? -EISDIR : -EUCLEAN;
 	return file_new(st, TAKE_FD(fd), ret);
@@ -111,7 +119,7 @@ px_size(struct store_file *f, uint64_t *ret)
 static int
 px_read(struct store_file *f, void *buf, size_t len, uint64_t off)
 {
-	return io_pread_all(fd_of(f), buf, len, off);
+	return told(io_pread_all(fd_of(f), buf, len, off));
 }
 
 static int
@@ -119,7 +127,7 @@ px_write(struct store_file *f, const void *buf, size_t len, uint64_t off)
 {
 	int r = io_pwrite_all(fd_of(f), buf, len, off);
 
-	return r == -EBADF ? -EROFS : r; /* opened for reading */
+	return r == -EBADF ? -EROFS : told(r); /* opened for reading */
 }
 
 static int
@@ -129,13 +137,13 @@ px_punch(struct store_file *f, uint64_t off, uint64_t len)
 			       FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 			       (off_t)off, (off_t)len)) == 0)
 		return 0;
-	return errno == ENOSYS ? -EOPNOTSUPP : -errno;
+	return errno == ENOSYS ? -EOPNOTSUPP : told(-errno);
 }
 
 static int
 px_truncate(struct store_file *f, uint64_t len)
 {
-	return IO_RETRY(ftruncate(fd_of(f), (off_t)len)) < 0 ? -errno : 0;
+	return IO_RETRY(ftruncate(fd_of(f), (off_t)len)) < 0 ? told(-errno) : 0;
 }
 
 static void
@@ -177,7 +185,7 @@ static int
 px_sync(struct store_file *f)
 {
 	/* The size, and where the data lies, are among what it syncs. */
-	return IO_RETRY(fdatasync(fd_of(f))) < 0 ? -errno : 0;
+	return IO_RETRY(fdatasync(fd_of(f))) < 0 ? told(-errno) : 0;
 }
 
 static int
