@@ -122,6 +122,22 @@ resolve(struct layer *l, uint64_t group, struct scratch *s,
 }
 
 int
+chain_next(struct layer *l, struct scratch *s, uint64_t index, uint64_t *best)
+{
+	uint64_t next;
+	int r = 0;
+
+	while (r == 0 && *best > index && l->meta.has_parent) {
+		r = layer_parent(l, s, &l);
+		if (r == 0)
+			r = layer_next(l, s, index, &next);
+		if (r == 0 && next < *best)
+			*best = next;
+	}
+	return r;
+}
+
+int
 chain_get(struct layer *l, uint64_t group, struct scratch *s, struct page **ret)
 {
 	struct page *p;

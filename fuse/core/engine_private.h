@@ -278,6 +278,10 @@ layer_is_frozen(const struct layer *l)
 /* The parent, opened; ${l} has one. */
 int layer_parent(struct layer *l, struct scratch *s, struct layer **ret)
     NONNULL CHECKED;
+/* The chunk from ${index} on that a parent of ${l} has, where that comes before
+ * *${best}. */
+int chain_next(struct layer *l, struct scratch *s, uint64_t index,
+	       uint64_t *best) NONNULL CHECKED;
 /* Where the parents of ${l} have the blocks of a group: the numbers of layers,
  * or 0 for zeros.  The page is locked, shared. */
 int chain_get(struct layer *l, uint64_t group, struct scratch *s,

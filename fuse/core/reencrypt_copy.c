@@ -18,19 +18,12 @@ struct work {
 static int
 next_group(struct layer *y, struct scratch *s, uint64_t *at)
 {
-	uint64_t index = *at / CHUNK_GROUPS, best = UINT64_MAX, next;
-	struct layer *l = y;
-	int r = 0;
+	uint64_t index = *at / CHUNK_GROUPS, best = UINT64_MAX;
+	int r;
 
 	if (*at % CHUNK_GROUPS != 0)
 		return 0;
-	while (r == 0 && best > index && l->meta.has_parent) {
-		r = layer_parent(l, s, &l);
-		if (r == 0)
-			r = layer_next(l, s, index, &next);
-		if (r == 0 && next < best)
-			best = next;
-	}
+	r = chain_next(y, s, index, &best);
 	if (best != index)
 		*at = best == UINT64_MAX ? best : best * CHUNK_GROUPS;
 	return r;

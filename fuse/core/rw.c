@@ -120,20 +120,9 @@ disk_write(struct disk *d, struct scratch *s, const void *buf, size_t len,
 static int
 next_chunk(struct disk *d, struct scratch *s, uint64_t index, uint64_t *ret)
 {
-	uint64_t best = UINT64_MAX, next;
-	struct layer *l = d->top;
-	int r;
+	int r = layer_next(d->top, s, index, ret);
 
-	r = layer_next(l, s, index, &best);
-	while (r == 0 && best > index && l->meta.has_parent) {
-		r = layer_parent(l, s, &l);
-		if (r == 0)
-			r = layer_next(l, s, index, &next);
-		if (r == 0 && next < best)
-			best = next;
-	}
-	*ret = best;
-	return r;
+	return r == 0 ? chain_next(d->top, s, index, ret) : r;
 }
 
 /* Nothing but what some map has is to be cleared: jump there. */
