@@ -41,7 +41,6 @@ struct replay {
 	size_t n_chunks;
 	struct replay_group *groups; /* in order */
 	size_t n_groups;
-	_Atomic size_t done;
 	struct scratch *scratch;
 };
 
@@ -306,7 +305,6 @@ replay_page(struct page *p)
 	/* A commit that sees this takes what is dirty next, and then counts on
 	 * nobody else to know of it. */
 	atomic_store(&g->done, true);
-	atomic_fetch_add(&r->done, 1);
 }
 
 /* Where its chunk is there no more, there is nothing to be done. */
