@@ -456,21 +456,41 @@ a_resume_notes_nothing_of_the_map(void **unused)
 	assert_int_equal(got[0], 2);
 }
 
-/* What was acknowledged before a death and cannot be read just now is neither
- * given up nor said to be durable. */
+/* A block that is 1, flushed, is 2 when its process dies. */
 static void
-a_flush_waits_for_what_cannot_be_read(void **unused)
+write_and_die(void)
 {
 	static uint8_t buf[BLOCK_SIZE];
-	static uint32_t got[BLOCKS];
 
-	(void)unused;
 	fill(buf, 1, 1);
 	assert_ok(disk_write(disk, env.s, buf, sizeof(buf), 0));
 	assert_ok(disk_flush(disk));
 	fill(buf, 1, 2);
 	assert_ok(disk_write(disk, env.s, buf, sizeof(buf), 0));
 	die_and_resume();
+}
+
+/* The power fails, and nothing outlives that but the store. */
+static void
+cut_and_attach(void)
+{
+	mem_store_crash(inner, 7);
+	disk_die(disk);
+	engine_close(env.e);
+	new_kept();
+	begin_process();
+	assert_ok(disk_attach(env.e, DESC_DISK, "a", 0, &disk));
+}
+
+/* What was acknowledged before a death and cannot be read just now is neither
+ * given up nor said to be durable. */
+static void
+a_flush_waits_for_what_cannot_be_read(void **unused)
+{
+	static uint32_t got[BLOCKS];
+
+	(void)unused;
+	write_and_die();
 	fault_kinds(env.st, FAULT_READ);
 	fault_arm(env.st, 1, -EIO, true);
 	assert_err(disk_flush(disk), EIO);
@@ -480,12 +500,7 @@ a_flush_waits_for_what_cannot_be_read(void **unused)
 	read_all(got);
 	assert_int_equal(got[0], 2);
 	assert_ok(disk_flush(disk));
-	mem_store_crash(inner, 7);
-	disk_die(disk);
-	engine_close(env.e);
-	new_kept();
-	begin_process();
-	assert_ok(disk_attach(env.e, DESC_DISK, "a", 0, &disk));
+	cut_and_attach();
 	read_all(got);
 	assert_int_equal(got[0], 2);
 }
@@ -533,23 +548,13 @@ a_flush_was_over_before_what_was_made_again_was_dirty(void **unused)
 	static uint32_t got[BLOCKS];
 
 	(void)unused;
-	fill(buf, 1, 1);
-	assert_ok(disk_write(disk, env.s, buf, sizeof(buf), 0));
-	assert_ok(disk_flush(disk));
-	fill(buf, 1, 2);
-	assert_ok(disk_write(disk, env.s, buf, sizeof(buf), 0));
-	die_and_resume();
+	write_and_die();
 	flush.wanted = true;
 	assert_ok(disk_read(disk, env.s, buf, sizeof(buf), 0));
 	assert_false(flush.wanted);
 	assert_int_equal(pthread_join(flush.thread, NULL), 0);
 	assert_ok(flush.r);
-	mem_store_crash(inner, 7);
-	disk_die(disk);
-	engine_close(env.e);
-	new_kept();
-	begin_process();
-	assert_ok(disk_attach(env.e, DESC_DISK, "a", 0, &disk));
+	cut_and_attach();
 	read_all(got);
 	assert_int_equal(got[0], 2);
 }
