@@ -473,10 +473,10 @@ an_attach_that_could_not_read_was_clean_at_its_end(void **state)
 	fault_only(env.st, ".chunk", "");
 	fault_arm(env.st, 1, -EIO, true);
 	assert_err(disk_read(d, env.s, buf, PIECE, 0), EIO);
+	assert_ok(disk_detach(d));
 	fault_arm(env.st, 0, 0, false);
 	fault_only(env.st, "", "");
 	fault_kinds(env.st, FAULT_ALL);
-	assert_ok(disk_detach(d));
 	d = attach("d");
 	assert_true(stats(d).unclean);
 	assert_has(d, 0);
@@ -484,6 +484,59 @@ an_attach_that_could_not_read_was_clean_at_its_end(void **state)
 	d = attach("d");
 	assert_false(stats(d).unclean);
 	assert_has(d, 0);
+	assert_ok(disk_detach(d));
+}
+
+/* What was flushed last lies in one copy of each page alone. */
+static struct disk *
+cut_with_one_copy(void)
+{
+	struct disk *d = attach("d");
+
+	assert_ok(put(d, 0));
+	assert_ok(disk_detach(d));
+	d = attach("d");
+	fill_pattern(buf, PIECE, 64);
+	assert_ok(disk_write(d, env.s, buf, PIECE, 0));
+	assert_ok(disk_flush(d));
+	return power_cut(d);
+}
+
+/* Either copy is on a bad sector in the end, one after the other. */
+static void
+an_older_copy_served_after_an_attach_that_had_not_looked(void **state)
+{
+	struct disk *d = cut_with_one_copy();
+
+	(void)state;
+	assert_ok(disk_detach(d)); /* nobody has read that group */
+	for (unsigned copy = 0; copy < 2; copy++) {
+		d = attach("d");
+		fault_place(env.st, ".chunk", SUPER_LEN + page_offset(0, copy),
+			    PAGE_LEN);
+		fill_pattern(want, PIECE, 64);
+		assert_ok(disk_read(d, env.s, buf, PIECE, 0));
+		assert_memory_equal(buf, want, PIECE);
+		fault_place(env.st, "", 0, 0);
+		assert_ok(disk_detach(d));
+	}
+}
+
+/* As much as there was not the time to look at is looked at next time. */
+static void
+a_detach_was_clean_though_its_time_was_up(void **state)
+{
+	struct disk *d = cut_with_one_copy();
+
+	(void)state;
+	atomic_store(&d->top->at_rest, false);
+	d->top->lost = true;
+	assert_ok(disk_detach(d));
+	d = attach("d");
+	assert_true(stats(d).unclean);
+	assert_ok(disk_detach(d));
+	d = attach("d");
+	assert_false(stats(d).unclean);
 	assert_ok(disk_detach(d));
 }
 
@@ -503,6 +556,8 @@ main(void)
 		T(the_background_notices_a_failed_sync),
 		T(a_disk_that_failed_leaves_room_for_others),
 		T(an_attach_that_could_not_read_was_clean_at_its_end),
+		T(an_older_copy_served_after_an_attach_that_had_not_looked),
+		T(a_detach_was_clean_though_its_time_was_up),
 		cmocka_unit_test_setup_teardown(
 		    a_disk_without_its_lock_writes_no_more, setup_posix,
 		    teardown),

@@ -170,6 +170,77 @@ what_was_flushed_survives_every_fault_of_the_store(void **state)
 			sweep(f, (enum ending)how);
 }
 
+/*
+ * A place on the medium goes bad for good: before the disk is attached again,
+ * when that has been done, or when all has been looked at.  What can be read
+ * is what it should be, and the rest comes back when the place does.
+ */
+enum when { AT_ONCE, AFTER_AN_ATTACH, AFTER_A_LOOK, N_WHEN };
+
+struct place {
+	const char *part;
+	uint64_t off;
+};
+
+static void
+quietly(enum when when)
+{
+	struct disk *d;
+
+	assert_ok(disk_attach(env.e, DESC_DISK, "d", 0, &d));
+	if (when == AFTER_A_LOOK)
+		assert_ok(disk_background(d));
+	assert_ok(disk_detach(d));
+}
+
+static void
+run_bad(const struct place *p, enum ending how, enum when when, bool work_on)
+{
+	int r;
+
+	begin();
+	crash(how != KILL, 1);
+	if (when != AT_ONCE)
+		quietly(when);
+	fault_place(env.st, p->part, p->off, PAGE_LEN);
+	run.err = -EIO;
+	for (unsigned i = 0; i < 2; i++) {
+		r = disk_attach(env.e, DESC_DISK, "d", 0, &run.d);
+		check_error("attach", r);
+		if (r < 0)
+			break;
+		found();
+		for (size_t k = 0; work_on && k < sizeof(work) / sizeof(*work);
+		     k++)
+			do_op(&work[k]);
+		if (disk_detach(run.d) == 0 && work_on)
+			flushed();
+	}
+	fault_place(env.st, "", 0, 0);
+	run.d = NULL;
+	end(how == KILL ? KILL : DETACH_AND_CUT);
+}
+
+static void
+nothing_older_is_served_beside_a_bad_place(void **state)
+{
+	struct place p[2 * CHUNK_GROUPS + 4];
+	size_t n = 0;
+
+	(void)state;
+	for (; n < 2 * CHUNK_GROUPS; n++)
+		p[n] = (struct place){ ".chunk", SUPER_LEN + n * PAGE_LEN };
+	for (unsigned copy = 0; copy < 2; copy++) {
+		p[n++] = (struct place){ "map", page_offset(0, copy) };
+		p[n++] =
+		    (struct place){ "map", MAP_OFFSET + page_offset(0, copy) };
+	}
+	for (size_t i = 0; i < n; i++)
+		for (unsigned k = 0; k < 2 * 2 * N_WHEN; k++)
+			run_bad(&p[i], k & 1 ? CUT : KILL,
+				(enum when)(k / 2 % N_WHEN), k >= 2 * N_WHEN);
+}
+
 static int
 setup(void **state)
 {
@@ -201,6 +272,9 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(
 		    what_was_flushed_survives_every_fault_of_the_store, setup,
+		    teardown),
+		cmocka_unit_test_setup_teardown(
+		    nothing_older_is_served_beside_a_bad_place, setup,
 		    teardown),
 	};
 

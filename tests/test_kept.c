@@ -482,6 +482,30 @@ cut_and_attach(void)
 	assert_ok(disk_attach(env.e, DESC_DISK, "a", 0, &disk));
 }
 
+/* What the dead had committed and not mirrored lies in one copy alone: where
+ * that cannot be read, the other is not taken for it. */
+static void
+an_older_copy_was_served_after_a_death(void **unused)
+{
+	static uint8_t buf[BLOCK_SIZE], want[BLOCK_SIZE];
+
+	(void)unused;
+	fill(buf, 1, 1);
+	assert_ok(disk_write(disk, env.s, buf, sizeof(buf), 0));
+	assert_ok(disk_background(disk));
+	fill(want, 1, 2);
+	assert_ok(disk_write(disk, env.s, want, sizeof(want), 0));
+	assert_ok(disk_flush(disk));
+	for (unsigned copy = 0; copy < 2; copy++) {
+		die_and_resume();
+		fault_place(env.st, ".chunk", SUPER_LEN + page_offset(0, copy),
+			    PAGE_LEN);
+		if (disk_read(disk, env.s, buf, sizeof(buf), 0) == 0)
+			assert_memory_equal(buf, want, sizeof(buf));
+		fault_place(env.st, "", 0, 0);
+	}
+}
+
 /* What was acknowledged before a death and cannot be read just now is neither
  * given up nor said to be durable. */
 static void
@@ -721,6 +745,8 @@ main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(
 		    a_resume_notes_nothing_of_the_map, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    an_older_copy_was_served_after_a_death, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    a_flush_waits_for_what_cannot_be_read, setup, teardown),
 		cmocka_unit_test_setup_teardown(

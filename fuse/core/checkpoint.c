@@ -14,8 +14,9 @@
  * bit a chunk says so, and what has been quiet for a while is put right in the
  * background: the rest at detach, if that is not too much.  After an unclean
  * stop nobody knows which they are, so all chunks are looked at, in the
- * background, before there is a checkpoint again.  Until then that of before
- * stays: what changed since is of a later session, all else is as it was.
+ * background, before there is a checkpoint again, or a clean end.  Until then
+ * that of before stays: what changed since is of a later session, all else is
+ * as it was.
  *
  * What does not fit is never made to fit: a chunk that is older than its digest
  * keeps that one.
@@ -154,9 +155,9 @@ digest_of(struct chunk *c, struct scratch *s, int64_t age,
 	/* What is left of a damaged one is served without. */
 	if (look.bad)
 		memset(look.digest, 0, sizeof(look.digest));
-	else if (!look.at_rest)
-		r = bring_to_rest(c, s, look.differ);
 	memcpy(ret, look.digest, DIGEST_LEN);
+	if (look.differ & ~look.bad)
+		r = bring_to_rest(c, s, look.differ & ~look.bad);
 	return r;
 }
 
@@ -320,6 +321,20 @@ checkpoint_due(struct disk *d)
 	       (!l->tracked || atomic_load(&l->changed.n) > 0);
 }
 
+/* All have been looked at, unless some still are to be. */
+static bool
+all_seen(struct layer *l)
+{
+	if (!l->tracked || atomic_load(&l->changed.n) > 0)
+		return false;
+	atomic_store(&l->at_rest, true);
+	/* A page may have been dropped meanwhile that could not be mirrored. */
+	if (atomic_load(&l->changed.n) > 0)
+		atomic_store(&l->at_rest, false);
+	recount_done(l);
+	return true;
+}
+
 /* One chunk.  0: there is none, NOT_NOW: it is in use; 2: go on.  Where there
  * is none any more all have been counted. */
 static int
@@ -335,8 +350,7 @@ step(struct disk *d, bool walk)
 		r = refresh_next(l, d->bg, age) ?: GO_ON;
 	else if (walk && !l->tracked)
 		r = walk_next(l, d->bg, age) ?: GO_ON;
-	if (l->tracked && atomic_load(&l->changed.n) == 0)
-		recount_done(l);
+	all_seen(l);
 	/* A medium that fails here and there. */
 	if (r < 0 && r != -EAGAIN)
 		l->lost = true;
@@ -390,25 +404,39 @@ refresh_all(struct disk *d, struct layer *l, int64_t until)
 	return r < 0 ? r : 0;
 }
 
+/* What is left of the walk, while there is time. */
+static int
+walk_rest(struct disk *d, struct layer *l, int64_t until)
+{
+	int r = 0;
+
+	while (r >= 0 && !l->tracked) {
+		if (now_ms() > until)
+			return NOT_NOW;
+		r = walk_next(l, d->bg, 0);
+		if (r == -EAGAIN)
+			r = commit_for_room(d);
+	}
+	return r < 0 ? r : 0;
+}
+
 int
 checkpoint_refresh(struct disk *d)
 {
 	int64_t until = now_ms() + DETACH_MS;
 	struct layer *l = d->top;
-	int r = 0;
+	int r;
 
-	if (!is_wanted(d, l) || !l->tracked)
+	if (!is_wanted(d, l))
 		return NOT_NOW;
+	r = walk_rest(d, l, until);
 	for (unsigned i = 0; r == 0 && i < TRIES; i++) {
 		r = refresh_all(d, l, until);
 		if (atomic_load(&l->changed.n) == 0)
 			break;
 		quiet_round(d, true);
 	}
-	if (r != 0 || atomic_load(&l->changed.n) > 0)
-		return NOT_NOW;
-	recount_done(l);
-	return 0;
+	return r == 0 && all_seen(l) ? 0 : NOT_NOW;
 }
 
 /* The list knows all map pages that there are. */

@@ -213,8 +213,6 @@ chunk_pages(struct chunk *c, struct scratch *s)
 		memset(s->run, 0, PAGES_LEN);
 		r = read_pages(f, s->run);
 	}
-	if (r < 0 && r != -ENODATA && c->layer->disk->drop_cache)
-		atomic_store(&c->layer->disk->unread, true);
 	return r;
 }
 

@@ -5,7 +5,8 @@
  * `clean` cleared durably, then the layers.  After an unclean stop all that is
  * in the page cache is made durable first, and in that session every file is
  * dropped from the cache when it is first opened: after a failed sync the cache
- * holds what the medium does not.
+ * holds what the medium does not.  What it has left is looked at in the
+ * background, page by page; until that is done the disk stays unclean.
  *
  * Detach: commit, mirror, sync, `clean` set, and nothing secret left.
  */
@@ -603,7 +604,13 @@ detach(struct disk *d)
 		if (l && l->todo && link_empty(&d->dead))
 			r = l->todo->st->ops->truncate(l->todo, 0);
 	}
-	if (r == 0 && !d->rolled_back && !atomic_load(&d->unread))
+	/* What a crash has left may differ by its copies for all we know: it is
+	 * for the next attach to go on with that. */
+	if (r == 0 && !d->rolled_back && !atomic_load(&d->top->at_rest))
+		log_note("disk %s: not all that an unclean stop has left has "
+			 "been looked at: it is left as unclean",
+			 d->desc.name);
+	else if (r == 0 && !d->rolled_back)
 		r = mark_clean(d, checkpoint);
 	return r;
 }

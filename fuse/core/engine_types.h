@@ -270,6 +270,9 @@ struct layer {
 	struct disk *disk;
 	unsigned number;    /* in disk->layers, from 1 on */
 	atomic_bool frozen; /* nobody writes to it any more */
+	/* No page was left with copies that differ by whoever wrote it before:
+	 * where one of them cannot be read, the other will do. */
+	atomic_bool at_rest;
 	struct layer_ref ref;
 	struct layer_meta meta;
 	struct key *dk;      /* one of disk->dks */
@@ -354,9 +357,8 @@ struct disk {
 	pthread_mutex_t layers_lock;
 	uint64_t session;
 	bool read_only;
-	bool rolled_back;   /* it is read all the same: no checkpoint is made */
-	bool drop_cache;    /* after an unclean stop: see format.md, "Attach" */
-	atomic_bool unread; /* the same, and a page was not: no clean end */
+	bool rolled_back; /* it is read all the same: no checkpoint is made */
+	bool drop_cache;  /* after an unclean stop: see format.md, "Attach" */
 	_Atomic uint64_t size;
 	atomic_bool size_dirty; /* grown by a write, descriptor not replaced */
 	/* ms: the spare copy does not say what the descriptor does; 0: it does

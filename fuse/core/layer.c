@@ -218,12 +218,17 @@ layer_load_roots(struct layer *l, struct scratch *s)
 static int
 open_layer(struct layer *l)
 {
+	const struct disk *d = l->disk;
 	int r;
 
 	r = layer_load_meta(l);
 	if (r < 0)
 		return r;
 	l->parent_limit = l->meta.has_parent ? l->meta.parent_limit : 0;
+	/* What is frozen was not mirrored any more until it was sealed. */
+	atomic_store(&l->at_rest, l->meta.state == LAYER_SEALED ||
+				      (l->meta.state == LAYER_OPEN &&
+				       !d->drop_cache && !d->gone_on));
 	atomic_store(&l->frozen, l->meta.state != LAYER_OPEN);
 	l->map_key = secret_alloc(sizeof(*l->map_key));
 	if (!l->map_key)

@@ -122,15 +122,12 @@ read_copies(struct page *p, struct copies *c)
 		/*
 		 * What cannot be read is not what does not verify.  At rest
 		 * the copies are equal and one on a bad sector can be done
-		 * without; after an unclean stop it may be the newer one.
+		 * without; else it may be the newer one.
 		 */
 		if (c->error[i] < 0 && c->error[i] != -ENODATA &&
-		    (p->disk->drop_cache || err_is_shortage(c->error[i]))) {
-			/* Nor is it to be done without at the next attach. */
-			if (p->disk->drop_cache)
-				atomic_store(&p->disk->unread, true);
+		    (!atomic_load(&p->layer->at_rest) ||
+		     err_is_shortage(c->error[i])))
 			return c->error[i];
-		}
 	}
 	for (unsigned i = 0; i < 2; i++) {
 		if (i == 1 && !c->error[0] && !c->error[1] &&

@@ -145,7 +145,9 @@ page_retire(struct page *p)
 			 * the newer copy must not be lost.  Descriptors there
 			 * will be after a commit. */
 			r = c && c->dead ? 0 : page_mirror(p);
-			if (r != -EAGAIN)
+			if (r < 0 && r != -EAGAIN && c)
+				atomic_store(&p->layer->at_rest, false);
+			if (c && r != -EAGAIN)
 				r = 0;
 			if (r == 0 && c && !c->dead)
 				group_punch(p, QUIET_RUN);

@@ -213,6 +213,7 @@ forget(struct disk *d, const struct uuid *layer)
 			continue;
 		if (uuid_equal(&l->ref.layer, layer)) {
 			atomic_store(&l->held, false);
+			atomic_store(&l->at_rest, false);
 			l->tracked = false;
 		}
 		if (l->meta.has_parent &&
@@ -382,9 +383,12 @@ say_sealed(struct sealing *s)
 	m.state = LAYER_SEALED;
 	memcpy(m.digest, s->digest, sizeof(m.digest));
 	r = layer_save_meta(l, &m);
-	if (r == 0)
-		log_debug("a layer was sealed");
-	return r;
+	if (r < 0)
+		return r;
+	if (s->known)
+		atomic_store(&s->known->at_rest, true);
+	log_debug("a layer was sealed");
+	return 0;
 }
 
 /* 1: there is more. */

@@ -75,6 +75,7 @@ snapshot_new_top(struct disk *d, const struct own_key *own, struct layer **ret)
 		r = checkpoint_begin(l, NULL, true);
 	if (r < 0)
 		return r;
+	atomic_store(&l->at_rest, true);
 	atomic_store(&l->parent, top);
 	*ret = l;
 	return 0;
@@ -168,6 +169,7 @@ freeze(struct frozen *f)
 	/* From here on its pages are changed by who seals it. */
 	if (r == 0) {
 		atomic_store(&f->old->held, false);
+		atomic_store(&f->old->at_rest, false);
 		atomic_store(&f->old->frozen, true);
 	}
 	return r;
