@@ -4,6 +4,9 @@
  */
 #include "damage_env.h"
 
+#undef CHUNK_BLOCKS
+#include "engine_private.h"
+
 #include "check.h"
 #include "repair.h"
 #include "scrub.h"
@@ -261,12 +264,16 @@ each_layer_gets_its_own_chunks(void **state)
 	assert_ok(disk_write(d, env.s, buf, sizeof(buf), 0));
 	assert_ok(disk_detach(d));
 	layer_path("a", "map", path);
-	for (unsigned i = 0; i < 2; i++) {
-		raw_remove(i ? lower : path);
+	for (unsigned i = 1; i < 4; i++) {
+		if (i & 1)
+			raw_remove(path);
+		if (i & 2)
+			raw_remove(lower);
 		r = repair("a");
 		assert_int_equal(r.layers, 2);
-		assert_int_equal(r.pages, 9);
-		assert_int_equal(r.chunks, i ? 3 : 1);
+		assert_int_equal(r.pages, i == 3 ? 18 : 9);
+		assert_int_equal(r.chunks, (i & 1) + (i & 2 ? 3 : 0));
+		assert_int_equal(r.doubtful, 0);
 		d = attach("a");
 		assert_ok(disk_read(d, env.s, got, sizeof(got), 0));
 		assert_memory_equal(got, buf, sizeof(buf));
@@ -279,6 +286,98 @@ each_layer_gets_its_own_chunks(void **state)
 		assert_ok(disk_attach(env.e, DESC_SNAPSHOT, "a@s", 0, &d));
 		check_blocks(d, 'a', none, 0);
 		assert_ok(disk_detach(d));
+	}
+}
+
+static void
+snapshot(struct disk *d, const char *name)
+{
+	struct snapshot_request q = { d, DESC_SNAPSHOT, name };
+
+	assert_ok(disks_snapshot(env.e, env.s, &q, 1));
+}
+
+static bool
+in_chunk_0(uint64_t block)
+{
+	return block < CHUNK_BLOCKS;
+}
+
+/* One of them has a chunk that was made for a layer between, which is no more:
+ * nobody can know which, and so neither has it, nor what lies below. */
+static void
+a_chunk_whose_nobody_knows_is_not_taken_for_another(void **state)
+{
+	char lower[STORE_PATH_LEN], *text;
+	uint8_t buf[BLOCK_SIZE] = { 7 };
+	const atomic_bool stop = false;
+	struct repair_report r;
+	struct found fd;
+	struct disk *d;
+	size_t len;
+
+	(void)state;
+	layer_path("a", "map", lower);
+	d = attach("a");
+	snapshot(d, "s");
+	assert_ok(disk_write(d, env.s, buf, sizeof(buf), 0));
+	snapshot(d, "t");
+	assert_ok(put_block(d, 'a', CHUNK_BLOCKS));
+	assert_ok(catalog_remove(engine_catalog(env.e), DESC_SNAPSHOT, "a@t"));
+	engine_sweep(env.e, &stop);
+	assert_ok(disk_detach(d));
+	layer_path("a", "map", path);
+	raw_remove(path);
+	raw_remove(lower);
+	r = repair("a");
+	assert_int_equal(r.layers, 2);
+	assert_int_equal(r.chunks, 5);
+	assert_int_equal(r.unreadable, 1);
+	/* Before the lower one is sealed again, and after that. */
+	for (unsigned i = 0; i < 2; i++) {
+		d = attach("a");
+		check_blocks(d, 'a', in_chunk_0, EBADMSG);
+		assert_ok(disk_detach(d));
+		assert_ok(disk_attach(env.e, DESC_SNAPSHOT, "a@s", 0, &d));
+		check_blocks(d, 'a', none, 0);
+		assert_ok(disk_detach(d));
+		fd = check(true);
+		assert_int_equal(all(&fd), 0);
+		engine_sweep(env.e, &stop);
+	}
+	text = raw_load(path, &len);
+	r = repair("a");
+	assert_int_equal(r.pages, 0);
+	assert_true(raw_same(path, text, len));
+	free(text);
+}
+
+/* Made anew, it was held against the digest of what it had been. */
+static void
+the_map_of_a_sealed_layer_was_of_no_use_when_repaired(void **state)
+{
+	const atomic_bool stop = false;
+	char lower[STORE_PATH_LEN];
+	struct repair_report r;
+	struct disk *d;
+
+	(void)state;
+	layer_path("a", "map", lower);
+	d = attach("a");
+	snapshot(d, "s");
+	assert_ok(put_block(d, 'a', CHUNK_BLOCKS));
+	engine_sweep(env.e, &stop);
+	assert_ok(disk_detach(d));
+	raw_remove(lower);
+	r = repair("a");
+	assert_int_equal(r.chunks, 3);
+	for (unsigned i = 0; i < 2; i++) {
+		check_whole("a");
+		assert_ok(disk_attach(env.e, DESC_SNAPSHOT, "a@s", 0, &d));
+		check_blocks(d, 'a', none, 0);
+		assert_int_equal(faults(d), 0);
+		assert_ok(disk_detach(d));
+		engine_sweep(env.e, &stop);
 	}
 }
 
@@ -453,6 +552,8 @@ main(void)
 		T(so_is_a_map_that_is_gone),
 		T(so_are_root_pages),
 		T(each_layer_gets_its_own_chunks),
+		T(the_map_of_a_sealed_layer_was_of_no_use_when_repaired),
+		T(a_chunk_whose_nobody_knows_is_not_taken_for_another),
 		T(a_chunk_with_a_damaged_superblock_read_as_zeros),
 		T(a_chunk_without_a_salt_read_as_zeros),
 		T(without_descriptors_no_map_is_made),

@@ -240,6 +240,9 @@ void verdict_done(struct verdict *v) NONNULL;
  */
 int catalog_judge(struct catalog *c, const struct uuid *lineage,
 		  struct store_lock **ret, struct verdict *v) NONNULL CHECKED;
+/* The same for who has that lock. */
+int catalog_decide(struct catalog *c, const struct uuid *lineage,
+		   struct verdict *ret) NONNULL CHECKED;
 /* Lineages that bear the mark; ${ret} is malloc'ed. */
 int catalog_marked(struct catalog *c, struct uuid **ret, size_t *ret_n)
     NONNULL CHECKED;

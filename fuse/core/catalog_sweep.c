@@ -137,8 +137,9 @@ verdict_done(struct verdict *v)
 	layers_done(&v->live);
 }
 
-static int
-decide(struct catalog *c, const struct uuid *lineage, struct verdict *ret)
+int
+catalog_decide(struct catalog *c, const struct uuid *lineage,
+	       struct verdict *ret)
 {
 	int r;
 
@@ -168,7 +169,7 @@ catalog_judge(struct catalog *c, const struct uuid *lineage,
 		r = catalog_lock_lineage(c, lineage, &lock);
 	if (r < 0)
 		return r;
-	r = decide(c, lineage, v);
+	r = catalog_decide(c, lineage, v);
 	if (r < 0)
 		store_unlock(lock);
 	else
@@ -221,7 +222,7 @@ clear_mark_if_done(struct catalog *c, const struct uuid *lineage)
 
 	r = catalog_lock_names(c, &names);
 	if (r == 0)
-		r = decide(c, lineage, &v);
+		r = catalog_decide(c, lineage, &v);
 	if (r == -EUCLEAN)
 		return 0; /* it keeps the mark */
 	if (r == 0 && !v.alive)

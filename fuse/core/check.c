@@ -90,7 +90,7 @@ look_at_file(const char *path, uint64_t index, const uint8_t salt[static 4],
 	struct store *st = k->c->st;
 	bool removed;
 
-	if (chunk_set_has(&k->named, index, salt))
+	if (chunk_set_ask(&k->named, index, salt) != CLAIM_NONE)
 		return 0;
 	/* What a copy that cannot be read just now may name is kept. */
 	removed = k->o->repair && !k->named.doubtful &&
@@ -149,18 +149,17 @@ look_at_chunks(struct check *k, const struct verdict *v,
 	r = lock_disks(k, v, lineage, &locks);
 	if (r < 0)
 		return r;
-	k->named.n = 0;
-	k->named.doubtful = false;
+	chunk_set_clear(&k->named);
 	/* Those that nothing reaches, too: the sweep finds its files by them.
 	 */
 	path_lineage(lineage, "layers", path);
 	r = names_list(k->c->st, path, &layers);
-	for (size_t i = 0; r == 0 && i < layers.n; i++)
+	for (size_t i = 0; r == 0 && i < layers.n && k->named.n_gaps == 0; i++)
 		if (uuid_parse(layers.v[i], &ref.layer) == 0)
 			r = chunk_set_add_layer(&k->named, k->c->st, &ref);
-	if (r == -EUCLEAN) {
+	if (r == 0 && k->named.n_gaps > 0) {
 		path_layer(&ref, "map", path);
-		tell(k, CHECK_MAP, path, r, false);
+		tell(k, CHECK_MAP, path, -EUCLEAN, false);
 		return 0;
 	}
 	chunk_set_sort(&k->named);

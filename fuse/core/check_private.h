@@ -8,22 +8,46 @@
 #include "catalog_private.h"
 #include "engine_private.h"
 
-struct chunk_set {
+struct chunk_ids {
 	uint64_t *v; /* index << 32 | first bytes of the salt */
 	size_t n, cap;
+};
+
+/* Map pages of a layer neither copy of which can be read. */
+struct map_gap {
+	struct uuid layer;
+	uint64_t first, n;
+};
+
+struct chunk_set {
+	struct chunk_ids named;
+	/* By maps that were made anew and knew no more of the file than its
+	 * name (repair.c). */
+	struct chunk_ids half_named;
+	struct map_gap *gaps;
+	size_t n_gaps, cap_gaps;
 	bool doubtful; /* a copy of a page could not be read, and may name more
 			*/
 };
 
+/* Whether a map names a chunk; perhaps, where one that cannot be read may. */
+enum chunk_claim { CLAIM_NONE, CLAIM_PERHAPS, CLAIM_SURE };
+
 /* Also as a CLEANUP handler. */
 void chunk_set_done(struct chunk_set *s) NONNULL;
-/* All that either copy of a layer's map names.  -EUCLEAN: it cannot be read. */
+void chunk_set_clear(struct chunk_set *s) NONNULL;
+/* All that either copy of a layer's map names, and its gaps. */
 int chunk_set_add_layer(struct chunk_set *s, struct store *st,
 			const struct layer_ref *ref) NONNULL CHECKED;
 /* Before it is asked. */
 void chunk_set_sort(struct chunk_set *s) NONNULL;
-bool chunk_set_has(const struct chunk_set *s, uint64_t index,
-		   const uint8_t salt[static 4]) NONNULL;
+enum chunk_claim chunk_set_ask(const struct chunk_set *s, uint64_t index,
+			       const uint8_t salt[static 4]) NONNULL;
+
+/* Whether ${layer} is one of those that may name chunk ${index}, but cannot be
+ * read. */
+bool chunk_set_gap(const struct chunk_set *s, uint64_t index,
+		   const struct uuid *layer) NONNULL;
 
 /* The session in which a page of a chunk file was written last; 0: none of them
  * verifies, and the key is another one's, or there is nothing left to read. */

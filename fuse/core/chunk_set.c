@@ -9,10 +9,19 @@
 #include <string.h>
 
 void
+chunk_set_clear(struct chunk_set *s)
+{
+	s->named.n = s->half_named.n = s->n_gaps = 0;
+	s->doubtful = false;
+}
+
+void
 chunk_set_done(struct chunk_set *s)
 {
-	free(s->v);
-	*s = (struct chunk_set){ .n = 0 };
+	free(s->named.v);
+	free(s->half_named.v);
+	free(s->gaps);
+	*s = (struct chunk_set){ .n_gaps = 0 };
 }
 
 static uint64_t
@@ -23,7 +32,7 @@ chunk_id(uint64_t index, const uint8_t salt[static 4])
 }
 
 static int
-add(struct chunk_set *s, uint64_t id)
+add(struct chunk_ids *s, uint64_t id)
 {
 	size_t cap = s->cap ? 2 * s->cap : 1024;
 	uint64_t *v;
@@ -36,6 +45,25 @@ add(struct chunk_set *s, uint64_t id)
 		s->cap = cap;
 	}
 	s->v[s->n++] = id;
+	return 0;
+}
+
+static int
+add_gap(struct chunk_set *s, const struct uuid *layer, uint64_t first,
+	uint64_t n)
+{
+	size_t cap = s->cap_gaps ? 2 * s->cap_gaps : 16;
+	struct map_gap *v;
+
+	if (s->n_gaps == s->cap_gaps) {
+		v = reallocarray(s->gaps, cap, sizeof(*v));
+		if (!v)
+			return -ENOMEM;
+		s->gaps = v;
+		s->cap_gaps = cap;
+	}
+	s->doubtful = true;
+	s->gaps[s->n_gaps++] = (struct map_gap){ *layer, first, n };
 	return 0;
 }
 
@@ -60,6 +88,7 @@ read_page(struct chunk_set *s, struct store_file *f, enum page_kind kind,
 static int
 take_map_page(struct chunk_set *s, struct store_file *f, uint64_t n)
 {
+	static const uint8_t none[8];
 	union page_body body[2];
 	bool good[2];
 	int r;
@@ -68,10 +97,12 @@ take_map_page(struct chunk_set *s, struct store_file *f, uint64_t n)
 	for (unsigned i = 0; i < 2; i++)
 		for (unsigned j = 0; r == 0 && good[i] && j < MAP_CHUNKS; j++) {
 			const struct entry *e = &body[i].entry[j];
+			bool half = memcmp(e->unique + 4, none, 8) == 0;
 
 			if (e->state == ENTRY_DATA)
-				r = add(s, chunk_id(n * MAP_CHUNKS + j,
-						    e->unique));
+				r = add(half ? &s->half_named : &s->named,
+					chunk_id(n * MAP_CHUNKS + j,
+						 e->unique));
 		}
 	return r;
 }
@@ -83,23 +114,27 @@ has_bit(const union page_body *b, unsigned bit)
 }
 
 static int
-take_root(struct chunk_set *s, struct store_file *f, unsigned root)
+take_root(struct chunk_set *s, const struct uuid *layer, struct store_file *f,
+	  unsigned root)
 {
 	union page_body body[2];
 	bool good[2];
 	int r;
 
 	r = read_page(s, f, PAGE_ROOT, root, body, good);
+	if (r == -EUCLEAN)
+		return add_gap(s, layer, (uint64_t)root * ROOT_BITS, ROOT_BITS);
 	for (unsigned bit = 0; r == 0 && bit < ROOT_BITS; bit++) {
+		uint64_t n = (uint64_t)root * ROOT_BITS + bit;
 		bool first = good[0] && has_bit(&body[0], bit);
 		bool second = good[1] && has_bit(&body[1], bit);
 
 		if (!first && !second)
 			continue;
-		r = take_map_page(s, f, (uint64_t)root * ROOT_BITS + bit);
+		r = take_map_page(s, f, n);
 		/* What one copy alone knows may never have been written. */
-		if (r == -EUCLEAN && !(first && second))
-			r = 0;
+		if (r == -EUCLEAN)
+			r = first && second ? add_gap(s, layer, n, 1) : 0;
 	}
 	return r;
 }
@@ -115,8 +150,10 @@ chunk_set_add_layer(struct chunk_set *s, struct store *st,
 	path_layer(ref, "map", path);
 	r = st->ops->open(st, path, false, &f);
 	for (unsigned i = 0; r == 0 && i < ROOTS; i++)
-		r = take_root(s, f, i);
-	return r == -ENOENT ? -EUCLEAN : r;
+		r = take_root(s, &ref->layer, f, i);
+	return r == -ENOENT
+		   ? add_gap(s, &ref->layer, 0, (uint64_t)ROOTS * ROOT_BITS)
+		   : r;
 }
 
 static int
@@ -127,20 +164,57 @@ by_id(const void *a, const void *b)
 	return *x < *y ? -1 : *x > *y;
 }
 
-void
-chunk_set_sort(struct chunk_set *s)
+static void
+sort(struct chunk_ids *s)
 {
 	if (s->n > 0)
 		qsort(s->v, s->n, sizeof(*s->v), by_id);
 }
 
+void
+chunk_set_sort(struct chunk_set *s)
+{
+	sort(&s->named);
+	sort(&s->half_named);
+}
+
+static bool
+has(const struct chunk_ids *s, uint64_t id)
+{
+	return s->n > 0 && bsearch(&id, s->v, s->n, sizeof(id), by_id);
+}
+
+static bool
+in_gap(const struct map_gap *g, uint64_t index)
+{
+	uint64_t page = index / MAP_CHUNKS;
+
+	return page >= g->first && page - g->first < g->n;
+}
+
 bool
-chunk_set_has(const struct chunk_set *s, uint64_t index,
+chunk_set_gap(const struct chunk_set *s, uint64_t index,
+	      const struct uuid *layer)
+{
+	for (size_t i = 0; i < s->n_gaps; i++)
+		if (uuid_equal(&s->gaps[i].layer, layer) &&
+		    in_gap(&s->gaps[i], index))
+			return true;
+	return false;
+}
+
+enum chunk_claim
+chunk_set_ask(const struct chunk_set *s, uint64_t index,
 	      const uint8_t salt[static 4])
 {
 	uint64_t id = chunk_id(index, salt);
 
-	return s->n > 0 && bsearch(&id, s->v, s->n, sizeof(id), by_id);
+	if (has(&s->named, id))
+		return CLAIM_SURE;
+	for (size_t i = 0; i < s->n_gaps; i++)
+		if (in_gap(&s->gaps[i], index))
+			return CLAIM_PERHAPS;
+	return has(&s->half_named, id) ? CLAIM_PERHAPS : CLAIM_NONE;
 }
 
 static int

@@ -492,6 +492,7 @@ struct sealing {
 	struct engine *e;
 	const struct verdict *v;
 	const struct layer_meta *l;
+	const struct key *dk;
 	struct disk *d;      /* has it on top, and is not its disk */
 	struct disk *held;   /* attached, and ... */
 	struct layer *known; /* ... its layer knows which chunks to look at */
@@ -499,9 +500,15 @@ struct sealing {
 	uint8_t digest[SHA256_LEN]; /* what is written; zeros: none */
 };
 
-/* ${s} has e, v, l, d and `locked`: nobody relies any more on the digest of the
+/* ${s} has e, v, l, dk, d and `locked`: nobody relies any more on the digest of the
  * layer that s->d has on top, not even the ${n} attached disks ${held}. */
 int unseal(struct sealing *s, struct disk *const *held, size_t n)
+    NONNULL CHECKED;
+
+/* The same of a layer that nobody has open and whose map is lost; its DK is one
+ * of those of ${own}, which the caller has locked with its lineages. */
+int unseal_lost(struct engine *e, const struct layer_meta *l,
+		const struct key *dk, const struct descriptor *own)
     NONNULL CHECKED;
 
 /* ---- quiet.c: what is done when nobody is waiting ---- */

@@ -78,7 +78,12 @@ int
 merge_unseal(struct merge *m)
 {
 	struct sealing s = {
-		.e = m->e, .v = m->v, .l = m->y, .d = m->d, .locked = true
+		.e = m->e,
+		.v = m->v,
+		.l = m->y,
+		.dk = m->d->top->dk,
+		.d = m->d,
+		.locked = true,
 	};
 
 	return unseal(&s, m->held, m->n_held);

@@ -7,9 +7,15 @@
  * a crash came before the old one was removed), the one whose pages were
  * written in the latest session is taken.
  *
+ * Where such a page of another layer of the lineage is lost as well, each gets
+ * the files that were made for it.  One that was made for a layer which is no
+ * more, or which has it no more, has passed to one of them, and which that is
+ * cannot be known.
+ *
  * A superblock that is damaged will do if the file's pages verify by the salt
- * in it.  If they do not, the map names the chunk all the same: it cannot be
- * read, but nobody takes zeros, or what lies below, for what it held.
+ * in it.  If they do not, or it is not known whose the chunk is, the map names
+ * it all the same, by as much of the salt as its name has: it cannot be read,
+ * but nobody takes zeros, or what lies below, for what it held.
  *
  * A root page is the set of map pages that the file then has.
  */
@@ -99,6 +105,7 @@ by_salt(struct repair *rp, struct store_file *f, uint64_t index,
 			continue;
 		memcpy(ret->salt, salt, sizeof(ret->salt));
 		ret->created = 0;
+		memset(&ret->layer, 0, sizeof(ret->layer));
 		r = 0;
 	}
 	secret_wipe(keys, sizeof(keys));
@@ -178,12 +185,12 @@ consider(const char *path, uint64_t index, const uint8_t salt[static 4],
 {
 	CLEANUP(store_closep) struct store_file *f = NULL;
 	struct repair *rp = arg;
+	enum chunk_claim claim = chunk_set_ask(&rp->others, index, salt);
 	struct super su;
 	uint64_t session;
 	int r;
 
-	if (index / MAP_CHUNKS != rp->page ||
-	    chunk_set_has(&rp->others, index, salt))
+	if (index / MAP_CHUNKS != rp->page || claim == CLAIM_SURE)
 		return 0;
 	r = rp->e->st->ops->open(rp->e->st, path, false, &f);
 	if (r == 0)
@@ -192,13 +199,16 @@ consider(const char *path, uint64_t index, const uint8_t salt[static 4],
 		return r;
 	/* Of a layer that is gone, and that was merged into this one or not:
 	 * if nobody else has it, it is this one's. */
-	if (r == 0) {
+	if (r == 0 &&
+	    (claim == CLAIM_NONE || uuid_equal(&su.layer, &rp->ref.layer))) {
 		take(rp, (unsigned)(index % MAP_CHUNKS), &su, session, false);
 		return 0;
 	}
-	log_warn("%s: %s", path, err_text(r));
-	if (r == -EKEYREJECTED || (f && is_blank(f)))
+	if (r == -EKEYREJECTED || (r < 0 && f && is_blank(f)) ||
+	    (r == 0 && chunk_set_gap(&rp->others, index, &su.layer)))
 		return 0;
+	log_warn("%s: %s", path,
+		 r < 0 ? err_text(r) : "which layer has it cannot be known");
 	su = (struct super){ .created = 0 };
 	memcpy(su.salt, salt, 4);
 	take(rp, (unsigned)(index % MAP_CHUNKS), &su, 0, true);
@@ -295,7 +305,7 @@ add_file(const char *path, uint64_t index, const uint8_t salt[static 4],
 
 	(void)path;
 	if (n / ROOT_BITS == b->root &&
-	    !chunk_set_has(&b->rp->others, index, salt))
+	    chunk_set_ask(&b->rp->others, index, salt) != CLAIM_SURE)
 		set_bit(b->body, (unsigned)(n % ROOT_BITS));
 	return 0;
 }
@@ -394,8 +404,7 @@ load_layer(struct repair *rp)
 	return r == 0 ? layer_map_key(rp->dk, &rp->ref.layer, &rp->map_key) : r;
 }
 
-/* Chunks that the maps of all other layers of the lineage name.  One of them
- * that is damaged is repaired through what reaches it, first. */
+/* Chunks that the maps of all other layers of the lineage name. */
 static int
 find_others(struct repair *rp)
 {
@@ -404,7 +413,7 @@ find_others(struct repair *rp)
 	char path[STORE_PATH_LEN];
 	int r;
 
-	rp->others.n = 0;
+	chunk_set_clear(&rp->others);
 	path_lineage(&ref.lineage, "layers", path);
 	r = names_list(rp->e->st, path, &n);
 	for (size_t i = 0; r == 0 && i < n.n; i++)
@@ -463,6 +472,8 @@ repair_layer(struct repair *rp)
 	if (r != 0)
 		return r < 0 ? r : 0;
 	r = find_others(rp);
+	if (r == 0 && rp->meta.state == LAYER_SEALED)
+		r = unseal_lost(rp->e, &rp->meta, rp->dk, &rp->desc);
 	if (r == 0 && uuid_equal(&rp->ref.layer, &rp->desc.layer.layer))
 		r = give_up_checkpoint(rp);
 	for (unsigned i = 0; r == 0 && i < ROOTS; i++)

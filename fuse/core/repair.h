@@ -14,12 +14,12 @@
 #include "disk.h"
 
 struct repair_report {
-	unsigned layers;   /* looked at */
-	unsigned pages;    /* made anew */
-	uint64_t chunks;   /* that they name */
-	uint64_t doubtful; /* of these, chosen among several files */
-	uint64_t
-	    unreadable; /* of these, whose superblock and pages say nothing */
+	unsigned layers;     /* looked at */
+	unsigned pages;      /* made anew */
+	uint64_t chunks;     /* that they name */
+	uint64_t doubtful;   /* of these, chosen among several files */
+	uint64_t unreadable; /* of these, whose superblock and pages say
+			      * nothing, or which may be another layer's */
 };
 
 /**
@@ -28,8 +28,7 @@ struct repair_report {
  * attached.  A map that is whole is left as it is.
  *
  * -EBUSY    somebody has it, or makes a layer of its lineage
- * -EUCLEAN  a layer.ini is damaged, or another layer's map, without which it
- *           cannot be known whose the chunks are
+ * -EUCLEAN  a layer.ini is damaged
  */
 int engine_repair_maps(struct engine *e, enum desc_type type, const char *name,
 		       struct repair_report *ret) NONNULL CHECKED;

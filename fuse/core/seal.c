@@ -41,12 +41,25 @@
 
 /* ---- what says which digest a layer has ---- */
 
+static int
+put_meta(struct store *st, const struct layer_meta *m, const struct key *dk)
+{
+	const struct layer_ref ref = { m->lineage, m->uuid };
+	CLEANUP(free_memp) char *text = NULL;
+	char path[STORE_PATH_LEN];
+	int r;
+
+	path_layer(&ref, "layer.ini", path);
+	r = layer_meta_format(m, dk, &text);
+	return r < 0 ? r : st->ops->replace(st, path, text, strlen(text));
+}
+
 /* Its disk is not attached here, and nobody else writes it. */
 static int
 rewrite_child(const struct sealing *s, const struct layer_ref *ref)
 {
 	struct store *st = s->e->st;
-	CLEANUP(free_memp) char *text = NULL, *new = NULL;
+	CLEANUP(free_memp) char *text = NULL;
 	char path[STORE_PATH_LEN];
 	struct layer_meta m;
 	size_t len;
@@ -55,12 +68,13 @@ rewrite_child(const struct sealing *s, const struct layer_ref *ref)
 	path_layer(ref, "layer.ini", path);
 	r = st->ops->load(st, path, META_MAX, &text, &len);
 	if (r == 0)
-		r = layer_meta_parse(text, len, s->d->top->dk, &m);
+		r = layer_meta_parse(text, len, s->dk, &m);
+	if (r == 0 && !uuid_equal(&m.uuid, &ref->layer))
+		r = -EUCLEAN;
 	if (r < 0)
 		return r;
 	memcpy(m.parent_digest, s->digest, sizeof(m.parent_digest));
-	r = layer_meta_format(&m, s->d->top->dk, &new);
-	return r < 0 ? r : st->ops->replace(st, path, new, strlen(new));
+	return put_meta(st, &m, s->dk);
 }
 
 /* The top layer of a disk that is attached here: by what is in memory. */
@@ -147,7 +161,6 @@ static int
 put_pin(const struct sealing *s, const struct seen *pin, struct descriptor *d)
 {
 	CLEANUP(free_memp) char *text = NULL;
-	const struct key *dk = s->d->top->dk;
 	size_t len;
 	int r;
 
@@ -155,11 +168,11 @@ put_pin(const struct sealing *s, const struct seen *pin, struct descriptor *d)
 	if (r == 0 && !uuid_equal(&d->uuid, &pin->uuid))
 		r = -EAGAIN;
 	if (r == 0)
-		r = descriptor_verify(text, len, &d->uuid, dk);
+		r = descriptor_verify(text, len, &d->uuid, s->dk);
 	if (r < 0)
 		return r;
 	memcpy(d->digest, s->digest, sizeof(d->digest));
-	return catalog_save(s->e->cat, d, dk);
+	return catalog_save(s->e->cat, d, s->dk);
 }
 
 /* Who has the names may wait for a disk that we have: they are not waited for
@@ -225,6 +238,18 @@ forget(struct disk *d, const struct uuid *layer)
 	pthread_rwlock_unlock(&d->barrier);
 }
 
+static int
+say_unsealed(struct sealing *s, const struct uuid *lineage)
+{
+	int r;
+
+	memset(s->digest, 0, sizeof(s->digest));
+	r = lineage_mark(s->e->st, lineage, UNSEALED);
+	if (r == 0)
+		r = put_children(s);
+	return r < 0 ? r : put_pins(s);
+}
+
 int
 unseal(struct sealing *s, struct disk *const *held, size_t n)
 {
@@ -241,12 +266,7 @@ unseal(struct sealing *s, struct disk *const *held, size_t n)
 		forget(held[i], &m.uuid);
 	if (m.state != LAYER_SEALED)
 		return 0;
-	memset(s->digest, 0, sizeof(s->digest));
-	r = lineage_mark(s->e->st, &m.lineage, UNSEALED);
-	if (r == 0)
-		r = put_children(s);
-	if (r == 0)
-		r = put_pins(s);
+	r = say_unsealed(s, &m.lineage);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < n; i++)
@@ -259,6 +279,59 @@ unseal(struct sealing *s, struct disk *const *held, size_t n)
 	for (size_t i = 0; i < n; i++)
 		forget(held[i], &m.uuid);
 	return r;
+}
+
+/* Those that write what lies above, but ${own}. */
+static int
+lock_writers(struct catalog *cat, const struct census *c,
+	     const struct layer_set *live, const struct layer_meta *l,
+	     const struct descriptor *own, struct lineage_locks *ret)
+{
+	int r = 0;
+
+	ret->v = calloc(c->n + 1, sizeof(struct store_lock *));
+	if (!ret->v)
+		return -ENOMEM;
+	for (size_t i = 0; r == 0 && i < c->n; i++) {
+		const struct seen *s = &c->seen[i];
+
+		if (s->type != DESC_DISK || uuid_equal(&s->uuid, &own->uuid) ||
+		    !layers_reach(live, &s->layer, &l->uuid))
+			continue;
+		r = catalog_lock_disk(cat, &s->uuid, "", &ret->v[ret->n]);
+		ret->n += r == 0;
+	}
+	return r;
+}
+
+/* Its chunks have no digests any more, either. */
+int
+unseal_lost(struct engine *e, const struct layer_meta *l, const struct key *dk,
+	    const struct descriptor *own)
+{
+	CLEANUP(lineages_unlock) struct lineage_locks locks = { .n = 0 };
+	CLEANUP(verdict_done) struct verdict v = { 0 };
+	struct sealing s = {
+		.e = e, .v = &v, .l = l, .dk = dk, .locked = true
+	};
+	const struct layer_ref ref = { l->lineage, l->uuid };
+	struct layer_meta m = *l;
+	char path[STORE_PATH_LEN];
+	int r;
+
+	r = catalog_decide(e->cat, &l->lineage, &v);
+	if (r == 0)
+		r = lock_writers(e->cat, &v.census, &v.live, l, own, &locks);
+	if (r == 0)
+		r = say_unsealed(&s, &l->lineage);
+	m.state = LAYER_FROZEN;
+	memset(m.digest, 0, sizeof(m.digest));
+	if (r == 0)
+		r = put_meta(e->st, &m, dk);
+	path_layer(&ref, "digests", path);
+	if (r == 0)
+		r = e->st->ops->remove(e->st, path);
+	return r == -ENOENT ? 0 : r;
 }
 
 /* ---- sealing ---- */
@@ -424,6 +497,7 @@ seal_one(struct engine *e, const struct verdict *v, const struct layer_meta *l)
 		r = seal_content(&s);
 	if (r != 0)
 		return r;
+	s.dk = s.d->top->dk;
 	memcpy(s.digest, s.d->top->meta.digest, sizeof(s.digest));
 	error = put_children(&s);
 	r = put_pins(&s);
