@@ -381,6 +381,158 @@ the_map_of_a_sealed_layer_was_of_no_use_when_repaired(void **state)
 	}
 }
 
+/* ---- layer.ini ---- */
+
+enum wrong { FLIPPED, CUT_OFF, REMOVED, N_WRONG };
+
+static void
+spoil(const char *file, enum wrong how)
+{
+	char *text;
+	size_t len;
+
+	if (how == FLIPPED)
+		raw_flip(file, 150, 1);
+	else if (how == REMOVED)
+		raw_remove(file);
+	if (how != CUT_OFF)
+		return;
+	text = raw_load(file, &len);
+	raw_save(file, text, len / 2);
+	free(text);
+}
+
+static void
+a_layer_ini_is_made_of_its_spare_copy(void **state)
+{
+	struct repair_report r;
+
+	(void)state;
+	layer_path("a", "layer.ini", path);
+	for (enum wrong how = 0; how < N_WRONG; how++) {
+		spoil(path, how);
+		r = repair("a");
+		assert_int_equal(r.inis, 1);
+		assert_int_equal(r.pages, 0);
+		check_whole("a");
+	}
+	check_whole("b");
+}
+
+static void
+snapshot_is_whole(void)
+{
+	struct disk *d;
+
+	check_whole("a");
+	assert_ok(disk_attach(env.e, DESC_SNAPSHOT, "a@s", 0, &d));
+	check_blocks(d, 'a', none, 0);
+	assert_int_equal(faults(d), 0);
+	assert_ok(disk_detach(d));
+}
+
+static void
+so_is_that_of_a_frozen_layer(void **state)
+{
+	const atomic_bool stop = false;
+	char lower[STORE_PATH_LEN];
+	struct repair_report r;
+	struct disk *d;
+
+	(void)state;
+	layer_path("a", "layer.ini", lower);
+	d = attach("a");
+	snapshot(d, "s");
+	assert_ok(put_block(d, 'a', CHUNK_BLOCKS));
+	assert_ok(disk_detach(d));
+	/* Frozen, then sealed. */
+	for (unsigned i = 0; i < 4; i++) {
+		spoil(lower, i & 1 ? REMOVED : FLIPPED);
+		r = repair("a");
+		assert_int_equal(r.inis, 1);
+		snapshot_is_whole();
+		engine_sweep(env.e, &stop);
+		snapshot_is_whole();
+	}
+}
+
+/* As a crash leaves it after the barrier of a snapshot, and of a layer that is
+ * unsealed: it says less than there is, and that does no harm. */
+static void
+a_spare_copy_of_before_will_do(void **state)
+{
+	char lower[STORE_PATH_LEN], spare[STORE_PATH_LEN],
+	    upper[STORE_PATH_LEN];
+	const atomic_bool stop = false;
+	char *open, *unsealed;
+	struct repair_report r;
+	size_t len, len2;
+	struct disk *d;
+
+	(void)state;
+	layer_path("a", "layer.ini", lower);
+	layer_path("a", "layer.spare", spare);
+	open = raw_load(spare, &len);
+	d = attach("a");
+	snapshot(d, "s");
+	layer_path("a", "layer.spare", path);
+	layer_path("a", "layer.ini", upper);
+	unsealed = raw_load(path, &len2);
+	assert_ok(put_block(d, 'a', CHUNK_BLOCKS));
+	for (unsigned i = 0; i < 2; i++) {
+		assert_ok(disk_detach(d));
+		raw_save(spare, open, len);
+		raw_save(path, unsealed, len2);
+		raw_remove(lower);
+		raw_remove(upper);
+		r = repair("a");
+		assert_int_equal(r.inis, 2);
+		snapshot_is_whole();
+		engine_sweep(env.e, &stop);
+		snapshot_is_whole();
+		d = attach("a");
+	}
+	assert_ok(disk_detach(d));
+	free(open);
+	free(unsealed);
+}
+
+static void
+without_either_the_file_is_named(void **state)
+{
+	struct repair_report r;
+
+	(void)state;
+	layer_path("a", "layer.spare", path);
+	spoil(path, FLIPPED);
+	layer_path("a", "layer.ini", path);
+	spoil(path, FLIPPED);
+	assert_err(engine_repair_maps(env.e, DESC_DISK, "a", &r), EUCLEAN);
+	assert_string_equal(r.path, path);
+}
+
+/* As a store of before has none. */
+static void
+a_spare_copy_that_is_missing_is_made(void **state)
+{
+	size_t len;
+	char *text;
+
+	(void)state;
+	layer_path("a", "layer.ini", path);
+	text = raw_load(path, &len);
+	layer_path("a", "layer.spare", path);
+	for (unsigned i = 0; i < 2; i++) {
+		raw_remove(path);
+		if (i)
+			check_whole("a");
+		else
+			assert_int_equal(repair("a").inis, 0);
+		assert_true(raw_same(path, text, len));
+	}
+	free(text);
+}
+
 static void
 lose_map_page(void)
 {
@@ -554,6 +706,11 @@ main(void)
 		T(each_layer_gets_its_own_chunks),
 		T(the_map_of_a_sealed_layer_was_of_no_use_when_repaired),
 		T(a_chunk_whose_nobody_knows_is_not_taken_for_another),
+		T(a_layer_ini_is_made_of_its_spare_copy),
+		T(so_is_that_of_a_frozen_layer),
+		T(a_spare_copy_of_before_will_do),
+		T(without_either_the_file_is_named),
+		T(a_spare_copy_that_is_missing_is_made),
 		T(a_chunk_with_a_damaged_superblock_read_as_zeros),
 		T(a_chunk_without_a_salt_read_as_zeros),
 		T(without_descriptors_no_map_is_made),

@@ -55,6 +55,8 @@ kind_of(const char *path)
 		return K_SPARE;
 	if (strstr(path, "/chunks/"))
 		return K_CHUNK;
+	if (strcmp(name, "layer.spare") == 0)
+		return K_SPARE;
 	return strcmp(name, "layer.ini") == 0 ? K_LAYER
 	       : strcmp(name, "map") == 0     ? K_MAP
 	       : strcmp(name, "digests") == 0 ? K_DIGESTS

@@ -119,15 +119,22 @@ repair_maps(struct checking *k, const struct cmd_target *t)
 			 t->text);
 		return 0;
 	}
-	if (r < 0)
-		return cmd_fail(r, NULL, NULL, "check %s: its maps", t->text);
+	if (rep.inis > 0)
+		cmd_note("check %s: %u layer.ini were made anew, of their "
+			 "spare copies",
+			 t->text, rep.inis);
 	if (rep.pages > 0)
 		cmd_note("check %s: %u map pages were made anew, of %llu "
 			 "chunks, %llu of them doubtful, %llu unreadable",
 			 t->text, rep.pages, (unsigned long long)rep.chunks,
 			 (unsigned long long)rep.doubtful,
 			 (unsigned long long)rep.unreadable);
-	return 0;
+	if (r == 0)
+		return 0;
+	if (rep.path[0])
+		return cmd_fail(r, "it is damaged, and so is its spare copy",
+				"", "check %s: %s", t->text, rep.path);
+	return cmd_fail(r, NULL, NULL, "check %s: its maps", t->text);
 }
 
 static int
@@ -136,13 +143,15 @@ check_one(const struct cmd_target *t, bool last, void *arg)
 	struct checking *k = arg;
 	uint32_t flags = k->repair ? SD_SCRUB_REPAIR : 0;
 	CLEANUP(cmd_json_freep) json_t *result = NULL;
-	int r = 0;
+	int r, repaired = 0;
 
 	if (k->repair)
-		r = repair_maps(k, t);
+		repaired = repair_maps(k, t);
+	/* What is left of it is looked at all the same. */
+	r = scrub_run(t, flags, 0, false, false, &result);
 	if (r == 0)
-		r = scrub_run(t, flags, 0, false, false, &result);
-	return r ? r : scrub_tell(k->disks, result, last);
+		r = scrub_tell(k->disks, result, last);
+	return r ? r : repaired;
 }
 
 /* What is wrong with one is no reason to leave out the others. */

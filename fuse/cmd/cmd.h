@@ -153,6 +153,9 @@ int cmd_check_fd(const char *name, const char *arg) NONNULL CHECKED;
  * output.c: what people and programs read.
  */
 
+#define CMD_REPAIR_HINT                                                        \
+	"`sealdisk check --repair` makes a map or a layer.ini anew"
+
 /**
  * cmd_fail(err, why, hint, fmt, ...):
  * "sealdisk: WHAT: WHY (HINT)" in one line on standard error, whatever stands

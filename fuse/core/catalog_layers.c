@@ -434,7 +434,7 @@ remove_layer(struct store *st, const struct layer_ref *ref,
 	     const struct layer_set *live, unsigned *budget)
 {
 	static const char *const files[] = { "todo", "digests", "map",
-					     "layer.ini" };
+					     "layer.spare", "layer.ini" };
 	char path[STORE_PATH_LEN], folder[STORE_PATH_LEN];
 	int r;
 

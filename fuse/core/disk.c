@@ -266,6 +266,10 @@ open_layers(struct disk *d, int flags, struct digests **known, bool tracked)
 	}
 	if (r == 0)
 		r = layer_open_todo(d->top);
+	/* A crash may have come between the two; older stores have none. */
+	if (r == 0 && !(flags & DISK_READ_ONLY) && !d->rolled_back &&
+	    !d->top->meta.read_only)
+		layer_save_spare(d->top);
 	/* Its files are of this very session, and may be in use: see detach. */
 	return r == 0 && !d->gone_on ? clean_todos(d) : r;
 }

@@ -222,9 +222,13 @@ int layer_open(struct disk *d, const struct layer_ref *ref,
 void layer_close(struct layer *l);
 /* What its layer.ini says by now. */
 int layer_load_meta(struct layer *l) NONNULL CHECKED;
-/* Replace layer.ini, durably. */
+/* Replace layer.ini and its spare copy, durably; or it alone, under the
+ * barrier, and the other one later. */
 int layer_save_meta(struct layer *l, const struct layer_meta *m)
     NONNULL CHECKED;
+int layer_save_meta_first(struct layer *l, const struct layer_meta *m)
+    NONNULL CHECKED;
+void layer_save_spare(struct layer *l) NONNULL;
 /* Load all root pages, as of a top layer: what is wrong is known at once. */
 int layer_load_roots(struct layer *l, struct scratch *s) NONNULL CHECKED;
 /* A root page, loaded. */
@@ -500,8 +504,8 @@ struct sealing {
 	uint8_t digest[SHA256_LEN]; /* what is written; zeros: none */
 };
 
-/* ${s} has e, v, l, dk, d and `locked`: nobody relies any more on the digest of the
- * layer that s->d has on top, not even the ${n} attached disks ${held}. */
+/* ${s} has e, v, l, dk, d and `locked`: nobody relies any more on the digest of
+ * the layer that s->d has on top, not even the ${n} attached disks ${held}. */
 int unseal(struct sealing *s, struct disk *const *held, size_t n)
     NONNULL CHECKED;
 

@@ -86,35 +86,13 @@ int
 layer_create(struct store *st, const struct layer_meta *m, const struct key *dk)
 {
 	struct layer_ref ref = { m->lineage, m->uuid };
-	CLEANUP(free_memp) char *text = NULL;
-	char path[STORE_PATH_LEN];
 	int r;
 
 	r = create_map(st, &ref, dk);
 	if (r == 0)
-		r = layer_meta_format(m, dk, &text);
-	path_layer(&ref, "layer.ini", path);
-	if (r == 0)
-		r = st->ops->replace(st, path, text, strlen(text));
+		r = layer_put_meta(st, m, dk);
 	if (r == 0)
 		r = sync_folders(st, &ref);
-	return r;
-}
-
-int
-layer_save_meta(struct layer *l, const struct layer_meta *m)
-{
-	struct store *st = l->disk->e->st;
-	CLEANUP(free_memp) char *text = NULL;
-	char path[STORE_PATH_LEN];
-	int r;
-
-	r = layer_meta_format(m, l->dk, &text);
-	path_layer(&l->ref, "layer.ini", path);
-	if (r == 0)
-		r = st->ops->replace(st, path, text, strlen(text));
-	if (r == 0)
-		l->meta = *m;
 	return r;
 }
 

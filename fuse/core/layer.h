@@ -16,6 +16,15 @@
 int layer_create(struct store *st, const struct layer_meta *m,
 		 const struct key *dk) NONNULL CHECKED;
 
+/* Replace layer.ini and its spare copy, durably (layer_ini.c). */
+int layer_put_meta(struct store *st, const struct layer_meta *m,
+		   const struct key *dk) NONNULL CHECKED;
+int layer_put_text(struct store *st, const struct layer_ref *ref,
+		   const char *text) NONNULL CHECKED;
+/* The spare copy, malloc'ed; nothing of it is known to be true. */
+int layer_load_spare(struct store *st, const struct layer_ref *ref, char **ret,
+		     size_t *ret_len) NONNULL CHECKED;
+
 /* What authenticates the pages of its map. */
 int layer_map_key(const struct key *dk, const struct uuid *layer,
 		  struct key *ret) NONNULL CHECKED;

@@ -15,20 +15,24 @@
 
 struct repair_report {
 	unsigned layers;     /* looked at */
-	unsigned pages;      /* made anew */
+	unsigned inis;       /* layer.ini made anew, of their spare copies */
+	unsigned pages;      /* of maps, made anew */
 	uint64_t chunks;     /* that they name */
 	uint64_t doubtful;   /* of these, chosen among several files */
 	uint64_t unreadable; /* of these, whose superblock and pages say
 			      * nothing, or which may be another layer's */
+	char path[STORE_PATH_LEN]; /* what cannot be repaired; "": nothing */
 };
 
 /**
  * engine_repair_maps(e, type, name, ret):
  * Look at the maps of all layers of a disk, snapshot or image that nobody has
- * attached.  A map that is whole is left as it is.
+ * attached.  A map that is whole is left as it is, and so is a layer.ini; of
+ * that the spare copy is made anew.  ${ret} says also after an error what was
+ * done.
  *
  * -EBUSY    somebody has it, or makes a layer of its lineage
- * -EUCLEAN  a layer.ini is damaged
+ * -EUCLEAN, -EBADMSG  a layer.ini is damaged, and its spare copy, too
  */
 int engine_repair_maps(struct engine *e, enum desc_type type, const char *name,
 		       struct repair_report *ret) NONNULL CHECKED;

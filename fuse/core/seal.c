@@ -41,19 +41,6 @@
 
 /* ---- what says which digest a layer has ---- */
 
-static int
-put_meta(struct store *st, const struct layer_meta *m, const struct key *dk)
-{
-	const struct layer_ref ref = { m->lineage, m->uuid };
-	CLEANUP(free_memp) char *text = NULL;
-	char path[STORE_PATH_LEN];
-	int r;
-
-	path_layer(&ref, "layer.ini", path);
-	r = layer_meta_format(m, dk, &text);
-	return r < 0 ? r : st->ops->replace(st, path, text, strlen(text));
-}
-
 /* Its disk is not attached here, and nobody else writes it. */
 static int
 rewrite_child(const struct sealing *s, const struct layer_ref *ref)
@@ -74,7 +61,7 @@ rewrite_child(const struct sealing *s, const struct layer_ref *ref)
 	if (r < 0)
 		return r;
 	memcpy(m.parent_digest, s->digest, sizeof(m.parent_digest));
-	return put_meta(st, &m, s->dk);
+	return layer_put_meta(st, &m, s->dk);
 }
 
 /* The top layer of a disk that is attached here: by what is in memory. */
@@ -90,8 +77,10 @@ change_top(const struct sealing *s, struct disk *d, const struct uuid *layer)
 	m = l->meta;
 	memcpy(m.parent_digest, s->digest, sizeof(m.parent_digest));
 	if (uuid_equal(&l->ref.layer, layer))
-		r = layer_save_meta(l, &m);
+		r = layer_save_meta_first(l, &m);
 	pthread_rwlock_unlock(&d->barrier);
+	if (r == 0)
+		layer_save_spare(l);
 	return r;
 }
 
@@ -327,7 +316,7 @@ unseal_lost(struct engine *e, const struct layer_meta *l, const struct key *dk,
 	m.state = LAYER_FROZEN;
 	memset(m.digest, 0, sizeof(m.digest));
 	if (r == 0)
-		r = put_meta(e->st, &m, dk);
+		r = layer_put_meta(e->st, &m, dk);
 	path_layer(&ref, "digests", path);
 	if (r == 0)
 		r = e->st->ops->remove(e->st, path);

@@ -165,7 +165,7 @@ freeze(struct frozen *f)
 	if (PLANTED(FROZEN_LATE))
 		f->old->meta = m;
 	else if (r == 0)
-		r = layer_save_meta(f->old, &m);
+		r = layer_save_meta_first(f->old, &m);
 	/* From here on its pages are changed by who seals it. */
 	if (r == 0) {
 		atomic_store(&f->old->held, false);
@@ -280,8 +280,10 @@ pass_barrier(struct frozen *f, size_t n)
 	for (size_t i = n; i > 0; i--)
 		pthread_rwlock_unlock(&f[i - 1].d->barrier);
 	/* Writers go on. */
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		spare_round(f[i].d, true);
+		layer_save_spare(f[i].old);
+	}
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = cache_each(&f[i].d->e->cache, f[i].d, wait_for_page,
 			       f[i].old);

@@ -319,7 +319,6 @@ begin(struct content *c)
 {
 	const struct plan_layer *l = &c->r->plan.v[c->n];
 	struct chunk_dest *d = &c->r->dest;
-	char path[STORE_PATH_LEN];
 	bool again = c->begin > 0;
 	int e;
 
@@ -327,10 +326,8 @@ begin(struct content *c)
 	d->st = c->r->st;
 	d->ref = l->ref;
 	e = dest_begin(d, again);
-	if (e == 0 && !again) {
-		path_layer(&l->ref, "layer.ini", path);
-		e = d->st->ops->replace(d->st, path, l->text, l->len);
-	}
+	if (e == 0 && !again)
+		e = layer_put_text(d->st, &l->ref, l->text);
 	if (e == -ENOENT)
 		e = receive_why(c->r, -EUCLEAN,
 				"what was received before is not there");
