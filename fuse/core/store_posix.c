@@ -56,14 +56,6 @@ file_new(struct store *st, int fd, struct store_file **ret)
 	return 0;
 }
 
-/* Of what is in a file.  The engine tells itself by -ESTALE and -EAGAIN to look
- * again, at once and without end; a file system, as NFS, does not mean that. */
-static int
-told(int r)
-{
-	return r == -ESTALE || r == -EAGAIN ? -EIO : r;
-}
-
 static int
 px_open(struct store *st, const char *path, bool writable,
 	struct store_file **ret)
@@ -74,9 +66,9 @@ px_open(struct store *st, const char *path, bool writable,
 	fd = posix_open_beneath(posix_of(st), path,
 				writable ? O_RDWR : O_RDONLY);
 	if (fd < 0)
-		return told(fd);
+		return fd;
 	if (IO_RETRY(fstat(fd, &sb)) < 0)
-		return told(-errno);
+		return posix_error();
 	if (!S_ISREG(sb.st_mode))
 		return S_ISDIR(sb.st_mode) ? -EISDIR : -EUCLEAN;
 	return file_new(st, TAKE_FD(fd), ret);
@@ -95,7 +87,7 @@ px_create(struct store *st, const char *path, struct store_file **ret)
 	fd = IO_RETRY(openat(dir, name,
 			     O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
 			     0600));
-	return fd < 0 ? -errno : file_new(st, fd, ret);
+	return fd < 0 ? posix_error() : file_new(st, fd, ret);
 }
 
 static void
@@ -111,7 +103,7 @@ px_size(struct store_file *f, uint64_t *ret)
 	struct stat sb;
 
 	if (IO_RETRY(fstat(fd_of(f), &sb)) < 0)
-		return -errno;
+		return posix_error();
 	*ret = (uint64_t)sb.st_size;
 	return 0;
 }
@@ -119,15 +111,15 @@ px_size(struct store_file *f, uint64_t *ret)
 static int
 px_read(struct store_file *f, void *buf, size_t len, uint64_t off)
 {
-	return told(io_pread_all(fd_of(f), buf, len, off));
+	return posix_told(io_pread_all(fd_of(f), buf, len, off));
 }
 
 static int
 px_write(struct store_file *f, const void *buf, size_t len, uint64_t off)
 {
-	int r = io_pwrite_all(fd_of(f), buf, len, off);
+	int r = posix_told(io_pwrite_all(fd_of(f), buf, len, off));
 
-	return r == -EBADF ? -EROFS : told(r); /* opened for reading */
+	return r == -EBADF ? -EROFS : r; /* opened for reading */
 }
 
 static int
@@ -137,13 +129,14 @@ px_punch(struct store_file *f, uint64_t off, uint64_t len)
 			       FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 			       (off_t)off, (off_t)len)) == 0)
 		return 0;
-	return errno == ENOSYS ? -EOPNOTSUPP : told(-errno);
+	return errno == ENOSYS ? -EOPNOTSUPP : posix_error();
 }
 
 static int
 px_truncate(struct store_file *f, uint64_t len)
 {
-	return IO_RETRY(ftruncate(fd_of(f), (off_t)len)) < 0 ? told(-errno) : 0;
+	return IO_RETRY(ftruncate(fd_of(f), (off_t)len)) < 0 ? posix_error()
+							     : 0;
 }
 
 static void
@@ -174,7 +167,7 @@ px_allocated(struct store_file *f, uint64_t *ret)
 	struct stat sb;
 
 	if (IO_RETRY(fstat(fd_of(f), &sb)) < 0)
-		return -errno;
+		return posix_error();
 	*ret = (uint64_t)sb.st_blocks * 512;
 	return 0;
 }
@@ -185,7 +178,7 @@ static int
 px_sync(struct store_file *f)
 {
 	/* The size, and where the data lies, are among what it syncs. */
-	return IO_RETRY(fdatasync(fd_of(f))) < 0 ? told(-errno) : 0;
+	return IO_RETRY(fdatasync(fd_of(f))) < 0 ? posix_error() : 0;
 }
 
 static int
@@ -195,7 +188,7 @@ sync_folder(const struct posix_store *ps, const char *path)
 
 	if (fd < 0)
 		return fd;
-	return io_fsync(fd);
+	return posix_told(io_fsync(fd));
 }
 
 static int
@@ -214,7 +207,7 @@ px_sync_dir(struct store *st, const char *path)
 static int
 px_sync_all(struct store *st)
 {
-	return IO_RETRY(syncfs(posix_of(st)->root)) < 0 ? -errno : 0;
+	return IO_RETRY(syncfs(posix_of(st)->root)) < 0 ? posix_error() : 0;
 }
 
 /* The store. */
@@ -225,7 +218,7 @@ px_space(struct store *st, struct store_space *ret)
 	struct statvfs v;
 
 	if (IO_RETRY(fstatvfs(posix_of(st)->root, &v)) < 0)
-		return -errno;
+		return posix_error();
 	ret->total = (uint64_t)v.f_blocks * v.f_frsize;
 	ret->free = (uint64_t)(geteuid() ? v.f_bavail : v.f_bfree) * v.f_frsize;
 	return 0;
@@ -277,7 +270,7 @@ store_posix_open(const char *path, struct store **ret)
 {
 	int fd = IO_RETRY(open(path, FOLDER_FLAGS | O_CLOEXEC));
 
-	return fd < 0 ? -errno : store_posix_adopt(fd, ret);
+	return fd < 0 ? posix_error() : store_posix_adopt(fd, ret);
 }
 
 int

@@ -55,7 +55,7 @@ ofd_lock(int fd, short type, bool wait)
 	struct flock fl = { .l_type = type, .l_whence = SEEK_SET };
 	if (IO_RETRY(fcntl(fd, wait ? F_OFD_SETLKW : F_OFD_SETLK, &fl)) == 0)
 		return 0;
-	return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
+	return errno == EAGAIN || errno == EACCES ? -EBUSY : posix_error();
 }
 
 /* 1 when ${name} in ${dir} leads to the file that is open as ${fd}. */
@@ -65,9 +65,9 @@ still_linked(int fd, int dir, const char *name)
 	struct stat ours, there;
 
 	if (IO_RETRY(fstat(fd, &ours)) < 0)
-		return -errno;
+		return posix_error();
 	if (IO_RETRY(fstatat(dir, name, &there, AT_SYMLINK_NOFOLLOW)) < 0)
-		return errno == ENOENT ? 0 : -errno;
+		return errno == ENOENT ? 0 : posix_error();
 	return ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
 }
 
@@ -85,7 +85,7 @@ acquire(int dir, const char *name, short type, bool wait)
 					 O_NONBLOCK,
 				     0600));
 		if (fd < 0)
-			return -errno;
+			return posix_error();
 		r = ofd_lock(fd, type, wait);
 		if (r == 0)
 			r = still_linked(fd, dir, name);
@@ -106,8 +106,8 @@ write_info(int fd, const char *info)
 	int r;
 
 	if (IO_RETRY(ftruncate(fd, 0)) < 0)
-		return -errno;
-	r = io_pwrite_all(fd, info, strlen(info), 0);
+		return posix_error();
+	r = posix_told(io_pwrite_all(fd, info, strlen(info), 0));
 	return r == -ENOSPC || r == -EDQUOT ? 0 : r;
 }
 
@@ -265,7 +265,7 @@ posix_lock_owner(struct store *st, const char *path, char **ret)
 	if (fd < 0)
 		return fd;
 	if (IO_RETRY(fcntl(fd, F_OFD_GETLK, &fl)) < 0)
-		return -errno;
+		return posix_error();
 	if (fl.l_type == F_UNLCK)
 		return -ENOENT;
 	return posix_load_fd(fd, OWNER_MAX, ret, &len);

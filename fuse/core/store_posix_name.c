@@ -44,7 +44,7 @@ is_folder(int dir, const struct dirent *e, bool *ret)
 		return 0;
 	}
 	if (IO_RETRY(fstatat(dir, e->d_name, &sb, AT_SYMLINK_NOFOLLOW)) < 0)
-		return -errno;
+		return posix_error();
 	*ret = S_ISDIR(sb.st_mode);
 	return 0;
 }
@@ -64,13 +64,13 @@ posix_list(struct store *st, const char *path,
 		return fd;
 	d = fdopendir(fd);
 	if (!d)
-		return -errno;
+		return posix_error();
 	TAKE_FD(fd); /* the stream's now */
 
 	while (r == 0) {
 		e = next_name(d);
 		if (!e)
-			return -errno;
+			return posix_error();
 		if (!strncmp(e->d_name, IO_TMP_PREFIX, strlen(IO_TMP_PREFIX)))
 			continue;
 		r = is_folder(dirfd(d), e, &is_dir);
@@ -91,7 +91,7 @@ posix_load_fd(int fd, size_t max, char **ret_buf, size_t *ret_len)
 	int r;
 
 	if (IO_RETRY(fstat(fd, &sb)) < 0)
-		return -errno;
+		return posix_error();
 	if (!S_ISREG(sb.st_mode))
 		return S_ISDIR(sb.st_mode) ? -EISDIR : -EUCLEAN;
 	if ((uint64_t)sb.st_size > max)
@@ -100,7 +100,7 @@ posix_load_fd(int fd, size_t max, char **ret_buf, size_t *ret_len)
 	buf = malloc(len + 1);
 	if (!buf)
 		return -ENOMEM;
-	r = io_pread_all(fd, buf, len, 0);
+	r = posix_told(io_pread_all(fd, buf, len, 0));
 	if (r < 0)
 		return r;
 	buf[len] = '\0';
@@ -131,7 +131,7 @@ posix_replace(struct store *st, const char *path, const void *buf, size_t len)
 	r = posix_parent((struct posix_store *)st, path, true, &dir, &name);
 	if (r < 0)
 		return r;
-	return io_replace(dir, name, buf, len, 0600);
+	return posix_told(io_replace(dir, name, buf, len, 0600));
 }
 
 /* For a file system without RENAME_NOREPLACE (NFS, and some in user space). */
@@ -141,19 +141,22 @@ rename_by_link(int from_dir, const char *from, int to_dir, const char *to)
 	struct stat sb;
 
 	if (IO_RETRY(fstatat(from_dir, from, &sb, AT_SYMLINK_NOFOLLOW)) < 0)
-		return -errno;
+		return posix_error();
 	if (!S_ISDIR(sb.st_mode)) {
 		if (IO_RETRY(linkat(from_dir, from, to_dir, to, 0)) < 0)
-			return -errno;
-		return IO_RETRY(unlinkat(from_dir, from, 0)) < 0 ? -errno : 0;
+			return posix_error();
+		return IO_RETRY(unlinkat(from_dir, from, 0)) < 0 ? posix_error()
+								 : 0;
 	}
 	/* A folder has no links.  Names change under locks/catalog, so the time
 	 * between looking and renaming is ours; at worst an empty one goes. */
 	if (IO_RETRY(fstatat(to_dir, to, &sb, AT_SYMLINK_NOFOLLOW)) == 0)
 		return -EEXIST;
 	if (errno != ENOENT)
-		return -errno;
-	return IO_RETRY(renameat(from_dir, from, to_dir, to)) < 0 ? -errno : 0;
+		return posix_error();
+	return IO_RETRY(renameat(from_dir, from, to_dir, to)) < 0
+		   ? posix_error()
+		   : 0;
 }
 
 static int
@@ -163,7 +166,7 @@ rename_new(int from_dir, const char *from, int to_dir, const char *to)
 	    0)
 		return 0;
 	if (errno != ENOSYS && errno != EINVAL)
-		return -errno;
+		return posix_error();
 	return rename_by_link(from_dir, from, to_dir, to);
 }
 
@@ -187,8 +190,8 @@ posix_rename(struct store *st, const char *from, const char *to)
 	if (r < 0)
 		return r;
 	/* The new name first: twice there is better than nowhere. */
-	r = io_fsync(to_dir);
-	return r < 0 ? r : io_fsync(from_dir);
+	r = posix_told(io_fsync(to_dir));
+	return r < 0 ? r : posix_told(io_fsync(from_dir));
 }
 
 /*
@@ -204,7 +207,7 @@ remove_temporaries(int dir, const char *name)
 
 	fd = IO_RETRY(openat(dir, name, FOLDER_FLAGS | O_NOFOLLOW | O_CLOEXEC));
 	if (fd < 0)
-		return -errno;
+		return posix_error();
 	d = fdopendir(fd);
 	if (!d) {
 		(void)close(fd);
@@ -214,13 +217,13 @@ remove_temporaries(int dir, const char *name)
 		if (e->d_name[0] != '.')
 			return -ENOTEMPTY;
 	if (errno)
-		return -errno;
+		return posix_error();
 	rewinddir(d);
 	while ((e = next_name(d)))
 		if (strstr(e->d_name, ".tmp-") &&
 		    IO_RETRY(unlinkat(fd, e->d_name, 0)) < 0)
-			return -errno;
-	return -errno;
+			return posix_error();
+	return posix_error();
 }
 
 static int
@@ -231,13 +234,13 @@ remove_folder(int dir, const char *name)
 	if (IO_RETRY(unlinkat(dir, name, AT_REMOVEDIR)) == 0)
 		return 0;
 	if (errno != EEXIST && errno != ENOTEMPTY)
-		return -errno;
+		return posix_error();
 	r = remove_temporaries(dir, name);
 	if (r < 0)
 		return r;
 	if (IO_RETRY(unlinkat(dir, name, AT_REMOVEDIR)) == 0)
 		return 0;
-	return errno == EEXIST ? -ENOTEMPTY : -errno;
+	return errno == EEXIST ? -ENOTEMPTY : posix_error();
 }
 
 int
@@ -252,5 +255,5 @@ posix_remove(struct store *st, const char *path)
 		return r;
 	if (IO_RETRY(unlinkat(dir, name, 0)) == 0)
 		return 0;
-	return errno == EISDIR ? remove_folder(dir, name) : -errno;
+	return errno == EISDIR ? remove_folder(dir, name) : posix_error();
 }

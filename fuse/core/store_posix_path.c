@@ -34,7 +34,7 @@ open_openat2(int root, const char *path, int flags)
 	do {
 		r = syscall(SYS_openat2, root, path, &how, sizeof(how));
 	} while (r < 0 && (errno == EAGAIN || errno == EINTR));
-	return r < 0 ? -errno : (int)r;
+	return r < 0 ? posix_error() : (int)r;
 }
 
 /*
@@ -47,8 +47,8 @@ make_folder(int above, const char *name)
 	int r;
 
 	if (IO_RETRY(mkdirat(above, name, 0700)) < 0)
-		return errno == EEXIST ? 0 : -errno;
-	r = io_fsync(above);
+		return errno == EEXIST ? 0 : posix_error();
+	r = posix_told(io_fsync(above));
 	if (r < 0)
 		(void)IO_RETRY(unlinkat(above, name, AT_REMOVEDIR));
 	return r;
@@ -82,11 +82,11 @@ walk(int root, const char *path, bool make, int *ret_fd, const char **ret_name)
 		next = IO_RETRY(
 		    openat(fd, name, FOLDER_FLAGS | O_NOFOLLOW | O_CLOEXEC));
 		if (next < 0)
-			return -errno;
+			return posix_error();
 		(void)close(fd);
 		fd = next;
 	}
-	return -errno;
+	return posix_error();
 }
 
 int
@@ -108,7 +108,7 @@ posix_open_beneath(const struct posix_store *ps, const char *path, int flags)
 			return r;
 	}
 	fd = IO_RETRY(openat(dir < 0 ? ps->root : dir, name, flags));
-	return fd < 0 ? -errno : fd;
+	return fd < 0 ? posix_error() : fd;
 }
 
 void

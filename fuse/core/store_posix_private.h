@@ -4,6 +4,7 @@
 #ifndef SEALDISK_STORE_POSIX_PRIVATE_H
 #define SEALDISK_STORE_POSIX_PRIVATE_H
 
+#include <errno.h>
 #include <fcntl.h>
 
 #include "store.h"
@@ -15,6 +16,21 @@ struct posix_store {
 	int root;     /* the store's folder; all paths are below it */
 	bool beneath; /* openat2 may be used */
 };
+
+/* An error of the system, as the engine is told it: by -ESTALE and -EAGAIN it
+ * tells itself to look again, at once and without end, which a file system, as
+ * NFS, does not mean. */
+static inline int
+posix_told(int r)
+{
+	return r == -ESTALE || r == -EAGAIN ? -EIO : r;
+}
+
+static inline int
+posix_error(void)
+{
+	return posix_told(-errno);
+}
 
 /**
  * posix_parent(ps, path, make, ret_fd, ret_name):
