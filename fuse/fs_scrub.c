@@ -18,7 +18,10 @@
 
 #include "scrub.h"
 
-#define FAULTS_MAX 200 /* that are kept; all are counted, and logged */
+/* That are kept, of what is damaged and of what is lost; all are counted, and
+ * logged. */
+#define FAULTS_MAX 200
+#define LOST_MAX 200
 
 struct scrubbing {
 	struct fs *fs;
@@ -28,12 +31,30 @@ struct scrubbing {
 	struct scrub_options options;
 	atomic_bool stop;
 	pthread_mutex_t lock; /* guards what follows */
-	bool running, stopped;
+	bool running;
+	int error; /* that it ended with; -ECANCELED: it was stopped */
 	int64_t started, ended;
 	struct scrub_totals totals;
 	struct scrub_fault faults[FAULTS_MAX];
-	size_t n_faults;
+	struct {
+		uint64_t off, len;
+	} lost[LOST_MAX];
+	size_t n_faults, n_lost;
+	uint64_t untold; /* more of either */
 };
+
+static void
+keep_fault(struct scrubbing *sc, const struct scrub_fault *f)
+{
+	if (f->what != SCRUB_LOST && sc->n_faults < FAULTS_MAX) {
+		sc->faults[sc->n_faults++] = *f;
+	} else if (f->what == SCRUB_LOST && sc->n_lost < LOST_MAX) {
+		sc->lost[sc->n_lost].off = f->off;
+		sc->lost[sc->n_lost++].len = f->len;
+	} else {
+		sc->untold++;
+	}
+}
 
 static void
 on_fault(const struct scrub_fault *f, void *arg)
@@ -42,8 +63,7 @@ on_fault(const struct scrub_fault *f, void *arg)
 	char name[NODE_NAME_MAX + 1];
 
 	(void)pthread_mutex_lock(&sc->lock);
-	if (sc->n_faults < FAULTS_MAX)
-		sc->faults[sc->n_faults++] = *f;
+	keep_fault(sc, f);
 	(void)pthread_mutex_unlock(&sc->lock);
 	tree_name(sc->fs->tree, sc->drive->node, name);
 	log_error("scrub %s: %s at offset %" PRIu64 ", %" PRIu64
@@ -64,13 +84,21 @@ on_progress(const struct scrub_totals *t, void *arg)
 	(void)pthread_mutex_unlock(&sc->lock);
 }
 
+static enum scrub_end
+how_it_ended(int error)
+{
+	return error == 0            ? SCRUB_COMPLETE
+	       : error == -ECANCELED ? SCRUB_STOPPED
+				     : SCRUB_FAILED;
+}
+
 /* What people see later. */
 static void
 keep_record(struct scrubbing *sc, struct disk *disk)
 {
 	struct scrub_record rec = { .started = sc->started,
 				    .ended = sc->ended,
-				    .complete = !sc->stopped,
+				    .end = how_it_ended(sc->error),
 				    .read_all = sc->options.blocks };
 	struct descriptor desc;
 	int r;
@@ -108,7 +136,7 @@ run(void *arg)
 	r = disk_scrub(disk, sc->scratch, &sc->options, &t);
 	(void)pthread_mutex_lock(&sc->lock);
 	sc->totals = t;
-	sc->stopped = r < 0;
+	sc->error = r;
 	sc->ended = time(NULL);
 	(void)pthread_mutex_unlock(&sc->lock);
 	if (r < 0 && r != -ECANCELED)
@@ -248,6 +276,14 @@ print_record(FILE *f, const struct scrub_record *rec)
 		rec->spare, rec->repaired);
 }
 
+static const char *
+end_word(enum scrub_end end)
+{
+	static const char *const words[] = { "stopped", "complete", "failed" };
+
+	return words[end];
+}
+
 /* With its lock held. */
 static void
 print_live(FILE *f, struct scrubbing *sc)
@@ -257,12 +293,14 @@ print_live(FILE *f, struct scrubbing *sc)
 
 	scrub_sum(&sc->totals, &rec);
 	fprintf(f, "\n[scrub]\nstate = %s\nof = %" PRIu64 "\n",
-		sc->running   ? "running"
-		: sc->stopped ? "stopped"
-			      : "complete",
+		sc->running ? "running" : end_word(how_it_ended(sc->error)),
 		sc->totals.chunks);
+	if (!sc->running && how_it_ended(sc->error) == SCRUB_FAILED)
+		fprintf(f, "error = %s\n", err_text(sc->error));
 	print_record(f, &rec);
-	if (sc->n_faults > 0)
+	if (sc->untold > 0)
+		fprintf(f, "untold = %" PRIu64 "\n", sc->untold);
+	if (sc->n_faults + sc->n_lost > 0)
 		fprintf(f, "\n[faults]\n");
 	for (size_t i = 0; i < sc->n_faults; i++) {
 		const struct scrub_fault *x = &sc->faults[i];
@@ -271,6 +309,10 @@ print_live(FILE *f, struct scrubbing *sc)
 			scrub_word(x->what), x->off, x->len,
 			x->repaired ? "repaired" : "", x->file);
 	}
+	for (size_t i = 0; i < sc->n_lost; i++)
+		fprintf(f, "%zu = %s,%" PRIu64 ",%" PRIu64 ",,\n",
+			sc->n_faults + i + 1, scrub_word(SCRUB_LOST),
+			sc->lost[i].off, sc->lost[i].len);
 }
 
 void
@@ -293,7 +335,6 @@ drive_scrub_print(FILE *f, struct fs *fs, struct drive *d,
 	if (sc || scrub_record_load(engine_store(fs->opt.engine),
 				    &desc->lineage, &desc->uuid, &rec) < 0)
 		return;
-	fprintf(f, "\n[scrub]\nstate = %s\n",
-		rec.complete ? "complete" : "stopped");
+	fprintf(f, "\n[scrub]\nstate = %s\n", end_word(rec.end));
 	print_record(f, &rec);
 }

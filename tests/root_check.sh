@@ -70,10 +70,34 @@ look 0 a --repair
 expect 0 '^$' sd export a "$T/out"
 check 'also where it had gone' cmp "$T/raw" "$T/out"
 
+note 'a layer.ini'
+ini=$(map_of a)
+ini=${ini%map}layer.ini
+cp "$ini" "$T/layer.ini"
+sed -i 's/^created = ./created = 9/' "$ini"
+refuse 6 'a layer.ini or a map is damaged .*check --repair' sd check a
+look 0 a --repair
+check 'it was made anew' grep -q '1 layer.ini were made anew' "$T/check.err"
+rm "$T/out"
+expect 0 '^$' sd export a "$T/out"
+check 'and all is there' cmp "$T/raw" "$T/out"
+rm "$ini" "${ini%ini}spare"
+refuse 6 "${ini#"$STORE/"}: it is damaged, and so is its spare copy" \
+	sd check a --repair
+refuse 6 'attach it: .*check --repair' sd check a --salvage d
+cp "$T/layer.ini" "$ini"
+look 0 a --repair
+check 'its spare copy is there again' cmp "$ini" "${ini%ini}spare"
+
 note 'what is lost'
 rm "$(chunk_of a 0000003)"
+file=$(chunk_of a 0000004)
+rm "$file"
+mkdir "$file"
 look 6 a
-check 'a chunk' said '.disks[0].lost == 4194304'
+check 'two chunks, of which one is a folder now, in one piece' said '
+	.disks[0].lost == 8388608 and .disks[0].state == "complete" and
+	[.disks[0].faults[] | select(.what == "lost") | .length] == [8388608]'
 printf '\377\376\375' | dd of="$(chunk_of a 0000002)" bs=1 seek=70000 \
 	conv=notrunc status=none
 look 6 a --repair
@@ -82,11 +106,11 @@ sd check a --salvage c --json >"$T/out.json" 2>"$T/err" || status=$?
 check 'not all could be saved' test "$status" -eq 6
 check 'which is said' grep -q 'not all of it could be read' "$T/err"
 check 'and what: a chunk, and of a damaged block that block' jq -e '
-	.lost == 4198400 and .ranges[0].length == 4096 and
-	.ranges[1:] == [{"offset":12582912,"length":4194304}]' "$T/out.json"
+	.lost == 8392704 and .ranges[0].length == 4096 and
+	.ranges[1:] == [{"offset":12582912,"length":8388608}]' "$T/out.json"
 check 'its JSON is that of the manual' valid 'check salvage' <"$T/out.json"
 expect 0 '^$' sd export c "$T/c"
-dd if=/dev/zero of="$T/raw" bs=4M seek=3 count=1 conv=notrunc status=none
+dd if=/dev/zero of="$T/raw" bs=4M seek=3 count=2 conv=notrunc status=none
 dd if=/dev/zero of="$T/raw" bs=4096 count=1 conv=notrunc status=none \
 	seek="$(jq '.ranges[0].offset / 4096' "$T/out.json")"
 check 'the rest is there' cmp "$T/raw" "$T/c"

@@ -262,6 +262,75 @@ snapshot(const char *name)
 	assert_ok(disk_detach(d));
 }
 
+/* Each of two layers is damaged there, and a map page and what hangs on it. */
+static void
+what_two_layers_had_lost_was_counted_twice(void **state)
+{
+	struct found fd;
+	struct disk *d;
+
+	(void)state;
+	chunk_path("a", 0, path);
+	raw_destroy(path, SUPER_LEN + page_offset(0, 0), PAGE_LEN);
+	raw_destroy(path, SUPER_LEN + page_offset(0, 1), PAGE_LEN);
+	snapshot("s");
+	d = attach("a");
+	assert_ok(put_block(d, 'a', CHUNK_BLOCKS));
+	assert_ok(disk_detach(d));
+	layer_path("a", "map", path);
+	raw_destroy(path, MAP_PAGES_AT + page_offset(0, 0), PAGE_LEN);
+	raw_destroy(path, MAP_PAGES_AT + page_offset(0, 1), PAGE_LEN);
+	d = attach("a");
+	fd = scrub(d, false);
+	assert_int_equal(fd.t.lost, DISK_BYTES);
+	assert_int_equal(fd.t.faults[SCRUB_LOST], 1);
+	assert_int_equal(fd.n, 3);
+	check_fault(&fd, 0, SCRUB_MAP, 0, 512 << 20);
+	check_fault(&fd, 1, SCRUB_GROUP, 0, 512 << 10);
+	check_fault(&fd, 2, SCRUB_LOST, 0, DISK_BYTES);
+	assert_ok(disk_detach(d));
+}
+
+static const struct store_ops *real_ops;
+static int open_error;
+
+static int
+open_some(struct store *st, const char *name, bool writable,
+	  struct store_file **ret)
+{
+	return strstr(name, "/0000001-")
+		   ? open_error
+		   : real_ops->open(st, name, writable, ret);
+}
+
+static void
+a_chunk_that_cannot_be_opened_ended_it(void **state)
+{
+	static const int errors[] = { -EISDIR, -ELOOP,     -EACCES,
+				      -EIO,    -ETIMEDOUT, -EREMOTEIO };
+	struct store_ops ops = *env.st->ops;
+	struct found fd;
+	struct disk *d;
+
+	(void)state;
+	real_ops = env.st->ops;
+	ops.open = open_some;
+	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+		open_error = errors[i];
+		env.st->ops = &ops;
+		d = attach("a");
+		fd = scrub(d, true);
+		assert_int_equal(fd.n, 2);
+		check_fault(&fd, 0, SCRUB_CHUNK, CHUNK_BYTES, CHUNK_BYTES);
+		check_fault(&fd, 1, SCRUB_LOST, CHUNK_BYTES, CHUNK_BYTES);
+		assert_int_equal(fd.t.lost, CHUNK_BYTES);
+		assert_int_equal(fd.t.done, 3);
+		assert_ok(disk_detach(d));
+		env.st->ops = real_ops;
+		check_whole("a");
+	}
+}
+
 /* What a newer layer covers is damaged, and not lost. */
 static void
 what_is_covered_is_not_lost(void **state)
@@ -382,6 +451,8 @@ main(void)
 		T(a_superblock_is_made_anew_from_what_else_is_known),
 		T(a_copy_that_rots_is_written_from_the_other),
 		T(so_is_one_of_the_map),
+		T(what_two_layers_had_lost_was_counted_twice),
+		T(a_chunk_that_cannot_be_opened_ended_it),
 		T(what_is_covered_is_not_lost),
 		T(a_snapshot_is_repaired_when_asked),
 		T(a_parent_that_cannot_be_opened_is_told),

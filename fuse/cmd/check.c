@@ -104,7 +104,7 @@ check_store(struct checking *k)
 
 /* Maps come first: without one a disk cannot be attached. */
 static int
-repair_maps(struct checking *k, const struct cmd_target *t)
+repair_maps(struct checking *k, const struct cmd_target *t, bool *ret_hopeless)
 {
 	const struct engine_options opt = { .mount_point = "" };
 	CLEANUP(engine_closep) struct engine *eng = NULL;
@@ -131,6 +131,7 @@ repair_maps(struct checking *k, const struct cmd_target *t)
 			 (unsigned long long)rep.unreadable);
 	if (r == 0)
 		return 0;
+	*ret_hopeless = rep.top;
 	if (rep.path[0])
 		return cmd_fail(r, "it is damaged, and so is its spare copy",
 				"", "check %s: %s", t->text, rep.path);
@@ -143,10 +144,13 @@ check_one(const struct cmd_target *t, bool last, void *arg)
 	struct checking *k = arg;
 	uint32_t flags = k->repair ? SD_SCRUB_REPAIR : 0;
 	CLEANUP(cmd_json_freep) json_t *result = NULL;
+	bool hopeless = false;
 	int r, repaired = 0;
 
 	if (k->repair)
-		repaired = repair_maps(k, t);
+		repaired = repair_maps(k, t, &hopeless);
+	if (hopeless)
+		return repaired;
 	/* What is left of it is looked at all the same. */
 	r = scrub_run(t, flags, 0, false, false, &result);
 	if (r == 0)

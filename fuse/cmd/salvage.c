@@ -42,6 +42,15 @@ fail(const struct salvage *sv, int err, const char *what)
 			what);
 }
 
+static int
+fail_attach(const struct salvage *sv, int err)
+{
+	return cmd_fail(
+	    err, NULL,
+	    err == -EBADMSG || err == -EUCLEAN ? CMD_REPAIR_HINT : NULL,
+	    "check %s --salvage %s: attach it", sv->from.text, sv->to);
+}
+
 /* ---- what is lost ---- */
 
 static int
@@ -92,13 +101,6 @@ save(struct salvage *sv, size_t len, uint64_t off)
 		   : disk_write(sv->dst, sv->scratch, sv->buf, len, off);
 }
 
-/* Whether it is the disk's content that is at fault. */
-static bool
-is_damage(int r)
-{
-	return r == -EBADMSG || r == -EUCLEAN || r == -ENODATA || r == -EIO;
-}
-
 static int
 copy_blocks(struct salvage *sv, uint64_t off, size_t len)
 {
@@ -108,7 +110,7 @@ copy_blocks(struct salvage *sv, uint64_t off, size_t len)
 		size_t n = len - i < GRAIN ? len - i : GRAIN;
 
 		r = disk_read(sv->src, sv->scratch, sv->buf, n, off + i);
-		if (is_damage(r))
+		if (disk_is_damage(r))
 			r = lose(sv, off + i, n);
 		else if (r == 0)
 			r = save(sv, n, off + i);
@@ -123,7 +125,7 @@ copy_piece(struct salvage *sv, uint64_t off)
 	int r;
 
 	r = disk_read(sv->src, sv->scratch, sv->buf, n, off);
-	if (is_damage(r))
+	if (disk_is_damage(r))
 		return copy_blocks(sv, off, n);
 	return r == 0 ? save(sv, n, off) : r;
 }
@@ -139,7 +141,7 @@ skip_hole(struct salvage *sv, uint64_t *off)
 		*off = sv->size;
 	else if (r == 0)
 		*off = at / PIECE * PIECE > *off ? at / PIECE * PIECE : *off;
-	return r == -ENXIO || is_damage(r) ? 0 : r;
+	return r == -ENXIO || disk_is_damage(r) ? 0 : r;
 }
 
 static int
@@ -189,7 +191,7 @@ with_disks(struct salvage *sv)
 	r = disk_attach(sv->engine, sv->from.type, sv->from.name,
 			DISK_READ_ONLY, &sv->src);
 	if (r < 0)
-		return fail(sv, r, "attach it");
+		return fail_attach(sv, r);
 	sv->size = disk_size(sv->src);
 	r = make(sv);
 	if (r == 0) {

@@ -45,6 +45,14 @@ scrubbing_done(struct scrubbing *s)
 	cmd_close(&s->e);
 }
 
+/* Then what could be made anew has been. */
+static bool
+is_repairing(const struct scrubbing *s)
+{
+	return strcmp(cmd_name(), "check") == 0 &&
+	       (s->arg.flags & SD_SCRUB_REPAIR);
+}
+
 static int
 fail(struct scrubbing *s, int err)
 {
@@ -59,9 +67,9 @@ fail(struct scrubbing *s, int err)
 	} else if (err == -EBUSY) {
 		why = "somebody else has it attached";
 	} else if (err == -EBADMSG || err == -EUCLEAN) {
-		why = "it cannot be attached: its map or its descriptor is "
-		      "damaged";
-		hint = "`sealdisk check --repair` makes a map anew";
+		why = "it cannot be attached: its descriptor, a layer.ini or "
+		      "a map is damaged";
+		hint = is_repairing(s) ? "" : CMD_REPAIR_HINT;
 	}
 	return cmd_fail(err, why, hint, "%s %s", cmd_name(), s->t.text);
 }
@@ -241,6 +249,9 @@ scrub_print(const json_t *result)
 
 	json_array_foreach(json_object_get(result, "faults"), i, f)
 	    print_fault(f);
+	if (number(result, "untold") > 0)
+		printf("and %" PRIu64 " more, which are in the log\n",
+		       number(result, "untold"));
 	printf("%s: %s: %" PRIu64 " chunks, %" PRIu64 " pages, %" PRIu64
 	       " blocks; damaged %" PRIu64 ", lost %" PRIu64
 	       " bytes, spare %" PRIu64 ", repaired %" PRIu64 "\n",
@@ -251,12 +262,16 @@ scrub_print(const json_t *result)
 	       number(result, "repaired"));
 }
 
-/* 0, or told: -EBADMSG something is damaged, -ECANCELED it was stopped. */
+/* 0, or told: -EBADMSG something is damaged, -ECANCELED it was stopped, -EIO it
+ * came to no end. */
 static int
 scrub_verdict(const json_t *result)
 {
 	if (strcmp(text(result, "state"), "stopped") == 0)
 		return cmd_fail(-ECANCELED, "it was stopped", "", "%s %s",
+				cmd_name(), text(result, "name"));
+	if (strcmp(text(result, "state"), "failed") == 0)
+		return cmd_fail(-EIO, text(result, "error"), "", "%s %s",
 				cmd_name(), text(result, "name"));
 	if (number(result, "damaged") == 0 && number(result, "lost") == 0)
 		return 0;

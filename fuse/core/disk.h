@@ -153,6 +153,10 @@ int disk_detach(struct disk *d) CHECKED;
 /* For tests: drop everything in memory as kill -9 would. */
 void disk_abandon(struct disk *d);
 
+/* Whether what a read has failed with is a fault of what is stored there, and
+ * not of the machine, which may be able to do it another time. */
+bool disk_is_damage(int err) CHECKED;
+
 /* Reads past the end are the caller's to cut: -EINVAL. */
 int disk_read(struct disk *d, struct scratch *s, void *buf, size_t len,
 	      uint64_t off) NONNULL CHECKED;

@@ -481,6 +481,8 @@ load_layer(struct repair *rp)
 		r = layer_map_key(rp->dk, &rp->ref.layer, &rp->map_key);
 	if (r < 0 && !err_is_shortage(r)) {
 		strcpy(rp->report.path, path);
+		rp->report.top =
+		    uuid_equal(&rp->ref.layer, &rp->desc.layer.layer);
 		return e == -ENOENT ? -EUCLEAN : e;
 	}
 	if (r == 0 && spare) {

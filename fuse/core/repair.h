@@ -22,6 +22,7 @@ struct repair_report {
 	uint64_t unreadable; /* of these, whose superblock and pages say
 			      * nothing, or which may be another layer's */
 	char path[STORE_PATH_LEN]; /* what cannot be repaired; "": nothing */
+	bool top; /* of the top layer, without which nothing can be read */
 };
 
 /**

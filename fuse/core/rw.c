@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include <sealdisk/log.h>
+
 static const uint8_t zero_block[BLOCK_SIZE];
 
 /* 0: try again. */
@@ -26,6 +28,13 @@ piece(uint64_t off, uint64_t len)
 	uint64_t n = GROUP_LEN - off % GROUP_LEN;
 
 	return (size_t)(n < len ? n : len);
+}
+
+bool
+disk_is_damage(int err)
+{
+	return err < 0 && !err_is_shortage(err) && err != -ENOSPC &&
+	       err != -EDQUOT && err != -EROFS && err != -ECANCELED;
 }
 
 int

@@ -40,8 +40,6 @@ scrub_say(struct scrub *sc, enum scrub_what what, uint64_t off, uint64_t len,
 		(void)strcpy(f.file, file);
 	sc->t.faults[what]++;
 	sc->t.repaired += repaired;
-	if (what == SCRUB_LOST)
-		sc->t.lost += len;
 	if (sc->o->fault)
 		sc->o->fault(&f, sc->o->arg);
 }
@@ -49,6 +47,8 @@ scrub_say(struct scrub *sc, enum scrub_what what, uint64_t off, uint64_t len,
 int
 scrub_again(struct scrub *sc, int r)
 {
+	if (*sc->o->stop)
+		return -ECANCELED;
 	if (r == -ESTALE)
 		return 0;
 	return r == -EAGAIN ? commit_for_room(sc->d) : r;
@@ -57,7 +57,7 @@ scrub_again(struct scrub *sc, int r)
 bool
 scrub_is_damage(int r)
 {
-	return r == -EBADMSG || r == -EUCLEAN || r == -ENODATA || r == -EIO;
+	return disk_is_damage(r) && r != -ENOENT;
 }
 
 int
@@ -69,47 +69,6 @@ scrub_pause(struct scrub *sc)
 		due += (int64_t)(sc->read * 1000 / sc->o->rate);
 	while (!*sc->o->stop && now_ms() < due)
 		(void)usleep(10000);
-	return *sc->o->stop ? -ECANCELED : 0;
-}
-
-/* ---- what the disk shows ---- */
-
-/* The blocks of one group that cannot be read, run by run. */
-static void
-tell_lost_blocks(struct scrub *sc, uint64_t off, size_t len)
-{
-	uint64_t from = UINT64_MAX;
-
-	for (size_t i = 0; i < len; i += BLOCK_SIZE) {
-		size_t n = len - i < BLOCK_SIZE ? len - i : BLOCK_SIZE;
-		bool bad = scrub_is_damage(
-		    disk_read(sc->d, sc->s, sc->group, n, off + i));
-
-		if (bad && from == UINT64_MAX)
-			from = off + i;
-		if (!bad && from != UINT64_MAX) {
-			scrub_say(sc, SCRUB_LOST, from, off + i - from, NULL,
-				  false);
-			from = UINT64_MAX;
-		}
-	}
-	if (from != UINT64_MAX)
-		scrub_say(sc, SCRUB_LOST, from, off + len - from, NULL, false);
-}
-
-int
-scrub_say_lost(struct scrub *sc, uint64_t off, uint64_t len)
-{
-	uint64_t size = disk_size(sc->d);
-	uint64_t end = off + len < size ? off + len : size;
-
-	for (uint64_t at = off; at < end && !*sc->o->stop; at += GROUP_LEN) {
-		size_t n = end - at < GROUP_LEN ? (size_t)(end - at)
-						: GROUP_LEN;
-
-		if (scrub_is_damage(disk_read(sc->d, sc->s, sc->group, n, at)))
-			tell_lost_blocks(sc, at, n);
-	}
 	return *sc->o->stop ? -ECANCELED : 0;
 }
 
@@ -222,7 +181,7 @@ tell_bad_map(struct scrub *sc, uint64_t n)
 
 	path_layer(&sc->at, "map", path);
 	scrub_say(sc, SCRUB_MAP, n * len, len, path, false);
-	return scrub_say_lost(sc, n * len, len);
+	return scrub_find_lost(sc, n * len, len);
 }
 
 static int
@@ -345,7 +304,7 @@ scrub(struct scrub *sc)
 
 		path_layer(&sc->at, "layer.ini", path);
 		scrub_say(sc, SCRUB_LAYER, 0, limit, path, false);
-		r = scrub_say_lost(sc, 0, limit);
+		r = scrub_find_lost(sc, 0, limit);
 	}
 	for (size_t i = 0; r == 0 && i < sc->n_refs; i++) {
 		sc->at = sc->refs[i];
@@ -374,10 +333,12 @@ disk_scrub(struct disk *d, struct scratch *s, const struct scrub_options *o,
 		opt.stop = &never;
 	sc.group = malloc(GROUP_LEN);
 	r = sc.group ? scrub(&sc) : -ENOMEM;
+	scrub_tell_lost(&sc);
 	if (sc.group)
 		secret_wipe(sc.group, GROUP_LEN);
 	free(sc.group);
 	free(sc.refs);
+	free(sc.lost);
 	scratch_wipe(s);
 	*ret = sc.t;
 	return r;

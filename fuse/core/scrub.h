@@ -42,7 +42,7 @@ struct scrub_totals {
 	uint64_t chunks, done; /* in all, and looked at */
 	uint64_t pages, blocks;
 	uint64_t faults[SCRUB_NWHAT];
-	uint64_t lost; /* bytes */
+	uint64_t lost; /* bytes, of which some may be to be told */
 	uint64_t repaired;
 };
 
@@ -52,7 +52,8 @@ struct scrub_options {
 			* superblocks */
 	uint64_t rate; /* bytes a second; 0: as fast as it goes */
 	const atomic_bool *stop;
-	/* Called for each fault, and now and then for ${t}. */
+	/* Called for each fault, what is lost after all others, and now and
+	 * then for ${t}. */
 	void (*fault)(const struct scrub_fault *f, void *arg);
 	void (*progress)(const struct scrub_totals *t, void *arg);
 	void *arg;
@@ -75,7 +76,7 @@ int disk_scrub(struct disk *d, struct scratch *s, const struct scrub_options *o,
 struct scrub_record {
 	struct uuid uuid; /* of the descriptor */
 	int64_t started, ended;
-	bool complete; /* it was not stopped */
+	enum scrub_end { SCRUB_STOPPED, SCRUB_COMPLETE, SCRUB_FAILED } end;
 	bool read_all; /* blocks, too */
 	uint64_t chunks, pages, blocks;
 	uint64_t damaged; /* faults that cost what they concern */

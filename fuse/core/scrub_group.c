@@ -276,17 +276,17 @@ scrub_group(struct scrub *sc, uint64_t group)
 	if (!scrub_is_damage(r))
 		return r < 0 || bad.n == 0
 			   ? r
-			   : scrub_say_lost(sc, group * GROUP_LEN, GROUP_LEN);
+			   : scrub_find_lost(sc, group * GROUP_LEN, GROUP_LEN);
 	/* Before a chunk is found no name of it is known. */
 	if (name[0]) {
 		scrub_say(sc, SCRUB_GROUP, group * GROUP_LEN, GROUP_LEN, name,
 			  false);
-		return scrub_say_lost(sc, group * GROUP_LEN, GROUP_LEN);
+		return scrub_find_lost(sc, group * GROUP_LEN, GROUP_LEN);
 	}
 	scrub_say(sc, SCRUB_CHUNK, group * GROUP_LEN / CHUNK_LEN * CHUNK_LEN,
 		  CHUNK_LEN, NULL, false);
-	r = scrub_say_lost(sc, group * GROUP_LEN / CHUNK_LEN * CHUNK_LEN,
-			   CHUNK_LEN);
+	r = scrub_find_lost(sc, group * GROUP_LEN / CHUNK_LEN * CHUNK_LEN,
+			    CHUNK_LEN);
 	return r < 0 ? r : 1;
 }
 

@@ -12,12 +12,14 @@
 
 #define AT(member) offsetof(struct scrub_record, member)
 
+static const char *const ends[] = { "no", "yes", "failed", NULL };
+
 static const struct field fields[] = {
 	{ "format", FIELD_FORMAT, 0, 0, NULL },
 	{ "uuid", FIELD_UUID, AT(uuid), 0, NULL },
 	{ "started", FIELD_TIME, AT(started), 0, NULL },
 	{ "ended", FIELD_TIME, AT(ended), 0, NULL },
-	{ "complete", FIELD_BOOL, AT(complete), 0, words_no_yes },
+	{ "complete", FIELD_ENUM, AT(end), 0, ends },
 	{ "read_all", FIELD_BOOL, AT(read_all), 0, words_no_yes },
 	{ "chunks", FIELD_U64, AT(chunks), INT64_MAX, NULL },
 	{ "pages", FIELD_U64, AT(pages), INT64_MAX, NULL },
