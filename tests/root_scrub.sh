@@ -148,26 +148,96 @@ sd rm dd --yes
 umount_store
 
 note 'which files'
-for fs in ext4 xfs; do
-	command -v "mkfs.$fs" >/dev/null || continue
+
+# make_fs FS: $T/img, with a large file that has two names and many small ones.
+make_fs() {
 	rm -f "$T/img"
 	truncate -s 320M "$T/img"
-	"mkfs.$fs" -q "$T/img"
+	"mkfs.$1" -q "$T/img"
 	mkdir -p "$T/fs"
 	mount -o loop "$T/img" "$T/fs"
 	mkdir "$T/fs/dir"
 	head -c 100M /dev/urandom >"$T/fs/dir/a file"
+	ln "$T/fs/dir/a file" "$T/fs/link"
+	for i in {1..200}; do
+		head -c 64K /dev/urandom >"$T/fs/dir/$i"
+	done
 	umount "$T/fs"
+}
+
+# full_chunks NAME: those of a disk that hold nothing but data, in order.
+full_chunks() {
+	local lineage
+
+	lineage=$(sed -n 's/^lineage = //p' "$STORE/disks/$1.ini" |
+		head -n 1)
+	find "$STORE/lineages/$lineage" -size +4095k -name '*.chunk' | sort
+}
+
+# files_are NAME FILTER: of what a scrub says is lost.
+files_are() {
+	scrub 6 "$1" --files
+	check "$1: the files are named" scrubbed "[.faults[] |
+		select(.what == \"lost\") | .files[]] | unique | $2"
+}
+
+for fs in ext4 xfs; do
+	command -v "mkfs.$fs" >/dev/null || continue
+	make_fs "$fs"
 	expect 0 '^$' sd import "$T/img" "$fs"
 	# Somewhere in the middle of the file: most chunks hold nothing else.
-	lineage=$(sed -n 's/^lineage = //p' "$STORE/disks/$fs.ini" | head -n 1)
-	for c in $(find "$STORE/lineages/$lineage" -size +4095k \
-		-name '*.chunk' | sort | sed -n '5p;9p'); do
+	for c in $(full_chunks "$fs" | sed -n '5p;9p'); do
 		flip "$c" 70000
 	done
-	scrub 6 "$fs" --files
-	check "$fs: the file is named" scrubbed '[.faults[] |
-		select(.what == "lost") | .files[]] | unique |
-		map(ltrimstr("/")) == ["dir/a file"]'
+	if [ "$fs" = ext4 ]; then
+		files_are ext4 '. == ["/dir/a file", "/link"]'
+	else
+		files_are xfs 'length == 2 and any(test("has 2 names")) and
+			any(. == "/dir/a file" or . == "/link")'
+	fi
+	# All of one: some 60 small files lie side by side.
+	found=no
+	for c in $(full_chunks "$fs" | tac); do
+		mv "$c" "$c.away"
+		scrub 6 "$fs" --files
+		mv "$c.away" "$c"
+		if scrubbed '[.faults[].files // [] | .[]] | unique |
+			map(select(test("^/dir/[0-9]+$"))) | length > 40'
+		then
+			found=yes
+			break
+		fi
+	done
+	check "$fs: also those at the end of a range" test $found = yes
+	# le32 NUMBER: as printf writes it.
+	le32() {
+		printf '\\%03o\\%03o\\%03o\\%03o' $(($1 & 255)) \
+			$(($1 >> 8 & 255)) $(($1 >> 16 & 255)) $(($1 >> 24))
+	}
+	for sector in 512 4096; do
+		name=$fs-$sector
+		truncate -s 330M "$T/parted"
+		dd if="$T/img" of="$T/parted" bs=1M seek=4 conv=sparse \
+			status=none
+		# shellcheck disable=SC2059
+		printf '\0\0\0\0\203\0\0\0'"$(le32 $((4194304 / sector)))$(
+			le32 $((335544320 / sector)))" |
+			dd of="$T/parted" bs=1 seek=446 conv=notrunc status=none
+		printf '\125\252' |
+			dd of="$T/parted" bs=1 seek=510 conv=notrunc status=none
+		expect 0 '^$' sd import "$T/parted" "$name"
+		flip "$(full_chunks "$name" | sed -n 9p)" 70000
+		files_are "$name" 'any(. == "/dir/a file" or . == "/link")'
+		rm -f "$T/parted"
+		sd rm --yes "$name"
+	done
 done
+if sd ls | grep -q '^ext4 '; then
+	for c in $(full_chunks ext4); do
+		rm "$c"
+	done
+	rm "$(find "$STORE/lineages/$(sed -n 's/^lineage = //p' \
+		"$STORE/disks/ext4.ini" | head -n 1)" -name '0000000-*.chunk')"
+	files_are ext4 'any(test("cannot be read|no file system"))'
+fi
 check 'no device is left' test -z "$(losetup -j "$T/img")"

@@ -1,7 +1,7 @@
 /*
  * damage.c - which files lie where a disk is damaged (damage.h).
  */
-#include "damage.h"
+#include "damage_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,21 +13,22 @@
 #include <sealdisk/codec.h>
 #include <sealdisk/io.h>
 
+#include "damage.h"
 #include "program.h"
 
-#define TEXT_MAX (1U << 20) /* of what a program prints */
-#define BLOCKS_MAX 64       /* of a range, that are asked for */
+#define TEXT_MAX (4U << 20) /* of what a program prints */
+#define BLOCKS_MAX 65536    /* of a range, that are asked for */
 #define NAMES_MAX 100
+#define PARTS_MAX 128
 
-struct text {
-	char *s; /* ends with a NUL */
-	size_t len;
-};
+/* ---- programs ---- */
 
-static void
+void
 text_done(struct text *t)
 {
 	free(t->s);
+	t->s = NULL;
+	t->len = 0;
 }
 
 static void
@@ -47,9 +48,8 @@ collect(const char *text, size_t len, void *arg)
 	s[t->len] = '\0';
 }
 
-/* What one of the system's programs prints; "" if it fails. */
-static void
-ask(const char *name, const char *const *argv, struct text *ret)
+void
+damage_ask(const char *name, const char *const *argv, struct text *ret)
 {
 	static const char *const places[] = { "/usr/sbin/", "/sbin/",
 					      "/usr/bin/", "/bin/" };
@@ -59,8 +59,7 @@ ask(const char *name, const char *const *argv, struct text *ret)
 		(void)snprintf(path, sizeof(path), "%s%s", places[i], name);
 		if (access(path, X_OK) < 0)
 			continue;
-		if (program_run(path, argv, collect, ret, said) < 0)
-			ret->len = 0;
+		(void)!program_run(path, argv, collect, ret, said);
 		break;
 	}
 	if (!ret->len)
@@ -69,264 +68,79 @@ ask(const char *name, const char *const *argv, struct text *ret)
 
 /* ---- names ---- */
 
-/* Once each; what a terminal would take for a command is not printed. */
-static void
-add_name(json_t *list, const char *name)
+static bool
+has_name(const json_t *list, const char *name)
+{
+	json_t *v;
+	size_t i;
+
+	json_array_foreach(list, i, v)
+	{
+		if (strcmp(json_string_value(v), name) == 0)
+			return true;
+	}
+	return false;
+}
+
+void
+damage_name(json_t *list, const char *name)
 {
 	char *clean = strdup(name);
 	json_t *v;
-	size_t i;
 
 	if (!clean)
 		return;
 	for (char *p = clean; *p; p++)
 		if ((unsigned char)*p < 0x20 || *p == 0x7f)
 			*p = '?';
-	json_array_foreach(list, i, v)
-	{
-		if (strcmp(json_string_value(v), clean) == 0) {
-			free(clean);
-			return;
-		}
-	}
-	v = json_string(clean);
+	v = json_string(json_array_size(list) < NAMES_MAX ? clean
+							  : "(and more)");
 	if (!v)
 		v = json_string("(a name that is no UTF-8)");
-	if (json_array_size(list) < NAMES_MAX)
-		(void)!json_array_append_new(list, v);
-	else
-		json_decref(v);
+	if (v && !has_name(list, json_string_value(v)))
+		(void)!json_array_append(list, v);
+	json_decref(v);
 	free(clean);
 }
 
-/* ---- ext2, ext3, ext4 ---- */
-
-struct part {
-	const char *image;
-	uint64_t start, len; /* in the image */
-	uint32_t block;      /* size of the file system's */
-};
-
-static void
-debugfs(const struct part *p, const char *request, struct text *ret)
+void
+found_inode(struct found *f, uint64_t inode)
 {
-	char image[4096 + 32];
-	const char *argv[] = { "debugfs", "-R", request, image, NULL };
+	size_t i = 0;
 
-	(void)snprintf(image, sizeof(image), "%s?offset=%" PRIu64, p->image,
-		       p->start);
-	ask("debugfs", argv, ret);
+	while (i < f->n && f->inode[i] != inode)
+		i++;
+	if (i == f->n && i < BATCH)
+		f->inode[f->n++] = inode;
 }
 
-/* "NUMBER\tREST": 0, or -ENOENT. */
-static int
-parse_row(char *line, uint64_t *ret, char **ret_rest)
+void
+found_name(struct found *f, uint64_t inode, const char *name, json_t *list)
 {
-	char *tab = strchr(line, '\t');
-
-	if (!tab)
-		return -ENOENT;
-	*tab = '\0';
-	*ret_rest = tab + 1;
-	return parse_u64(line, ret) == 0 ? 0 : -ENOENT;
-}
-
-/* Those in use that no inode has are the file system's own. */
-static void
-name_block(const struct part *p, uint64_t block, json_t *ret)
-{
-	CLEANUP(text_done) struct text t = { .len = 0 };
-	char request[64];
-
-	(void)snprintf(request, sizeof(request), "testb %" PRIu64, block);
-	debugfs(p, request, &t);
-	if (strstr(t.s, "marked in use"))
-		add_name(ret, "(file system metadata)");
-	else if (strstr(t.s, "not in use"))
-		add_name(ret, "(free space)");
-}
-
-static void
-name_inode(const struct part *p, uint64_t inode, json_t *ret)
-{
-	CLEANUP(text_done) struct text t = { .len = 0 };
-	char request[64], *line, *save = NULL, *rest;
-	uint64_t n;
-
-	if (inode == 8) {
-		add_name(ret, "(journal)");
-		return;
-	}
-	if (inode == 2) {
-		add_name(ret, "/");
-		return;
-	}
-	(void)snprintf(request, sizeof(request), "ncheck %" PRIu64, inode);
-	debugfs(p, request, &t);
-	for (line = strtok_r(t.s, "\n", &save); line;
-	     line = strtok_r(NULL, "\n", &save))
-		if (parse_row(line, &n, &rest) == 0 && n == inode)
-			add_name(ret, rest + (strncmp(rest, "//", 2) == 0));
-}
-
-static void
-name_ext(const struct part *p, uint64_t off, uint64_t len, json_t *ret)
-{
-	uint64_t first = off / p->block, end = (off + len - 1) / p->block + 1;
-	CLEANUP(text_done) struct text t = { .len = 0 };
-	char request[32 * BLOCKS_MAX] = "icheck";
-	char *line, *save = NULL, *rest;
-	uint64_t block, inode;
-	size_t at = strlen(request);
-
-	for (uint64_t b = first; b < end && b < first + BLOCKS_MAX; b++)
-		at += (size_t)snprintf(request + at, sizeof(request) - at,
-				       " %" PRIu64, b);
-	debugfs(p, request, &t);
-	for (line = strtok_r(t.s, "\n", &save); line;
-	     line = strtok_r(NULL, "\n", &save)) {
-		if (parse_row(line, &block, &rest) < 0)
+	for (size_t i = 0; i < f->n; i++) {
+		if (f->inode[i] != inode)
 			continue;
-		if (parse_u64(rest, &inode) == 0)
-			name_inode(p, inode, ret);
-		else
-			name_block(p, block, ret);
+		f->named[i] = true;
+		damage_name(list, name);
 	}
 }
 
-/* ---- XFS ---- */
-
-/* xfs_db takes no offset, so it gets a device that begins where the file system
- * does. */
-static void
-make_device(const struct part *p, struct text *ret)
+void
+found_rest(const struct found *f, json_t *list)
 {
-	char start[32], len[32];
-	const char *argv[] = { "losetup", "-r",          "-f", "--show", "-o",
-			       start,     "--sizelimit", len,  p->image, NULL };
+	char text[40];
 
-	(void)snprintf(start, sizeof(start), "%" PRIu64, p->start);
-	(void)snprintf(len, sizeof(len), "%" PRIu64, p->len);
-	ask("losetup", argv, ret);
-	ret->s[strcspn(ret->s, "\n")] = '\0';
-}
-
-static void
-remove_device(const char *device)
-{
-	const char *argv[] = { "losetup", "-d", device, NULL };
-	CLEANUP(text_done) struct text t = { .len = 0 };
-
-	ask("losetup", argv, &t);
-}
-
-/* The numbers that XFS has for blocks: "0xfa (250)", a line each. */
-static size_t
-number_blocks(const struct part *p, const char *dev, uint64_t off, uint64_t len,
-	      uint64_t ret[static BLOCKS_MAX])
-{
-	CLEANUP(text_done) struct text t = { .len = 0 };
-	const char *argv[4 + 2 * BLOCKS_MAX] = { "xfs_db", "-r" };
-	char request[BLOCKS_MAX][64], *line, *save = NULL, *number;
-	uint64_t at = off / p->block * p->block;
-	size_t n = 2, count = 0;
-
-	for (size_t i = 0; i < BLOCKS_MAX && at < off + len;
-	     i++, at += p->block) {
-		(void)snprintf(request[i], sizeof(request[i]),
-			       "convert daddr %" PRIu64 " fsblock", at / 512);
-		argv[n++] = "-c";
-		argv[n++] = request[i];
-	}
-	argv[n++] = dev;
-	ask("xfs_db", argv, &t);
-	for (line = strtok_r(t.s, "\n", &save); line && count < BLOCKS_MAX;
-	     line = strtok_r(NULL, "\n", &save)) {
-		number = strchr(line, '(');
-		if (!number)
+	for (size_t i = 0; i < f->n; i++) {
+		if (f->named[i])
 			continue;
-		number[1 + strcspn(number + 1, ")")] = '\0';
-		count += parse_u64(number + 1, &ret[count]) == 0;
+		(void)snprintf(text, sizeof(text), "(inode %" PRIu64 ")",
+			       f->inode[i]);
+		damage_name(list, text);
 	}
-	return count;
-}
-
-/* "setting block 1/24464 to free1", "inode 132 block 250 at offset 226". */
-static void
-take_use(char *line, uint64_t inodes[static BLOCKS_MAX], size_t *n, bool *other,
-	 bool *free_space)
-{
-	uint64_t inode;
-	char *end, *to;
-
-	if (strncmp(line, "inode ", 6) == 0 &&
-	    (end = strstr(line, " block "))) {
-		*end = '\0';
-		if (*n < BLOCKS_MAX && parse_u64(line + 6, &inode) == 0)
-			inodes[(*n)++] = inode;
-		return;
-	}
-	to = strstr(line, " to ");
-	if (strncmp(line, "setting block ", 14) != 0 || !to)
-		return;
-	if (strncmp(to + 4, "free", 4) == 0)
-		*free_space = true;
-	else if (strcmp(to + 4, "data") != 0)
-		*other = true;
-}
-
-static void
-name_inodes(const char *dev, const uint64_t *inodes, size_t n, json_t *ret)
-{
-	CLEANUP(text_done) struct text t = { .len = 0 };
-	char request[32 * BLOCKS_MAX] = "ncheck", *line, *save = NULL, *name;
-	const char *argv[] = { "xfs_db", "-r",    "-c", "blockget -n",
-			       "-c",     request, dev,  NULL };
-	size_t at = strlen(request);
-
-	for (size_t i = 0; i < n; i++)
-		at += (size_t)snprintf(request + at, sizeof(request) - at,
-				       " -i %" PRIu64, inodes[i]);
-	ask("xfs_db", argv, &t);
-	for (line = strtok_r(t.s, "\n", &save); line;
-	     line = strtok_r(NULL, "\n", &save)) {
-		line += strspn(line, " ");
-		name = strchr(line, ' ');
-		if (name && line[0] >= '0' && line[0] <= '9')
-			add_name(ret, name + 1);
-	}
-}
-
-static void
-name_xfs(const struct part *p, uint64_t off, uint64_t len, json_t *ret)
-{
-	CLEANUP(text_done) struct text dev = { .len = 0 }, t = { .len = 0 };
-	uint64_t block[BLOCKS_MAX], inodes[BLOCKS_MAX];
-	char request[32 * BLOCKS_MAX] = "blockget -n", *line, *save = NULL;
-	const char *argv[] = { "xfs_db", "-r", "-c", request, NULL, NULL };
-	bool other = false, free_space = false;
-	size_t n, n_inodes = 0, at = strlen(request);
-
-	make_device(p, &dev);
-	if (strncmp(dev.s, "/dev/", 5) != 0)
-		return;
-	n = number_blocks(p, dev.s, off, len, block);
-	for (size_t i = 0; i < n; i++)
-		at += (size_t)snprintf(request + at, sizeof(request) - at,
-				       " -b %" PRIu64, block[i]);
-	argv[4] = dev.s;
-	if (n > 0)
-		ask("xfs_db", argv, &t);
-	for (line = n ? strtok_r(t.s, "\n", &save) : NULL; line;
-	     line = strtok_r(NULL, "\n", &save))
-		take_use(line, inodes, &n_inodes, &other, &free_space);
-	if (n_inodes > 0)
-		name_inodes(dev.s, inodes, n_inodes, ret);
-	if (other)
-		add_name(ret, "(file system metadata)");
-	if (free_space)
-		add_name(ret, "(free space)");
-	remove_device(dev.s);
+	if (f->metadata)
+		damage_name(list, "(file system metadata)");
+	if (f->free_space)
+		damage_name(list, "(free space)");
 }
 
 /* ---- what is there ---- */
@@ -339,59 +153,155 @@ read_at(const char *image, void *buf, size_t len, uint64_t off)
 	return fd >= 0 && io_pread_all(fd, buf, len, off) == 0;
 }
 
-/* The file system of a partition, or of the disk, by its superblock. */
-static void
-name_part(struct part *p, uint64_t off, uint64_t len, json_t *ret)
+static uint32_t
+be32(const uint8_t *p)
 {
-	uint8_t sb[1024 + 64];
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 |
+	       (uint32_t)p[2] << 8 | p[3];
+}
+
+static bool
+is_ext(const uint8_t sb[static 128], unsigned group)
+{
+	return sb[56] == 0x53 && sb[57] == 0xef && sb[24] <= 6 &&
+	       (unsigned)(sb[90] | sb[91] << 8) == group;
+}
+
+/* Its first copy, where it is by default. */
+static void
+find_second_super(struct part *p)
+{
+	uint8_t sb[128];
+
+	for (uint32_t block = 1024; block <= 4096; block *= 2) {
+		uint32_t at = 8 * block + (block == 1024);
+
+		if (!read_at(p->image, sb, sizeof(sb),
+			     p->start + (uint64_t)at * block) ||
+		    !is_ext(sb, 1) || 1024U << sb[24] != block)
+			continue;
+		p->fs = PART_EXT;
+		p->block = block;
+		p->super = at;
+		break;
+	}
+}
+
+/* By its superblock. */
+static void
+find_fs(struct part *p)
+{
+	uint8_t sb[1024 + 128];
+
+	p->fs = PART_UNKNOWN;
+	p->super = 0;
+	if (read_at(p->image, sb, 128, p->start) &&
+	    memcmp(sb, "XFSB", 4) == 0) {
+		p->block = be32(sb + 4);
+		p->ag_blocks = be32(sb + 84);
+		p->ag_bits = sb[124];
+		if (p->block >= 512 && p->block <= 65536 && p->ag_blocks > 0 &&
+		    p->ag_bits < 32)
+			p->fs = PART_XFS;
+		return;
+	}
+	if (read_at(p->image, sb + 1024, 128, p->start + 1024) &&
+	    is_ext(sb + 1024, 0)) {
+		p->fs = PART_EXT;
+		p->block = 1024U << sb[1024 + 24];
+		return;
+	}
+	find_second_super(p);
+}
+
+/* Rows of START SECTORS, of 512 bytes whatever the disk's have.  How many have
+ * a file system that is known. */
+static unsigned
+find_parts(const char *image, uint32_t sector, struct part *ret, size_t *ret_n)
+{
+	CLEANUP(text_done) struct text t = { .len = 0 };
+	char size[16], *line, *save = NULL, *gap;
+	const char *argv[] = { "partx", "-g", "-r",  "-o", "START,SECTORS",
+			       "-S",    size, image, NULL };
+	unsigned known = 0;
+
+	*ret_n = 0;
+	(void)snprintf(size, sizeof(size), "%u", sector);
+	damage_ask("partx", argv, &t);
+	for (line = strtok_r(t.s, "\n", &save); line && *ret_n < PARTS_MAX;
+	     line = strtok_r(NULL, "\n", &save)) {
+		struct part *p = &ret[*ret_n];
+
+		*p = (struct part){ .image = image };
+		gap = strchr(line, ' ');
+		if (!gap)
+			continue;
+		*gap = '\0';
+		if (parse_u64(line, &p->start) < 0 ||
+		    parse_u64(gap + 1, &p->len) < 0 ||
+		    p->start > INT64_MAX / 512 || p->len > INT64_MAX / 512)
+			continue;
+		p->start *= 512;
+		p->len *= 512;
+		find_fs(p);
+		known += p->fs != PART_UNKNOWN;
+		(*ret_n)++;
+	}
+	return known;
+}
+
+/* ---- a range ---- */
+
+static void
+name_in(const struct part *p, uint64_t off, uint64_t len, json_t *ret)
+{
+	uint64_t first = off / p->block;
+	uint64_t n = (off + len - 1) / p->block + 1 - first;
+	int r = 0;
+
+	for (uint64_t i = 0; r == 0 && i < n && i < BLOCKS_MAX; i += BATCH) {
+		unsigned now = n - i < BATCH ? (unsigned)(n - i) : BATCH;
+
+		r = p->fs == PART_EXT ? damage_ext(p, first + i, now, ret)
+				      : damage_xfs(p, first + i, now, ret);
+	}
+	if (r < 0)
+		damage_name(ret, "(the file system cannot be read)");
+	else if (n > BLOCKS_MAX)
+		damage_name(ret, "(what lies further on was not asked for)");
+}
+
+/* Whether the range is in it. */
+static bool
+name_part(const struct part *p, uint64_t off, uint64_t len, json_t *ret)
+{
 	uint64_t end = off + len;
 
 	if (off < p->start)
 		off = p->start;
 	if (end > p->start + p->len)
 		end = p->start + p->len;
-	if (off >= end || !read_at(p->image, sb, sizeof(sb), p->start))
-		return;
-	if (sb[1024 + 56] == 0x53 && sb[1024 + 57] == 0xef &&
-	    sb[1024 + 24] <= 6) {
-		p->block = 1024U << sb[1024 + 24];
-		name_ext(p, off - p->start, end - off, ret);
-	} else if (memcmp(sb, "XFSB", 4) == 0) {
-		p->block = (uint32_t)sb[4] << 24 | (uint32_t)sb[5] << 16 |
-			   (uint32_t)sb[6] << 8 | sb[7];
-		if (p->block >= 512 && p->block <= 65536)
-			name_xfs(p, off - p->start, end - off, ret);
-	}
+	if (off >= end)
+		return false;
+	if (p->fs == PART_UNKNOWN)
+		damage_name(ret, "(no file system that is known)");
+	else
+		name_in(p, off - p->start, end - off, ret);
+	return true;
 }
 
-/* Rows of START SECTORS; the number of partitions. */
-static unsigned
-name_parts(const char *image, uint32_t sector, uint64_t off, uint64_t len,
-	   json_t *ret)
+/* A disk is partitioned by the sectors that it had then: those of a loop device
+ * are of 512 bytes if nobody says otherwise. */
+static size_t
+find_all(const char *image, uint32_t sector, struct part *ret)
 {
-	CLEANUP(text_done) struct text t = { .len = 0 };
-	char size[16], *line, *save = NULL, *gap;
-	const char *argv[] = { "partx", "-g", "-r",  "-o", "START,SECTORS",
-			       "-S",    size, image, NULL };
-	struct part p = { .image = image };
-	unsigned n = 0;
+	size_t n;
 
-	(void)snprintf(size, sizeof(size), "%u", sector);
-	ask("partx", argv, &t);
-	for (line = strtok_r(t.s, "\n", &save); line;
-	     line = strtok_r(NULL, "\n", &save)) {
-		gap = strchr(line, ' ');
-		if (!gap)
-			continue;
-		*gap = '\0';
-		if (parse_u64(line, &p.start) < 0 ||
-		    parse_u64(gap + 1, &p.len) < 0 ||
-		    p.start > INT64_MAX / sector || p.len > INT64_MAX / sector)
-			continue;
-		p.start *= sector;
-		p.len *= sector;
-		n++;
-		name_part(&p, off, len, ret);
+	if (find_parts(image, sector, ret, &n) == 0 &&
+	    find_parts(image, sector == 512 ? 4096 : 512, ret, &n) == 0) {
+		*ret = (struct part){ .image = image, .len = INT64_MAX };
+		find_fs(ret);
+		n = 1;
 	}
 	return n;
 }
@@ -400,8 +310,15 @@ void
 damage_files(const char *image, uint32_t sector, uint64_t off, uint64_t len,
 	     json_t *ret)
 {
-	struct part whole = { .image = image, .len = INT64_MAX };
+	CLEANUP(free_memp) struct part *p = calloc(PARTS_MAX, sizeof(*p));
+	bool inside = false;
+	size_t n;
 
-	if (len > 0 && name_parts(image, sector, off, len, ret) == 0)
-		name_part(&whole, off, len, ret);
+	if (!p || len == 0)
+		return;
+	n = find_all(image, sector, p);
+	for (size_t i = 0; i < n; i++)
+		inside |= name_part(&p[i], off, len, ret);
+	if (!inside)
+		damage_name(ret, "(in no partition)");
 }

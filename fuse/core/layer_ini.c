@@ -36,7 +36,8 @@ put_spare(struct store *st, const struct layer_ref *ref, const char *text)
 		return 0;
 	log_warn("%s: %s", path, err_text(r));
 	e = st->ops->remove(st, path);
-	return e < 0 && e != -ENOENT ? r : 0;
+	/* A folder that somebody has put there says nothing, either. */
+	return e < 0 && e != -ENOENT && e != -ENOTEMPTY ? r : 0;
 }
 
 static int
