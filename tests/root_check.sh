@@ -156,6 +156,24 @@ look 0 --repair
 check 'and does not come back' said '[.disks[].name] == ["b","c"]'
 sd snapshot b@s
 
+note 'a folder in place of a spare copy'
+sd create f --size 8M
+spare=$STORE/spares/$(sed -n 's/^uuid = //p' "$STORE/disks/f.ini").ini
+rm "$spare"
+mkdir -p "$spare/folder"
+expect 0 '^$' sd export f "$T/f"
+expect 0 '^$' sd rename f g
+look 0 g --repair
+check 'is told' said '.findings[0].what == "spare" and
+	(.findings[0].made | not)'
+rmdir "$spare/folder"
+look 0 g --repair
+check 'and gives way if it is empty' test -f "$spare"
+rm "$spare"
+mkdir -p "$spare/folder"
+expect 0 '' sd rm --yes g
+rm -r "$spare"
+
 note 'store.ini'
 cp "$STORE/store.ini" "$T/store.ini"
 rm "$STORE/store.ini"

@@ -322,7 +322,7 @@ undo_rename(struct catalog *c, const struct descriptor *d,
 	path_descriptor(d->type, d->of, d->name, path);
 	if (store_exists(c->st, path) != 1 && put_text(c, d, t->was) < 0)
 		return;
-	if (spare_put(c, &d->uuid, t->was) < 0)
+	if (spare_follow(c, &d->uuid, t->was) < 0)
 		return;
 	path_descriptor(d->type, d->of, renamed->name, path);
 	try_remove(c->st, path);
@@ -341,7 +341,7 @@ rename_steps(struct catalog *c, const struct descriptor *d,
 	/* While there are two names recovery sees to it that it has the right
 	 * one. */
 	if (r == 0)
-		r = spare_put(c, &d->uuid, t->new);
+		r = spare_follow(c, &d->uuid, t->new);
 	if (r < 0)
 		return r;
 	path_descriptor(d->type, d->of, d->name, path);

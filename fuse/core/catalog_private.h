@@ -146,6 +146,9 @@ int spare_look(struct catalog *c, const struct descriptor *d, const char *text,
  * removed.  Durable.  That there is none to be removed is no error. */
 int spare_put(struct catalog *c, const struct uuid *uuid, const char *text)
     NONNULL CHECKED;
+/* The same, but that a folder in its place, which says nothing, is no error. */
+int spare_follow(struct catalog *c, const struct uuid *uuid, const char *text)
+    NONNULL CHECKED;
 int spare_remove(struct catalog *c, const struct uuid *uuid) NONNULL CHECKED;
 /* The same of store.ini; made where there is none, if there is space. */
 int store_spare_put(struct store *st, const char *text) NONNULL CHECKED;

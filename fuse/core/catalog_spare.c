@@ -125,9 +125,26 @@ int
 spare_put(struct catalog *c, const struct uuid *uuid, const char *text)
 {
 	char path[STORE_PATH_LEN];
+	int r;
 
 	path_spare(uuid, path);
-	return c->st->ops->replace(c->st, path, text, strlen(text));
+	r = c->st->ops->replace(c->st, path, text, strlen(text));
+	if (r == -EISDIR && c->st->ops->remove(c->st, path) == 0)
+		r = c->st->ops->replace(c->st, path, text, strlen(text));
+	return r;
+}
+
+int
+spare_follow(struct catalog *c, const struct uuid *uuid, const char *text)
+{
+	char path[STORE_PATH_LEN];
+	int r = spare_put(c, uuid, text);
+
+	if (r != -EISDIR)
+		return r;
+	path_spare(uuid, path);
+	log_warn("%s: %s: there is no spare copy", path, err_text(r));
+	return 0;
 }
 
 int
@@ -138,7 +155,7 @@ spare_remove(struct catalog *c, const struct uuid *uuid)
 
 	path_spare(uuid, path);
 	r = c->st->ops->remove(c->st, path);
-	if (r == -ENOENT)
+	if (r == -ENOENT || r == -ENOTEMPTY)
 		return 0;
 	return r < 0 ? r : c->st->ops->sync_dir(c->st, SPARES);
 }
@@ -172,7 +189,7 @@ catalog_save(struct catalog *c, const struct descriptor *d,
 	if (r == 0)
 		r = spare_look(c, d, text, &state);
 	if (r == 0 && state == SPARE_OTHER)
-		r = spare_put(c, &d->uuid, text);
+		r = spare_follow(c, &d->uuid, text);
 	if (r < 0)
 		return r;
 	path_descriptor(d->type, d->of, d->name, path);

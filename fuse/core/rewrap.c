@@ -106,7 +106,7 @@ replace(struct catalog *c, enum desc_type type, const char *name,
 		r = descriptor_rewrite_keys(text, len, d, &new);
 	/* Of what was wrapped before no copy stays. */
 	if (r == 0)
-		r = spare_put(c, &d->uuid, new);
+		r = spare_follow(c, &d->uuid, new);
 	return r < 0 ? r : c->st->ops->replace(c->st, path, new, strlen(new));
 }
 
