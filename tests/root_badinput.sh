@@ -477,6 +477,10 @@ no_space() {
 	stop_daemon
 	check "$type: the daemon ended well" test "$daemon_status" -eq 0
 	check "$type: clean" test "$(field small .clean)" = true
+	head -c 8M /dev/zero >"$small/ballast"
+	refuse 1 'copy: No space left on device' sd check small --salvage other
+	check_not "$type: no half of a disk is left" test -e \
+		"$STORE/disks/other.ini"
 	start_daemon
 	check "$type: all is there the next time" has_pieces $((n + 2))
 	stop_daemon

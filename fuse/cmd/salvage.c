@@ -183,6 +183,22 @@ make(struct salvage *sv)
 	return r < 0 ? fail(sv, r, "make the new disk") : 0;
 }
 
+/* What has been told is why; a disk with half of what can be read is none. */
+static int
+take_back(struct salvage *sv, int err)
+{
+	bool more = true;
+	int r = catalog_remove(sv->e.catalog, DESC_DISK, sv->to);
+
+	if (r < 0)
+		cmd_note("check: the disk %s is not whole, and could not be "
+			 "removed (`sealdisk rm %s` does it)",
+			 sv->to, sv->to);
+	while (r == 0 && more)
+		r = catalog_sweep(sv->e.catalog, 1000, &more);
+	return err;
+}
+
 static int
 with_disks(struct salvage *sv)
 {
@@ -202,7 +218,7 @@ with_disks(struct salvage *sv)
 			r = r == 0 ? r2 : r;
 		}
 		if (r < 0)
-			r = fail(sv, r, "copy");
+			r = take_back(sv, fail(sv, r, "copy"));
 	}
 	(void)!disk_detach(sv->src);
 	return r;
