@@ -22,9 +22,7 @@ struct fault_store {
 	enum fault_mode mode;
 	void (*on_sync)(struct store *inner, struct store_file *f);
 	char only[2][STORE_PATH_LEN]; /* "": any */
-	char bad_part[STORE_PATH_LEN];
-	uint64_t bad_off, bad_len;
-	pthread_cond_t moved; /* all that are stuck are let go */
+	pthread_cond_t moved;         /* all that are stuck are let go */
 	unsigned stuck;
 	uint64_t count[KINDS];
 };
@@ -199,21 +197,10 @@ ft_size(struct store_file *f, uint64_t *ret)
 	return told(v, in->ops->size(below(f), ret));
 }
 
-static bool
-is_bad(struct store_file *f, uint64_t off, size_t len)
-{
-	CLEANUP(give) struct fault_store *fs = take(f->st);
-
-	return off < fs->bad_off + fs->bad_len && fs->bad_off < off + len &&
-	       strstr(path_of(f), fs->bad_part);
-}
-
 static int
 ft_read(struct store_file *f, void *buf, size_t len, uint64_t off)
 {
 	JUDGE(f->st, FAULT_READ, path_of(f));
-	if (is_bad(f, off, len))
-		return -EIO;
 	return told(v, in->ops->read(below(f), buf, len, off));
 }
 
@@ -532,16 +519,6 @@ fault_only(struct store *st, const char *part, const char *other)
 
 	strcpy(fs->only[0], part);
 	strcpy(fs->only[1], other);
-}
-
-void
-fault_place(struct store *st, const char *part, uint64_t off, uint64_t len)
-{
-	CLEANUP(give) struct fault_store *fs = take(st);
-
-	strcpy(fs->bad_part, part);
-	fs->bad_off = off;
-	fs->bad_len = len;
 }
 
 bool

@@ -52,10 +52,6 @@ void fault_kinds(struct store *st, unsigned kinds) NONNULL; /* FAULT_ALL */
 void fault_mode(struct store *st, enum fault_mode mode) NONNULL;
 /* Only those on paths that have both in them count; "": all do. */
 void fault_only(struct store *st, const char *part, const char *other) NONNULL;
-/* A place on the medium that is bad: until another is, or ${len} is 0, what
- * reads it of a file whose path has ${part} is -EIO. */
-void fault_place(struct store *st, const char *part, uint64_t off, uint64_t len)
-    NONNULL;
 /* Whether a call is stuck; and no longer let any be. */
 bool fault_is_stuck(struct store *st) NONNULL;
 void fault_let_go(struct store *st) NONNULL;

@@ -120,6 +120,8 @@ struct mem_store {
 	unsigned life; /* +1 at each crash or kill */
 	uint64_t rng;
 	uint64_t limit, used; /* units; limit 0: none */
+	char bad_part[STORE_PATH_LEN];
+	uint64_t bad_off, bad_len;
 	bool recording;
 	void (*watch)(void *arg); /* or NULL */
 	void *watch_arg;

@@ -13,20 +13,22 @@ struct mem_file {
 	struct node *node;
 	unsigned life;
 	bool writable;
+	char path[];
 };
 
 /* Files. */
 
 static void
-file_new(struct mem_store *ms, struct node *n, bool writable,
+file_new(struct mem_store *ms, struct node *n, const char *path, bool writable,
 	 struct store_file **ret)
 {
-	struct mem_file *f = mem_need(calloc(1, sizeof(*f)));
+	struct mem_file *f = mem_need(calloc(1, sizeof(*f) + strlen(path) + 1));
 
 	f->base.st = &ms->base;
 	f->node = mem_ref(n);
 	f->life = ms->life;
 	f->writable = writable;
+	strcpy(f->path, path);
 	*ret = &f->base;
 }
 
@@ -42,7 +44,7 @@ ms_open(struct store *st, const char *path, bool writable,
 	if (r == 0 && n->is_dir)
 		r = -EISDIR;
 	if (r == 0)
-		file_new(ms, n, writable, ret);
+		file_new(ms, n, path, writable, ret);
 	return mem_leave(ms, r);
 }
 
@@ -61,7 +63,7 @@ ms_create(struct store *st, const char *path, struct store_file **ret)
 		r = -EEXIST;
 	if (r == 0) {
 		mem_set(ms, e, mem_node_new(false));
-		file_new(ms, e->seen, true, ret);
+		file_new(ms, e->seen, path, true, ret);
 	}
 	return mem_leave(ms, r);
 }
@@ -119,6 +121,9 @@ ms_read(struct store_file *f, void *buf, size_t len, uint64_t off)
 		return mem_leave(ms, -EIO);
 	if (off > c->size || len > c->size - off)
 		return mem_leave(ms, -ENODATA);
+	if (off < ms->bad_off + ms->bad_len && ms->bad_off < off + len &&
+	    strstr(((struct mem_file *)f)->path, ms->bad_part))
+		return mem_leave(ms, -EIO);
 	content_read(c, buf, len, off);
 	return mem_leave(ms, 0);
 }
@@ -369,6 +374,17 @@ mem_store_settled(struct store *st, const char *path)
 
 	(void)mem_leave(ms, 0);
 	return is;
+}
+
+void
+mem_store_spoil(struct store *st, const char *part, uint64_t off, uint64_t len)
+{
+	struct mem_store *ms = mem_enter(st);
+
+	strcpy(ms->bad_part, part);
+	ms->bad_off = off;
+	ms->bad_len = len;
+	(void)mem_leave(ms, 0);
 }
 
 void

@@ -74,6 +74,11 @@ struct store *mem_store_fork(struct store *st,
 						const struct mem_ask *ask),
 			     void *arg) __attribute__((__nonnull__(1, 2)));
 
+/* A place on the medium is bad: until another is, or ${len} is 0, what reads it
+ * of a file whose path has ${part} is -EIO. */
+void mem_store_spoil(struct store *st, const char *part, uint64_t off,
+		     uint64_t len) NONNULL;
+
 /* A file system of ${bytes}: writes past that are -ENOSPC.  0: no limit. */
 void mem_store_limit(struct store *st, uint64_t bytes) NONNULL;
 

@@ -512,12 +512,12 @@ an_older_copy_served_after_an_attach_that_had_not_looked(void **state)
 	assert_ok(disk_detach(d)); /* nobody has read that group */
 	for (unsigned copy = 0; copy < 2; copy++) {
 		d = attach("d");
-		fault_place(env.st, ".chunk", SUPER_LEN + page_offset(0, copy),
-			    PAGE_LEN);
+		mem_store_spoil(fault_inner(env.st), ".chunk",
+				SUPER_LEN + page_offset(0, copy), PAGE_LEN);
 		fill_pattern(want, PIECE, 64);
 		assert_ok(disk_read(d, env.s, buf, PIECE, 0));
 		assert_memory_equal(buf, want, PIECE);
-		fault_place(env.st, "", 0, 0);
+		mem_store_spoil(fault_inner(env.st), "", 0, 0);
 		assert_ok(disk_detach(d));
 	}
 }

@@ -202,7 +202,7 @@ run_bad(const struct place *p, enum ending how, enum when when, bool work_on)
 	crash(how != KILL, 1);
 	if (when != AT_ONCE)
 		quietly(when);
-	fault_place(env.st, p->part, p->off, PAGE_LEN);
+	mem_store_spoil(fault_inner(env.st), p->part, p->off, PAGE_LEN);
 	run.err = -EIO;
 	for (unsigned i = 0; i < 2; i++) {
 		r = disk_attach(env.e, DESC_DISK, "d", 0, &run.d);
@@ -216,7 +216,7 @@ run_bad(const struct place *p, enum ending how, enum when when, bool work_on)
 		if (disk_detach(run.d) == 0 && work_on)
 			flushed();
 	}
-	fault_place(env.st, "", 0, 0);
+	mem_store_spoil(fault_inner(env.st), "", 0, 0);
 	run.d = NULL;
 	end(how == KILL ? KILL : DETACH_AND_CUT);
 }

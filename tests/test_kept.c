@@ -498,11 +498,11 @@ an_older_copy_was_served_after_a_death(void **unused)
 	assert_ok(disk_flush(disk));
 	for (unsigned copy = 0; copy < 2; copy++) {
 		die_and_resume();
-		fault_place(env.st, ".chunk", SUPER_LEN + page_offset(0, copy),
-			    PAGE_LEN);
+		mem_store_spoil(inner, ".chunk",
+				SUPER_LEN + page_offset(0, copy), PAGE_LEN);
 		if (disk_read(disk, env.s, buf, sizeof(buf), 0) == 0)
 			assert_memory_equal(buf, want, sizeof(buf));
-		fault_place(env.st, "", 0, 0);
+		mem_store_spoil(inner, "", 0, 0);
 	}
 }
 

@@ -138,9 +138,8 @@ look_for_all(struct session *s)
 
 /* ---- contents ---- */
 
-/* Blocks that hold something, or may; of the others some. */
-static bool
-is_worth(const struct vdisk *v, const uint16_t *content, unsigned b)
+bool
+block_is_worth(const struct vdisk *v, const uint16_t *content, unsigned b)
 {
 	if (b % 64 == 0 || (content && content[b] != 0))
 		return true;
@@ -170,7 +169,7 @@ look_at_content(struct session *s, struct disk *d, const char *name,
 		int r = 0;
 
 		for (n = 0, len = 0; n < IO_LEN / BLOCK && b + n < BLOCKS &&
-				     is_worth(v, content, b + n);
+				     block_is_worth(v, content, b + n);
 		     n++)
 			len += seen_of(size, b + n);
 		if (len > 0)
@@ -445,6 +444,10 @@ look(void *arg)
 
 	random_seed(t->seed);
 	t->ok = session_open(&t->s);
+	if (t->ok && t->seed % 4 == 0) {
+		t->ok = look_beside_a_bad_place(&t->s);
+		random_seed(t->seed);
+	}
 	if (t->ok && random_below(4) == 0)
 		t->ok = lose_some(&t->s);
 	t->ok = t->ok && look_at_all(&t->s);

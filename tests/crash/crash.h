@@ -185,6 +185,11 @@ bool look_at_faults(struct session *s, struct disk *d, const char *name);
 bool was_rolled_back(struct session *s, struct disk *d, struct vdisk *v);
 /* Lose some descriptors, and make them anew (lose.c). */
 bool lose_some(struct session *s);
+/* A bad place on the medium, for a while (bad.c). */
+bool look_beside_a_bad_place(struct session *s);
+/* Whether a block holds something, or may; of the others some.  ${v} or
+ * ${content} may be NULL. */
+bool block_is_worth(const struct vdisk *v, const uint16_t *content, unsigned b);
 /* How many there were, of which so many had been cut twice. */
 uint64_t states_checked(uint64_t *ret_twice);
 /* How often the process died, so often of that within a step (die.c). */
