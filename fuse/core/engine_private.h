@@ -504,6 +504,18 @@ struct sealing {
 	uint8_t digest[SHA256_LEN]; /* what is written; zeros: none */
 };
 
+/* seal_names.c: s->digest to those that name the layer, but for children in
+ * other lineages, or on top of disks that another process has. */
+int seal_put_children(const struct sealing *s) NONNULL CHECKED;
+int seal_put_pins(const struct sealing *s) NONNULL CHECKED;
+/* Whether one of them has another. */
+bool seal_is_stale(const struct verdict *v, const struct layer_meta *l)
+    NONNULL CHECKED;
+struct census; /* catalog_private.h */
+/* The disk that writes a layer; NULL: nobody does. */
+const struct seen *seal_writer_of(const struct census *c,
+				  const struct uuid *layer) NONNULL;
+
 /* ${s} has e, v, l, dk, d and `locked`: nobody relies any more on the digest of
  * the layer that s->d has on top, not even the ${n} attached disks ${held}. */
 int unseal(struct sealing *s, struct disk *const *held, size_t n)

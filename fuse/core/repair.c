@@ -27,30 +27,7 @@
 
 #include <sealdisk/log.h>
 
-#include "check_private.h"
-#include "layer.h"
-
-struct repair {
-	struct engine *e;
-	struct descriptor desc;
-	struct key *dks; /* secret memory: as desc.keys */
-	struct store_lock *lock;
-	struct store_lock *lineages[LINEAGES_MAX]; /* those of its layers */
-	struct chunk_set others; /* chunks that other layers' maps name */
-	struct repair_report report;
-	/* of the layer that is looked at */
-	struct layer_ref ref;
-	struct layer_meta meta;
-	const struct key *dk;
-	struct key map_key;
-	struct store_file *map;
-	/* the map page that is made */
-	uint64_t page;
-	union page_body body;
-	uint64_t session[MAP_CHUNKS]; /* of the file that was taken */
-	bool several[MAP_CHUNKS], lost[MAP_CHUNKS];
-	int64_t created[MAP_CHUNKS];
-};
+#include "repair_private.h"
 
 static void
 repair_done(struct repair *rp)
@@ -63,157 +40,6 @@ repair_done(struct repair *rp)
 	if (rp->dks)
 		secret_free(rp->dks, rp->desc.n_keys * sizeof(*rp->dks));
 	key_wipe(&rp->map_key);
-}
-
-/* ---- what a chunk file says ---- */
-
-uint64_t
-chunk_last_session(struct store_file *f, uint64_t index,
-		   const uint8_t mac_key[static KEY_LEN])
-{
-	uint8_t raw[PAGE_LEN];
-	union page_body body;
-	struct page_head h;
-	uint64_t last = 0;
-
-	for (unsigned i = 0; i < 2 * CHUNK_GROUPS; i++) {
-		unsigned g = i / 2;
-
-		if (f->st->ops->read(f, raw, PAGE_LEN,
-				     SUPER_LEN + page_offset(g, i % 2)) == 0 &&
-		    page_decode(raw, mac_key, PAGE_GROUP,
-				index * CHUNK_GROUPS + g, &h, &body) == 0 &&
-		    h.session > last)
-			last = h.session;
-	}
-	return last;
-}
-
-/* By the salt in a superblock that is damaged, or whose copy of it is. */
-static int
-by_salt(struct repair *rp, struct store_file *f, uint64_t index,
-	const uint8_t salt[static 12], struct super *ret, uint64_t *ret_session)
-{
-	uint8_t keys[2 * KEY_LEN];
-	int r = -EBADMSG;
-
-	for (uint8_t c = 0; r == -EBADMSG && c < UINT8_MAX; c++) {
-		if (!cipher_name(c) ||
-		    chunk_keys(rp->dk, salt, c, index, keys) < 0)
-			continue;
-		*ret_session = chunk_last_session(f, index, keys + KEY_LEN);
-		if (*ret_session == 0)
-			continue;
-		memcpy(ret->salt, salt, sizeof(ret->salt));
-		ret->created = 0;
-		memset(&ret->layer, 0, sizeof(ret->layer));
-		r = 0;
-	}
-	secret_wipe(keys, sizeof(keys));
-	return r;
-}
-
-static int
-read_super(struct repair *rp, struct store_file *f, uint64_t index,
-	   struct super *ret, uint64_t *ret_session)
-{
-	uint8_t raw[SUPER_LEN], keys[2 * KEY_LEN];
-	int r;
-
-	r = f->st->ops->read(f, raw, sizeof(raw), 0);
-	if (r == 0)
-		r = super_parse(raw, ret);
-	if (r == 0)
-		r = chunk_keys(rp->dk, ret->salt, ret->cipher, index, keys);
-	if (r == 0)
-		r = super_verify(raw, keys + KEY_LEN);
-	if (r == 0 &&
-	    (ret->index != index || !uuid_equal(&ret->dk, &rp->meta.key)))
-		r = -EBADMSG;
-	if (r == 0)
-		*ret_session = chunk_last_session(f, index, keys + KEY_LEN);
-	secret_wipe(keys, sizeof(keys));
-	if (r != -EBADMSG && r != -EUCLEAN)
-		return r;
-	/* It is whole, and another key's. */
-	if (super_parse(raw, ret) == 0 && !uuid_equal(&ret->dk, &rp->meta.key))
-		return -EKEYREJECTED;
-	return by_salt(rp, f, index, raw + SUPER_SALT, ret, ret_session);
-}
-
-/* A file that was only just made when it was cut off. */
-static bool
-is_blank(struct store_file *f)
-{
-	static const uint8_t zeros[PAGE_LEN];
-	uint8_t raw[PAGE_LEN];
-	uint64_t size;
-
-	if (f->st->ops->size(f, &size) < 0)
-		return false;
-	for (uint64_t at = 0; at < SLOTS_OFFSET && at + PAGE_LEN <= size;
-	     at += PAGE_LEN)
-		if (f->st->ops->read(f, raw, PAGE_LEN, at) < 0 ||
-		    memcmp(raw, zeros, PAGE_LEN) != 0)
-			return false;
-	return true;
-}
-
-/* Later ones win. */
-static void
-take(struct repair *rp, unsigned i, const struct super *su, uint64_t session,
-     bool lost)
-{
-	struct entry *e = &rp->body.entry[i];
-
-	if (e->state == ENTRY_DATA) {
-		rp->several[i] = true;
-		if (lost || session < rp->session[i] ||
-		    (session == rp->session[i] &&
-		     su->created <= rp->created[i]))
-			return;
-	}
-	rp->lost[i] = lost;
-	e->state = ENTRY_DATA;
-	memcpy(e->unique, su->salt, sizeof(e->unique));
-	rp->session[i] = session;
-	rp->created[i] = su->created;
-}
-
-static int
-consider(const char *path, uint64_t index, const uint8_t salt[static 4],
-	 void *arg)
-{
-	CLEANUP(store_closep) struct store_file *f = NULL;
-	struct repair *rp = arg;
-	enum chunk_claim claim = chunk_set_ask(&rp->others, index, salt);
-	struct super su;
-	uint64_t session;
-	int r;
-
-	if (index / MAP_CHUNKS != rp->page || claim == CLAIM_SURE)
-		return 0;
-	r = rp->e->st->ops->open(rp->e->st, path, false, &f);
-	if (r == 0)
-		r = read_super(rp, f, index, &su, &session);
-	if (err_is_shortage(r))
-		return r;
-	/* Of a layer that is gone, and that was merged into this one or not:
-	 * if nobody else has it, it is this one's. */
-	if (r == 0 &&
-	    (claim == CLAIM_NONE || uuid_equal(&su.layer, &rp->ref.layer))) {
-		take(rp, (unsigned)(index % MAP_CHUNKS), &su, session, false);
-		return 0;
-	}
-	if (r == -EKEYREJECTED || (r < 0 && f && is_blank(f)) ||
-	    (r == 0 && chunk_set_gap(&rp->others, index, &su.layer)))
-		return 0;
-	log_warn("%s: %s", path,
-		 r < 0 ? err_text(r) : "which layer has it cannot be known");
-	su = (struct super){ .created = 0 };
-	memcpy(su.salt, salt, 4);
-	take(rp, (unsigned)(index % MAP_CHUNKS), &su, 0, true);
-	return 0;
 }
 
 /* ---- pages ---- */
@@ -274,7 +100,7 @@ make_map_page(struct repair *rp, uint64_t n)
 	memset(rp->several, 0, sizeof(rp->several));
 	memset(rp->lost, 0, sizeof(rp->lost));
 	r = each_chunk_file_near(rp->e->st, &rp->ref.lineage, n * MAP_CHUNKS,
-				 consider, rp);
+				 repair_consider, rp);
 	for (unsigned i = 0; r == 0 && i < MAP_CHUNKS; i++) {
 		rp->report.chunks += rp->body.entry[i].state == ENTRY_DATA;
 		rp->report.doubtful += rp->several[i];
@@ -381,120 +207,6 @@ open_map(struct repair *rp)
 	return r == -ENOENT ? st->ops->create(st, path, &rp->map) : r;
 }
 
-/* By the DK that authenticates it. */
-static int
-parse_ini(struct repair *rp, const char *text, size_t len)
-{
-	int r = -EBADMSG;
-
-	for (size_t i = 0; r == -EBADMSG && i < rp->desc.n_keys; i++) {
-		r = layer_meta_parse(text, len, &rp->dks[i], &rp->meta);
-		if (r == 0)
-			rp->dk = &rp->dks[i];
-	}
-	if (r == 0 && (!uuid_equal(&rp->meta.uuid, &rp->ref.layer) ||
-		       !uuid_equal(&rp->meta.lineage, &rp->ref.lineage)))
-		r = -EUCLEAN;
-	return r;
-}
-
-/* Whether the list of its pages' digests is the one that it says: 1 or 0. */
-static int
-is_sealed(struct repair *rp)
-{
-	CLEANUP(digests_freep) struct digests *known = NULL;
-	uint8_t sum[SHA256_LEN];
-	int r;
-
-	r = digests_load(rp->e->st, &rp->ref, &rp->map_key, &known);
-	if (r < 0)
-		return err_is_shortage(r) ? r : 0;
-	digests_sum(known, sum);
-	return memcmp(sum, rp->meta.digest, sizeof(sum)) == 0;
-}
-
-/* What a spare copy need not know (layer_ini.c) is found out. */
-static int
-take_spare(struct repair *rp)
-{
-	bool top = rp->desc.type == DESC_DISK &&
-		   uuid_equal(&rp->ref.layer, &rp->desc.layer.layer);
-	bool sealed = false;
-	int r = 0;
-
-	if (rp->meta.state == LAYER_OPEN && !top)
-		rp->meta.state = LAYER_FROZEN;
-	if (rp->meta.state == LAYER_SEALED) {
-		r = is_sealed(rp);
-		sealed = r > 0;
-	}
-	memset(rp->meta.parent_digest, 0, sizeof(rp->meta.parent_digest));
-	if (r >= 0)
-		r = lineage_mark(rp->e->st, &rp->ref.lineage, UNSEALED);
-	if (r == 0)
-		r = layer_put_meta(rp->e->st, &rp->meta, rp->dk);
-	if (r < 0)
-		return r;
-	rp->report.inis++;
-	/* It is not what whoever names it may say that it is. */
-	if (!sealed && !top && rp->meta.state != LAYER_MERGING) {
-		r = unseal_lost(rp->e, &rp->meta, rp->dk, &rp->desc);
-		rp->meta.state = LAYER_FROZEN;
-	}
-	return r;
-}
-
-/* The spare copy of one that is whole. */
-static void
-check_spare(struct repair *rp, const char *text, size_t len)
-{
-	CLEANUP(free_memp) char *there = NULL;
-	size_t n;
-	int r = layer_load_spare(rp->e->st, &rp->ref, &there, &n);
-
-	if (err_is_shortage(r) ||
-	    (r == 0 && n == len && memcmp(there, text, len) == 0))
-		return;
-	if (layer_put_text(rp->e->st, &rp->ref, text) == 0)
-		log_note("a layer.ini got a new spare copy");
-}
-
-static int
-load_layer(struct repair *rp)
-{
-	CLEANUP(free_memp) char *text = NULL, *spare = NULL;
-	struct store *st = rp->e->st;
-	char path[STORE_PATH_LEN];
-	size_t len;
-	int r, e;
-
-	path_layer(&rp->ref, "layer.ini", path);
-	r = st->ops->load(st, path, META_MAX, &text, &len);
-	if (r == 0)
-		r = parse_ini(rp, text, len);
-	e = r;
-	if (r < 0 && !err_is_shortage(r))
-		r = layer_load_spare(st, &rp->ref, &spare, &len);
-	if (spare)
-		r = parse_ini(rp, spare, len);
-	if (r == 0)
-		r = layer_map_key(rp->dk, &rp->ref.layer, &rp->map_key);
-	if (r < 0 && !err_is_shortage(r)) {
-		strcpy(rp->report.path, path);
-		rp->report.top =
-		    uuid_equal(&rp->ref.layer, &rp->desc.layer.layer);
-		return e == -ENOENT ? -EUCLEAN : e;
-	}
-	if (r == 0 && spare) {
-		log_note("%s: %s: made anew of its spare copy", path,
-			 err_text(e));
-		return take_spare(rp);
-	}
-	if (r == 0)
-		check_spare(rp, text, len);
-	return r;
-}
-
 /* Chunks that the maps of all other layers of the lineage name. */
 static int
 find_others(struct repair *rp)
@@ -555,7 +267,7 @@ repair_layer(struct repair *rp)
 	int r;
 
 	rp->report.layers++;
-	r = load_layer(rp);
+	r = repair_load_layer(rp);
 	if (r == 0)
 		r = open_map(rp);
 	if (r == 0)

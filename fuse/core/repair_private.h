@@ -1,0 +1,41 @@
+/*
+ * repair_private.h - what repair.c, repair_chunk.c and repair_ini.c share.
+ */
+#ifndef SEALDISK_REPAIR_PRIVATE_H
+#define SEALDISK_REPAIR_PRIVATE_H
+
+#include "check_private.h"
+#include "layer.h"
+#include "repair.h"
+
+struct repair {
+	struct engine *e;
+	struct descriptor desc;
+	struct key *dks; /* secret memory: as desc.keys */
+	struct store_lock *lock;
+	struct store_lock *lineages[LINEAGES_MAX]; /* those of its layers */
+	struct chunk_set others; /* chunks that other layers' maps name */
+	struct repair_report report;
+	/* of the layer that is looked at */
+	struct layer_ref ref;
+	struct layer_meta meta;
+	const struct key *dk;
+	struct key map_key;
+	struct store_file *map;
+	/* the map page that is made */
+	uint64_t page;
+	union page_body body;
+	uint64_t session[MAP_CHUNKS]; /* of the file that was taken */
+	bool several[MAP_CHUNKS], lost[MAP_CHUNKS];
+	int64_t created[MAP_CHUNKS];
+};
+
+/* For each_chunk_file_near(), ${arg} being a struct repair: the file's part in
+ * the map page that is made. */
+int repair_consider(const char *path, uint64_t index,
+		    const uint8_t salt[static 4], void *arg) NONNULL CHECKED;
+/* The layer.ini of rp->ref into rp->meta, dk and map_key; made anew, if it must
+ * be and can. */
+int repair_load_layer(struct repair *rp) NONNULL CHECKED;
+
+#endif
