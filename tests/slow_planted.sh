@@ -20,7 +20,7 @@ again() {
 
 for bug in map-before-chunks slots-freed-early page-over-newest frozen-late \
 	merged-early merged-past settled-in-memory resumed-unsettled resumed-unread \
-	resumed-unmapped forgotten-early; do
+	resumed-unmapped forgotten-early rest-unproved; do
 	expect 1 'found: .*shrunk: ' "$planted" --plant "$bug"
 	read -ra options <<<"$(again)"
 	note "$bug: ${options[*]}"

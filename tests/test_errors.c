@@ -522,6 +522,34 @@ an_older_copy_served_after_an_attach_that_had_not_looked(void **state)
 	}
 }
 
+/* It is a hint, of which chunk files to look at. */
+static void
+a_todo_that_cannot_be_opened_kept_its_disk_from_being_attached(void **state)
+{
+	static const int errors[] = { -EIO, -EISDIR, -EACCES };
+	struct disk *d;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+		fault_only(env.st, "/todo", "");
+		fault_kinds(env.st, FAULT_OPEN | FAULT_READ | FAULT_LOAD);
+		fault_arm(env.st, 1, errors[i], true);
+		d = attach("d");
+		assert_ok(put(d, 0));
+		assert_ok(disk_detach(d));
+		fault_arm(env.st, 0, 0, false);
+		fault_only(env.st, "", "");
+		fault_kinds(env.st, FAULT_ALL);
+		d = attach("d");
+		assert_false(stats(d).unclean);
+		assert_has(d, 0);
+		assert_ok(disk_flush(d));
+		d = power_cut(d);
+		assert_has(d, 0);
+		assert_ok(disk_detach(d));
+	}
+}
+
 /* As much as there was not the time to look at is looked at next time. */
 static void
 a_detach_was_clean_though_its_time_was_up(void **state)
@@ -558,6 +586,7 @@ main(void)
 		T(an_attach_that_could_not_read_was_clean_at_its_end),
 		T(an_older_copy_served_after_an_attach_that_had_not_looked),
 		T(a_detach_was_clean_though_its_time_was_up),
+		T(a_todo_that_cannot_be_opened_kept_its_disk_from_being_attached),
 		cmocka_unit_test_setup_teardown(
 		    a_disk_without_its_lock_writes_no_more, setup_posix,
 		    teardown),

@@ -606,7 +606,7 @@ detach(struct disk *d)
 		struct layer *l = d->layers[i];
 
 		if (l && l->todo && link_empty(&d->dead))
-			r = l->todo->st->ops->truncate(l->todo, 0);
+			(void)!l->todo->st->ops->truncate(l->todo, 0);
 	}
 	/* What a crash has left may differ by its copies for all we know: it is
 	 * for the next attach to go on with that. */

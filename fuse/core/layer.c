@@ -14,6 +14,8 @@
 
 #include <sealdisk/log.h>
 
+#include "planted.h"
+
 int
 layer_map_key(const struct key *dk, const struct uuid *layer, struct key *ret)
 {
@@ -205,6 +207,7 @@ open_layer(struct layer *l)
 	l->parent_limit = l->meta.has_parent ? l->meta.parent_limit : 0;
 	/* What is frozen was not mirrored any more until it was sealed. */
 	atomic_store(&l->at_rest, l->meta.state == LAYER_SEALED ||
+				      PLANTED(REST_UNPROVED) ||
 				      (l->meta.state == LAYER_OPEN &&
 				       !d->drop_cache && !d->gone_on));
 	atomic_store(&l->frozen, l->meta.state != LAYER_OPEN);
@@ -331,5 +334,11 @@ layer_open_todo(struct layer *l)
 		r = st->ops->create(st, path, &l->todo);
 	if (r == 0)
 		r = st->ops->size(l->todo, &l->todo_len);
-	return r;
+	if (r == 0 || err_is_shortage(r))
+		return r;
+	/* It is a hint: what it cannot say, `check` finds. */
+	log_warn("%s: %s", path, err_text(r));
+	store_close(TAKE(l->todo));
+	l->todo_len = 0;
+	return 0;
 }

@@ -27,7 +27,9 @@ enum planted {
 	RESUMED_UNREAD,    /* a commit leaves out what was not read since */
 	RESUMED_UNMAPPED,  /* the chunks that it made are not found */
 	FORGOTTEN_EARLY,   /* what a commit has is kept no more as it begins */
-	NO_RESEND /* no bug: a kernel that does not send requests again */
+	REST_UNPROVED, /* copies are taken for equal that nobody has looked at
+			*/
+	NO_RESEND      /* no bug: a kernel that does not send requests again */
 };
 extern enum planted planted;
 #define PLANTED(bug) (planted == (bug))

@@ -134,7 +134,7 @@ layer_clean_todo(struct layer *l, struct scratch *s)
 	path_layer(&l->ref, "todo", path);
 	r = st->ops->load(st, path, TODO_MAX, &text, &len);
 	if (r < 0)
-		return r == -EFBIG ? 0 : r;
+		return disk_is_damage(r) ? 0 : r;
 	for (char *line = text, *end; (end = strchr(line, '\n'));
 	     line = end + 1) {
 		*end = '\0';

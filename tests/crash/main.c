@@ -270,6 +270,7 @@ plant(const char *name)
 		[RESUMED_UNREAD] = "resumed-unread",
 		[RESUMED_UNMAPPED] = "resumed-unmapped",
 		[FORGOTTEN_EARLY] = "forgotten-early",
+		[REST_UNPROVED] = "rest-unproved",
 	};
 
 	for (unsigned i = 1; i < sizeof(names) / sizeof(names[0]); i++)
