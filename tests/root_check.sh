@@ -82,12 +82,21 @@ rm "$T/out"
 expect 0 '^$' sd export a "$T/out"
 check 'and all is there' cmp "$T/raw" "$T/out"
 rm "$ini" "${ini%ini}spare"
-refuse 6 "${ini#"$STORE/"}: it is damaged, and so is its spare copy" \
+refuse 6 "${ini#"$STORE/"}: it is damaged, and nothing else says the same" \
 	sd check a --repair
 refuse 6 'attach it: .*check --repair' sd check a --salvage d
 cp "$T/layer.ini" "$ini"
 look 0 a --repair
 check 'its spare copy is there again' cmp "$ini" "${ini%ini}spare"
+
+note 'a list of digests'
+rm "${ini%layer.ini}digests"
+look 0 a --repair
+check 'is made anew of its map' grep -q '1 lists of digests were made anew' \
+	"$T/check.err"
+rm "$T/out"
+expect 0 '^$' sd export a "$T/out"
+check 'and all is there' cmp "$T/raw" "$T/out"
 
 note 'what is lost'
 rm "$(chunk_of a 0000003)"

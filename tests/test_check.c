@@ -456,18 +456,16 @@ so_is_that_of_a_frozen_layer(void **state)
 	}
 }
 
-/* As a crash leaves it after the barrier of a snapshot, and of a layer that is
- * unsealed: it says less than there is, and that does no harm. */
+/* As a crash leaves it after the barrier of a snapshot: it says less than there
+ * is, and that does no harm. */
 static void
 a_spare_copy_of_before_will_do(void **state)
 {
-	char lower[STORE_PATH_LEN], spare[STORE_PATH_LEN],
-	    upper[STORE_PATH_LEN];
+	char lower[STORE_PATH_LEN], spare[STORE_PATH_LEN];
 	const atomic_bool stop = false;
-	char *open, *unsealed;
-	struct repair_report r;
-	size_t len, len2;
+	size_t len;
 	struct disk *d;
+	char *open;
 
 	(void)state;
 	layer_path("a", "layer.ini", lower);
@@ -475,26 +473,17 @@ a_spare_copy_of_before_will_do(void **state)
 	open = raw_load(spare, &len);
 	d = attach("a");
 	snapshot(d, "s");
-	layer_path("a", "layer.spare", path);
-	layer_path("a", "layer.ini", upper);
-	unsealed = raw_load(path, &len2);
+	layer_path("a", "layer.ini", path);
 	assert_ok(put_block(d, 'a', CHUNK_BLOCKS));
-	for (unsigned i = 0; i < 2; i++) {
-		assert_ok(disk_detach(d));
-		raw_save(spare, open, len);
-		raw_save(path, unsealed, len2);
-		raw_remove(lower);
-		raw_remove(upper);
-		r = repair("a");
-		assert_int_equal(r.inis, 2);
-		snapshot_is_whole();
-		engine_sweep(env.e, &stop);
-		snapshot_is_whole();
-		d = attach("a");
-	}
 	assert_ok(disk_detach(d));
+	raw_save(spare, open, len);
+	raw_remove(lower);
+	raw_remove(path);
+	assert_int_equal(repair("a").inis, 2);
+	snapshot_is_whole();
+	engine_sweep(env.e, &stop);
+	snapshot_is_whole();
 	free(open);
-	free(unsealed);
 }
 
 static void
@@ -531,6 +520,59 @@ a_spare_copy_that_is_missing_is_made(void **state)
 		assert_true(raw_same(path, text, len));
 	}
 	free(text);
+}
+
+/* ---- the list of digests ---- */
+
+static void
+a_list_of_digests_is_made_of_its_map(void **state)
+{
+	const atomic_bool stop = false;
+	char lower[STORE_PATH_LEN];
+	struct disk *d;
+
+	(void)state;
+	layer_path("a", "digests", lower);
+	d = attach("a");
+	snapshot(d, "s");
+	assert_ok(put_block(d, 'a', CHUNK_BLOCKS));
+	engine_sweep(env.e, &stop);
+	assert_ok(disk_detach(d));
+	layer_path("a", "digests", path);
+	for (enum wrong how = 0; how < N_WRONG; how++) {
+		spoil(lower, how);
+		spoil(path, how);
+		assert_int_equal(repair("a").lists, 2);
+		snapshot_is_whole();
+		assert_int_equal(repair("a").lists, 0);
+	}
+}
+
+/* It would say that an older map is the newest. */
+static void
+of_a_map_that_was_put_back_it_is_not(void **state)
+{
+	struct repair_report r;
+	char map[STORE_PATH_LEN], *text;
+	uint8_t buf[BLOCK_SIZE] = { 7 };
+	struct disk *d;
+	size_t len;
+
+	(void)state;
+	layer_path("a", "map", map);
+	text = raw_load(map, &len);
+	d = attach("a");
+	assert_ok(disk_write(d, env.s, buf, sizeof(buf), 8u << 20));
+	assert_ok(disk_detach(d));
+	raw_save(map, text, len);
+	free(text);
+	layer_path("a", "digests", path);
+	raw_remove(path);
+	assert_err(engine_repair_maps(env.e, DESC_DISK, "a", &r), EBADMSG);
+	assert_string_equal(r.path, path);
+	assert_true(r.top);
+	assert_int_equal(store_exists(env.st, path), 0);
+	assert_err(disk_attach(env.e, DESC_DISK, "a", 0, &d), ESTALE);
 }
 
 static void
@@ -711,6 +753,8 @@ main(void)
 		T(a_spare_copy_of_before_will_do),
 		T(without_either_the_file_is_named),
 		T(a_spare_copy_that_is_missing_is_made),
+		T(a_list_of_digests_is_made_of_its_map),
+		T(of_a_map_that_was_put_back_it_is_not),
 		T(a_chunk_with_a_damaged_superblock_read_as_zeros),
 		T(a_chunk_without_a_salt_read_as_zeros),
 		T(without_descriptors_no_map_is_made),

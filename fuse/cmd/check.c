@@ -102,6 +102,18 @@ check_store(struct checking *k)
 
 /* ---- one disk ---- */
 
+/* Without a list of digests a disk is only not known to be the newest. */
+static const char *
+hint_for(const char *path)
+{
+	const char *name = strrchr(path, '/');
+
+	return name && strcmp(name, "/digests") == 0
+		   ? "`sealdisk attach --accept-rollback` goes on without it, "
+		     "if what the disk is now is right"
+		   : "";
+}
+
 /* Maps come first: without one a disk cannot be attached. */
 static int
 repair_maps(struct checking *k, const struct cmd_target *t, bool *ret_hopeless)
@@ -123,6 +135,10 @@ repair_maps(struct checking *k, const struct cmd_target *t, bool *ret_hopeless)
 		cmd_note("check %s: %u layer.ini were made anew, of their "
 			 "spare copies",
 			 t->text, rep.inis);
+	if (rep.lists > 0)
+		cmd_note("check %s: %u lists of digests were made anew, of "
+			 "their maps",
+			 t->text, rep.lists);
 	if (rep.pages > 0)
 		cmd_note("check %s: %u map pages were made anew, of %llu "
 			 "chunks, %llu of them doubtful, %llu unreadable",
@@ -133,8 +149,10 @@ repair_maps(struct checking *k, const struct cmd_target *t, bool *ret_hopeless)
 		return 0;
 	*ret_hopeless = rep.top;
 	if (rep.path[0])
-		return cmd_fail(r, "it is damaged, and so is its spare copy",
-				"", "check %s: %s", t->text, rep.path);
+		return cmd_fail(r,
+				"it is damaged, and nothing else says the same",
+				hint_for(rep.path), "check %s: %s", t->text,
+				rep.path);
 	return cmd_fail(r, NULL, NULL, "check %s: its maps", t->text);
 }
 
@@ -154,7 +172,7 @@ check_one(const struct cmd_target *t, bool last, void *arg)
 	/* What is left of it is looked at all the same. */
 	r = scrub_run(t, flags, 0, false, false, &result);
 	if (r == 0)
-		r = scrub_tell(k->disks, result, last);
+		r = scrub_tell(k->disks, result, k->repair, last);
 	return r ? r : repaired;
 }
 

@@ -20,12 +20,13 @@ int scrub_run(const struct cmd_target *t, uint32_t flags, uint64_t rate,
 	      bool background, bool files, json_t **ret) NONNULL CHECKED;
 
 /**
- * scrub_tell(list, result, last):
+ * scrub_tell(list, result, repaired, last):
  * Add what scrub_run() has found to ${list}, and print it for people; but what
  * was stopped and, not being the ${last} time, is begun again has no result.
  * 0, or told: -EBADMSG something is damaged, -ECANCELED it was stopped, -EIO it
  * came to no end.
  */
-int scrub_tell(json_t *list, json_t *result, bool last) NONNULL CHECKED;
+int scrub_tell(json_t *list, json_t *result, bool repaired, bool last)
+    NONNULL CHECKED;
 
 #endif

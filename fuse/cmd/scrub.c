@@ -262,10 +262,27 @@ scrub_print(const json_t *result)
 	       number(result, "repaired"));
 }
 
+/* A map, or what goes with it. */
+static bool
+has_what_is_made_anew(const json_t *result)
+{
+	const char *what;
+	json_t *f;
+	size_t i;
+
+	json_array_foreach(json_object_get(result, "faults"), i, f)
+	{
+		what = text(f, "what");
+		if (strcmp(what, "layer") == 0 || strcmp(what, "map page") == 0)
+			return true;
+	}
+	return false;
+}
+
 /* 0, or told: -EBADMSG something is damaged, -ECANCELED it was stopped, -EIO it
  * came to no end. */
 static int
-scrub_verdict(const json_t *result)
+scrub_verdict(const json_t *result, bool repaired)
 {
 	if (strcmp(text(result, "state"), "stopped") == 0)
 		return cmd_fail(-ECANCELED, "it was stopped", "", "%s %s",
@@ -276,14 +293,17 @@ scrub_verdict(const json_t *result)
 	if (number(result, "damaged") == 0 && number(result, "lost") == 0)
 		return 0;
 	return cmd_fail(-EBADMSG, "it is damaged",
-			"`sealdisk check --salvage` saves what can be read",
+			!repaired && has_what_is_made_anew(result)
+			    ? CMD_REPAIR_HINT
+			    : "`sealdisk check --salvage` saves what can be "
+			      "read",
 			"%s %s", cmd_name(), text(result, "name"));
 }
 
 int
-scrub_tell(json_t *list, json_t *result, bool last)
+scrub_tell(json_t *list, json_t *result, bool repaired, bool last)
 {
-	int verdict = scrub_verdict(result);
+	int verdict = scrub_verdict(result, repaired);
 
 	if (verdict == -ECANCELED && !last)
 		return verdict;
@@ -403,7 +423,7 @@ scrub_next(const struct cmd_target *t, bool last, void *arg)
 	if (r == 0 && !survey_is_alone(a->survey, d))
 		return 0;
 	r = scrub_run(t, a->flags, a->rate, false, a->files, &result);
-	return r ? r : scrub_tell(a->results, result, last);
+	return r ? r : scrub_tell(a->results, result, false, last);
 }
 
 /* What is wrong with one is no reason to leave out the others. */
@@ -461,7 +481,7 @@ scrub_one(const char *name, uint32_t flags, uint64_t rate, bool background,
 		r = cmd_print_json(json_incref(result));
 	else
 		scrub_print(result);
-	return r ? r : scrub_verdict(result);
+	return r ? r : scrub_verdict(result, false);
 }
 
 int

@@ -111,17 +111,12 @@ checkpoint_rolled_back(struct disk *d, int flags, const char *why)
 
 /* What the descriptor says does not hold. */
 static int
-rolled_back(struct disk *d, const struct digests *known, int flags)
+rolled_back(struct disk *d, const char *found, int flags)
 {
 	const struct descriptor *desc = &d->desc;
-	char since[TIME_STR_LEN], found[64] = "which what is there is not";
-	char why[256];
+	char since[TIME_STR_LEN], why[256];
 
 	format_time(desc->checkpointed, since);
-	if (known)
-		(void)snprintf(found, sizeof(found),
-			       "what is there is of session %" PRIu64,
-			       digests_session(known));
 	(void)snprintf(why, sizeof(why),
 		       "the checkpoint of %s is of session %" PRIu64 ", %s",
 		       since, desc->digest_session, found);
@@ -134,6 +129,7 @@ checkpoint_verify(struct disk *d, int flags, struct digests **ret)
 	CLEANUP(digests_freep) struct digests *known = NULL;
 	CLEANUP(key_wipe) struct key key = { { 0 } };
 	uint8_t sum[SHA256_LEN];
+	char found[64];
 	int r;
 
 	*ret = NULL;
@@ -149,14 +145,21 @@ checkpoint_verify(struct disk *d, int flags, struct digests **ret)
 	if (r == 0)
 		r = digests_load(d->e->st, &d->desc.layer, &key, &known);
 	if (r == -ENOENT || r == -EBADMSG || r == -EUCLEAN)
-		return rolled_back(d, NULL, flags);
+		return rolled_back(d,
+				   "and its list of digests is lost "
+				   "(`check --repair` makes it anew)",
+				   flags);
 	if (r < 0)
 		return r;
 	digests_sum(known, sum);
 	/* A later one is of a checkpoint that was cut short. */
 	if (memcmp(sum, d->desc.digest, sizeof(sum)) != 0 &&
-	    digests_session(known) <= d->desc.digest_session)
-		return rolled_back(d, known, flags);
+	    digests_session(known) <= d->desc.digest_session) {
+		(void)snprintf(found, sizeof(found),
+			       "what is there is of session %" PRIu64,
+			       digests_session(known));
+		return rolled_back(d, found, flags);
+	}
 	/* Where the descriptor alone is older: no session comes twice. */
 	if (digests_session(known) > d->desc.session)
 		d->desc.session = digests_session(known);
@@ -167,7 +170,7 @@ checkpoint_verify(struct disk *d, int flags, struct digests **ret)
 int
 checkpoint_older(struct layer *l, int flags)
 {
-	int r = rolled_back(l->disk, NULL, flags);
+	int r = rolled_back(l->disk, "which what is there is not", flags);
 
 	if (r == 0)
 		atomic_store(&l->held, false);

@@ -212,9 +212,9 @@ complete(const struct digests *g)
 	return all;
 }
 
-int
-digests_save(struct digests *g, struct store *st, const struct layer_ref *ref,
-	     const struct key *map_key, uint64_t session)
+static int
+save(struct digests *g, struct store *st, const struct layer_ref *ref,
+     const struct key *map_key, uint64_t session, const uint8_t *sum)
 {
 	CLEANUP(free_memp) uint8_t *text = NULL;
 	char path[STORE_PATH_LEN];
@@ -229,10 +229,27 @@ digests_save(struct digests *g, struct store *st, const struct layer_ref *ref,
 		r = encode(g, ref, map_key, session, text, len);
 	if (r == 0)
 		r = sha256(text, len, g->sum);
+	if (r == 0 && sum && memcmp(sum, g->sum, sizeof(g->sum)) != 0)
+		r = -EBADMSG;
 	g->session = session;
 	pthread_mutex_unlock(&g->mutex);
 	path_layer(ref, "digests", path);
 	return r < 0 ? r : st->ops->replace(st, path, text, len);
+}
+
+int
+digests_save(struct digests *g, struct store *st, const struct layer_ref *ref,
+	     const struct key *map_key, uint64_t session)
+{
+	return save(g, st, ref, map_key, session, NULL);
+}
+
+int
+digests_save_as(struct digests *g, struct store *st,
+		const struct layer_ref *ref, const struct key *map_key,
+		uint64_t session, const uint8_t sum[static SHA256_LEN])
+{
+	return save(g, st, ref, map_key, session, sum);
 }
 
 static int

@@ -43,6 +43,12 @@ int digests_save(struct digests *g, struct store *st,
 		 const struct layer_ref *ref, const struct key *map_key,
 		 uint64_t session) NONNULL CHECKED;
 
+/* The same, if the file's SHA-256 is ${sum}; -EBADMSG: it is not. */
+int digests_save_as(struct digests *g, struct store *st,
+		    const struct layer_ref *ref, const struct key *map_key,
+		    uint64_t session, const uint8_t sum[static SHA256_LEN])
+    NONNULL CHECKED;
+
 /* Of the file that was loaded or saved last. */
 uint64_t digests_session(const struct digests *g) NONNULL;
 void digests_sum(const struct digests *g, uint8_t ret[static SHA256_LEN])

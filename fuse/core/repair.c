@@ -44,10 +44,9 @@ repair_done(struct repair *rp)
 
 /* ---- pages ---- */
 
-/* Whether a copy verifies: 1 or 0. */
-static int
-page_is_there(struct repair *rp, enum page_kind kind, uint64_t n,
-	      union page_body *ret)
+int
+repair_page(struct repair *rp, enum page_kind kind, uint64_t n,
+	    union page_body *ret, uint8_t *ret_mac)
 {
 	uint64_t base = kind == PAGE_MAP ? MAP_OFFSET : 0;
 	struct page_head h, best = { .generation = 0 };
@@ -69,6 +68,8 @@ page_is_there(struct repair *rp, enum page_kind kind, uint64_t n,
 		there = true;
 		best = h;
 		*ret = body;
+		if (ret_mac)
+			memcpy(ret_mac, raw + PAGE_MAC, DIGEST_LEN);
 	}
 	return there;
 }
@@ -154,7 +155,7 @@ make_root(struct repair *rp, unsigned root, union page_body *ret)
 		n = (uint64_t)root * ROOT_BITS + bit;
 		if (MAP_OFFSET + page_offset(n, 0) >= len)
 			break;
-		r = page_is_there(rp, PAGE_MAP, n, &body);
+		r = repair_page(rp, PAGE_MAP, n, &body, NULL);
 		if (r < 0)
 			return r;
 		if (r == 1)
@@ -170,7 +171,7 @@ repair_root(struct repair *rp, unsigned root)
 	bool lost;
 	int r;
 
-	r = page_is_there(rp, PAGE_ROOT, root, &body);
+	r = repair_page(rp, PAGE_ROOT, root, &body, NULL);
 	lost = r == 0;
 	if (lost)
 		r = make_root(rp, root, &body);
@@ -179,7 +180,7 @@ repair_root(struct repair *rp, unsigned root)
 
 		if (!(body.bitmap[bit / 8] >> (bit % 8) & 1))
 			continue;
-		r = page_is_there(rp, PAGE_MAP, n, &page);
+		r = repair_page(rp, PAGE_MAP, n, &page, NULL);
 		if (r == 0)
 			r = make_map_page(rp, n);
 	}
@@ -235,12 +236,12 @@ map_is_whole(struct repair *rp)
 	int r = 1;
 
 	for (unsigned i = 0; r == 1 && i < ROOTS; i++) {
-		r = page_is_there(rp, PAGE_ROOT, i, &body);
+		r = repair_page(rp, PAGE_ROOT, i, &body, NULL);
 		for (unsigned bit = 0; r == 1 && bit < ROOT_BITS; bit++)
 			if (body.bitmap[bit / 8] >> (bit % 8) & 1)
-				r = page_is_there(rp, PAGE_MAP,
-						  (uint64_t)i * ROOT_BITS + bit,
-						  &page);
+				r = repair_page(rp, PAGE_MAP,
+						(uint64_t)i * ROOT_BITS + bit,
+						&page, NULL);
 	}
 	return r;
 }
@@ -273,7 +274,7 @@ repair_layer(struct repair *rp)
 	if (r == 0)
 		r = map_is_whole(rp);
 	if (r != 0)
-		return r < 0 ? r : 0;
+		return r < 0 ? r : repair_digests(rp);
 	r = find_others(rp);
 	if (r == 0 && rp->meta.state == LAYER_SEALED)
 		r = unseal_lost(rp->e, &rp->meta, rp->dk, &rp->desc);
@@ -282,6 +283,13 @@ repair_layer(struct repair *rp)
 	for (unsigned i = 0; r == 0 && i < ROOTS; i++)
 		r = repair_root(rp, i);
 	return r == 0 ? rp->map->st->ops->sync(rp->map) : r;
+}
+
+void
+repair_names(struct repair *rp, const char *path)
+{
+	strcpy(rp->report.path, path);
+	rp->report.top = uuid_equal(&rp->ref.layer, &rp->desc.layer.layer);
 }
 
 /* ---- the chain ---- */

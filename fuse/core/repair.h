@@ -16,6 +16,7 @@
 struct repair_report {
 	unsigned layers;     /* looked at */
 	unsigned inis;       /* layer.ini made anew, of their spare copies */
+	unsigned lists;      /* of digests, made anew of their maps */
 	unsigned pages;      /* of maps, made anew */
 	uint64_t chunks;     /* that they name */
 	uint64_t doubtful;   /* of these, chosen among several files */
@@ -33,7 +34,8 @@ struct repair_report {
  * done.
  *
  * -EBUSY    somebody has it, or makes a layer of its lineage
- * -EUCLEAN, -EBADMSG  a layer.ini is damaged, and its spare copy, too
+ * -EUCLEAN, -EBADMSG  a layer.ini is damaged, and its spare copy, too; or a
+ *           list of digests, and its map is not what it was
  */
 int engine_repair_maps(struct engine *e, enum desc_type type, const char *name,
 		       struct repair_report *ret) NONNULL CHECKED;

@@ -8,8 +8,6 @@
 
 #include <sealdisk/log.h>
 
-#include "digest.h"
-
 /* By the DK that authenticates it. */
 static int
 parse_ini(struct repair *rp, const char *text, size_t len)
@@ -27,49 +25,22 @@ parse_ini(struct repair *rp, const char *text, size_t len)
 	return r;
 }
 
-/* Whether the list of its pages' digests is the one that it says: 1 or 0. */
-static int
-is_sealed(struct repair *rp)
-{
-	CLEANUP(digests_freep) struct digests *known = NULL;
-	uint8_t sum[SHA256_LEN];
-	int r;
-
-	r = digests_load(rp->e->st, &rp->ref, &rp->map_key, &known);
-	if (r < 0)
-		return err_is_shortage(r) ? r : 0;
-	digests_sum(known, sum);
-	return memcmp(sum, rp->meta.digest, sizeof(sum)) == 0;
-}
-
-/* What a spare copy need not know (layer_ini.c) is found out. */
+/* What a spare copy need not know (layer_ini.c).  One that says that its layer
+ * is sealed knows the digest: before that nothing else has it. */
 static int
 take_spare(struct repair *rp)
 {
 	bool top = rp->desc.type == DESC_DISK &&
 		   uuid_equal(&rp->ref.layer, &rp->desc.layer.layer);
-	bool sealed = false;
-	int r = 0;
+	int r;
 
 	if (rp->meta.state == LAYER_OPEN && !top)
 		rp->meta.state = LAYER_FROZEN;
-	if (rp->meta.state == LAYER_SEALED) {
-		r = is_sealed(rp);
-		sealed = r > 0;
-	}
 	memset(rp->meta.parent_digest, 0, sizeof(rp->meta.parent_digest));
-	if (r >= 0)
-		r = lineage_mark(rp->e->st, &rp->ref.lineage, UNSEALED);
+	r = lineage_mark(rp->e->st, &rp->ref.lineage, UNSEALED);
 	if (r == 0)
 		r = layer_put_meta(rp->e->st, &rp->meta, rp->dk);
-	if (r < 0)
-		return r;
-	rp->report.inis++;
-	/* It is not what whoever names it may say that it is. */
-	if (!sealed && !top && rp->meta.state != LAYER_MERGING) {
-		r = unseal_lost(rp->e, &rp->meta, rp->dk, &rp->desc);
-		rp->meta.state = LAYER_FROZEN;
-	}
+	rp->report.inis += r == 0;
 	return r;
 }
 
@@ -109,9 +80,7 @@ repair_load_layer(struct repair *rp)
 	if (r == 0)
 		r = layer_map_key(rp->dk, &rp->ref.layer, &rp->map_key);
 	if (r < 0 && !err_is_shortage(r)) {
-		strcpy(rp->report.path, path);
-		rp->report.top =
-		    uuid_equal(&rp->ref.layer, &rp->desc.layer.layer);
+		repair_names(rp, path);
 		return e == -ENOENT ? -EUCLEAN : e;
 	}
 	if (r == 0 && spare) {

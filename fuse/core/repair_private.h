@@ -37,5 +37,14 @@ int repair_consider(const char *path, uint64_t index,
 /* The layer.ini of rp->ref into rp->meta, dk and map_key; made anew, if it must
  * be and can. */
 int repair_load_layer(struct repair *rp) NONNULL CHECKED;
+/* The layer's list of digests made anew, of a map that is whole. */
+int repair_digests(struct repair *rp) NONNULL CHECKED;
+/* The newest copy of a page that verifies: 1, or 0: there is none.  ${ret_mac}:
+ * the beginning of its MAC, or NULL. */
+int repair_page(struct repair *rp, enum page_kind kind, uint64_t n,
+		union page_body *ret, uint8_t *ret_mac)
+    __attribute__((__nonnull__(1, 4))) CHECKED;
+/* It is ${path} that cannot be repaired. */
+void repair_names(struct repair *rp, const char *path) NONNULL;
 
 #endif

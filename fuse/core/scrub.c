@@ -302,7 +302,9 @@ scrub(struct scrub *sc)
 	if (scrub_is_damage(r)) {
 		char path[STORE_PATH_LEN];
 
-		path_layer(&sc->at, "layer.ini", path);
+		/* Which of its files it was is in the log. */
+		path_layer(&sc->at, "map", path);
+		*strrchr(path, '/') = '\0';
 		scrub_say(sc, SCRUB_LAYER, 0, limit, path, false);
 		r = scrub_find_lost(sc, 0, limit);
 	}

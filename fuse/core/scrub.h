@@ -15,7 +15,8 @@
 enum scrub_what {
 	/* What cannot be read any more; whether the disk shows it, LOST says:
 	 * a newer layer may have something else there. */
-	SCRUB_LAYER, /* its layer.ini, its map file or a root page */
+	SCRUB_LAYER, /* its layer.ini, digests, map file or a root page: the
+		      * file is the layer's folder */
 	SCRUB_MAP,   /* neither copy of a map page verifies */
 	SCRUB_CHUNK, /* the file is not there, or nothing in it verifies */
 	SCRUB_GROUP, /* neither copy of a group's page verifies */

@@ -444,8 +444,9 @@ look(void *arg)
 
 	random_seed(t->seed);
 	t->ok = session_open(&t->s);
-	if (t->ok && t->seed % 4 == 0) {
-		t->ok = look_beside_a_bad_place(&t->s);
+	if (t->ok && t->seed % 4 < 2) {
+		t->ok = t->seed % 4 ? lose_some_layers(&t->s)
+				    : look_beside_a_bad_place(&t->s);
 		random_seed(t->seed);
 	}
 	if (t->ok && random_below(4) == 0)

@@ -185,6 +185,8 @@ bool look_at_faults(struct session *s, struct disk *d, const char *name);
 bool was_rolled_back(struct session *s, struct disk *d, struct vdisk *v);
 /* Lose some descriptors, and make them anew (lose.c). */
 bool lose_some(struct session *s);
+/* The same with layers (lose_ini.c). */
+bool lose_some_layers(struct session *s);
 /* A bad place on the medium, for a while (bad.c). */
 bool look_beside_a_bad_place(struct session *s);
 /* Whether a block holds something, or may; of the others some.  ${v} or
