@@ -252,6 +252,8 @@ static int
 give_up_checkpoint(struct repair *rp)
 {
 	const struct key *dk = NULL;
+	char path[STORE_PATH_LEN];
+	int r;
 
 	if (rp->desc.type != DESC_DISK || digest_is_none(rp->desc.digest))
 		return 0;
@@ -259,7 +261,12 @@ give_up_checkpoint(struct repair *rp)
 		if (uuid_equal(&rp->desc.keys[i].uuid, &rp->desc.key))
 			dk = &rp->dks[i];
 	checkpoint_clear(&rp->desc);
-	return dk ? catalog_save(rp->e->cat, &rp->desc, dk) : -EUCLEAN;
+	r = dk ? catalog_save(rp->e->cat, &rp->desc, dk) : -EUCLEAN;
+	/* Nor must who makes a lost descriptor anew hold it against the map. */
+	path_layer(&rp->ref, "digests", path);
+	if (r == 0)
+		r = rp->e->st->ops->remove(rp->e->st, path);
+	return r == -ENOENT ? 0 : r;
 }
 
 static int
