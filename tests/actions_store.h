@@ -48,7 +48,7 @@ static inline int
 run_check(void)
 {
 	int found = 0, r;
-	struct check_options o = { true, found_wrong, &found };
+	struct check_options o = { true, found_wrong, &found, false };
 
 	r = catalog_check(cat(), &o);
 	return r < 0 ? r : found;
@@ -69,7 +69,7 @@ static inline int
 run_rebuild(void)
 {
 	int found = 0, r;
-	struct check_options o = { true, found_wrong, &found };
+	struct check_options o = { true, found_wrong, &found, false };
 	char path[STORE_PATH_LEN];
 
 	r = catalog_rebuild(cat(), env.kms, NULL, &o);

@@ -177,7 +177,7 @@ ignore(const struct check_finding *f, void *arg)
 static void
 look(struct engine *e)
 {
-	const struct check_options o = { true, ignore, NULL };
+	const struct check_options o = { true, ignore, NULL, false };
 	const struct stream_name to = { DESC_IMAGE, "i" };
 	char token[STREAM_TOKEN_LEN];
 	struct catalog *c = engine_catalog(e);

@@ -33,7 +33,7 @@ static struct found
 check(bool repair)
 {
 	struct found fd = { .removed = 0 };
-	struct check_options o = { repair, on_found, &fd };
+	struct check_options o = { repair, on_found, &fd, false };
 
 	assert_ok(catalog_check(engine_catalog(env.e), &o));
 	return fd;
@@ -308,13 +308,12 @@ in_chunk_0(uint64_t block)
 static void
 a_chunk_whose_nobody_knows_is_not_taken_for_another(void **state)
 {
-	char lower[STORE_PATH_LEN], *text;
-	uint8_t buf[BLOCK_SIZE] = { 7 };
+	char lower[STORE_PATH_LEN];
+	uint8_t buf[BLOCK_SIZE] = { 7 }, got[BLOCK_SIZE];
 	const atomic_bool stop = false;
 	struct repair_report r;
 	struct found fd;
 	struct disk *d;
-	size_t len;
 
 	(void)state;
 	layer_path("a", "map", lower);
@@ -345,11 +344,152 @@ a_chunk_whose_nobody_knows_is_not_taken_for_another(void **state)
 		assert_int_equal(all(&fd), 0);
 		engine_sweep(env.e, &stop);
 	}
-	text = raw_load(path, &len);
+	/* By now the lower one is known to have one of its own there. */
 	r = repair("a");
-	assert_int_equal(r.pages, 0);
-	assert_true(raw_same(path, text, len));
+	assert_int_equal(r.pages, 1);
+	assert_int_equal(r.unreadable, 0);
+	d = attach("a");
+	assert_ok(disk_read(d, env.s, got, sizeof(got), 0));
+	assert_memory_equal(got, buf, sizeof(got));
+	assert_ok(disk_detach(d));
+	assert_int_equal(repair("a").pages, 0);
+}
+
+static void snapshot_is_whole(void);
+static void lose_map_page(void);
+
+/* What a crash left of the disk, and what a sibling has made and not committed,
+ * is not the snapshot's. */
+static void
+a_map_made_anew_took_the_chunks_of_another_layer(void **state)
+{
+	uint8_t buf[BLOCK_SIZE] = { 7 };
+	char lower[STORE_PATH_LEN], file[STORE_PATH_LEN];
+	struct repair_report r;
+	size_t len, map_len;
+	char *text, *map;
+	struct disk *d;
+
+	(void)state;
+	layer_path("a", "map", lower);
+	d = attach("a");
+	snapshot(d, "s");
+	assert_ok(disk_detach(d));
+	layer_path("a", "map", path);
+	map = raw_load(path, &map_len);
+	/* Chunk 2 none of them has. */
+	d = attach("a");
+	assert_ok(disk_write(d, env.s, buf, sizeof(buf), 8u << 20));
+	assert_ok(disk_flush(d));
+	disk_abandon(d);
+	chunk_path("a", 2, file);
+	text = raw_load(file, &len);
+	raw_save(path, map, map_len);
+	raw_remove(lower);
+	r = repair("a");
+	assert_int_equal(r.chunks, 3);
+	assert_int_equal(r.doubtful, 0);
+	assert_ok(disk_attach(env.e, DESC_SNAPSHOT, "a@s", 0, &d));
+	check_blocks(d, 'a', none, 0);
+	assert_ok(disk_detach(d));
+	assert_true(raw_same(file, text, len));
 	free(text);
+	free(map);
+}
+
+static void
+a_sibling_that_writes_keeps_a_map_from_being_made(void **state)
+{
+	const struct clone_params p = { .name = "c", .mode = 0600 };
+	struct repair_report r;
+	struct descriptor desc;
+	struct disk *d;
+
+	(void)state;
+	d = attach("a");
+	snapshot(d, "s");
+	assert_ok(disk_detach(d));
+	assert_ok(catalog_clone(engine_catalog(env.e), env.kms, DESC_SNAPSHOT,
+				"a@s", &p, &desc));
+	d = attach("c");
+	assert_err(engine_repair_maps(env.e, DESC_DISK, "a", &r), EBUSY);
+	assert_ok(disk_detach(d));
+	assert_int_equal(repair("a").pages, 0);
+}
+
+/* As from a backup of before. */
+static void
+an_older_layer_ini_replaced_the_spare_copy_that_knew_better(void **state)
+{
+	const atomic_bool stop = false;
+	char lower[STORE_PATH_LEN];
+	struct disk *d;
+	char *text;
+	size_t len;
+
+	(void)state;
+	layer_path("a", "layer.ini", lower);
+	text = raw_load(lower, &len);
+	d = attach("a");
+	snapshot(d, "s");
+	assert_ok(put_block(d, 'a', CHUNK_BLOCKS));
+	assert_ok(disk_detach(d));
+	for (unsigned i = 0; i < 2; i++) {
+		raw_save(lower, text, len);
+		assert_int_equal(repair("a").inis, 1);
+		snapshot_is_whole();
+		engine_sweep(env.e, &stop);
+		snapshot_is_whole();
+	}
+	free(text);
+}
+
+/* One damage elsewhere kept the map of a sealed layer from being made anew. */
+static void
+what_is_damaged_elsewhere_stops_no_repair(void **state)
+{
+	const atomic_bool stop = false;
+	char lower[STORE_PATH_LEN], other[STORE_PATH_LEN];
+	struct disk *d;
+
+	(void)state;
+	layer_path("a", "map", lower);
+	d = attach("a");
+	snapshot(d, "s");
+	engine_sweep(env.e, &stop);
+	assert_ok(disk_detach(d));
+	layer_path("b", "layer.ini", other);
+	raw_remove(other);
+	raw_save("disks/garbage.ini", "x", 1);
+	raw_remove(lower);
+	strcpy(strrchr(lower, '/'), "/layer.ini");
+	raw_remove(lower);
+	strcpy(strrchr(lower, '/'), "/digests");
+	raw_remove(lower);
+	assert_int_equal(repair("a").chunks, 3);
+	snapshot_is_whole();
+}
+
+static void
+a_chunk_that_is_there_again_stayed_unreadable(void **state)
+{
+	struct repair_report r;
+	size_t len;
+	char *text;
+
+	(void)state;
+	lose_map_page();
+	chunk_path("a", 1, path);
+	text = raw_load(path, &len);
+	raw_destroy(path, 0, SUPER_LEN);
+	assert_int_equal(repair("a").unreadable, 1);
+	assert_int_equal(repair("a").pages, 0);
+	raw_save(path, text, len);
+	free(text);
+	r = repair("a");
+	assert_int_equal(r.pages, 1);
+	assert_int_equal(r.unreadable, 0);
+	check_whole("a");
 }
 
 /* Made anew, it was held against the digest of what it had been. */
@@ -747,6 +887,11 @@ main(void)
 		T(so_are_root_pages),
 		T(each_layer_gets_its_own_chunks),
 		T(the_map_of_a_sealed_layer_was_of_no_use_when_repaired),
+		T(a_map_made_anew_took_the_chunks_of_another_layer),
+		T(a_sibling_that_writes_keeps_a_map_from_being_made),
+		T(an_older_layer_ini_replaced_the_spare_copy_that_knew_better),
+		T(what_is_damaged_elsewhere_stops_no_repair),
+		T(a_chunk_that_is_there_again_stayed_unreadable),
 		T(a_chunk_whose_nobody_knows_is_not_taken_for_another),
 		T(a_layer_ini_is_made_of_its_spare_copy),
 		T(so_is_that_of_a_frozen_layer),

@@ -299,7 +299,7 @@ repair_item(unsigned i)
 static void
 repair_all(void)
 {
-	const struct check_options o = { true, on_found, NULL };
+	const struct check_options o = { true, on_found, NULL, false };
 	const atomic_bool stop = false;
 	struct catalog *c = engine_catalog(env.e);
 	bool more = true;

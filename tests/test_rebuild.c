@@ -32,7 +32,7 @@ static struct found
 rebuild(bool repair)
 {
 	struct found fd = { .made = 0 };
-	struct check_options o = { repair, on_found, &fd };
+	struct check_options o = { repair, on_found, &fd, false };
 
 	assert_ok(catalog_rebuild(engine_catalog(env.e), env.kms, NULL, &o));
 	return fd;
@@ -498,6 +498,10 @@ without_it_no_older_one_is_taken(void **state)
 	text = raw_load(ini, &len);
 	raw_save(spare, was, was_len);
 	raw_remove("disks/a.ini");
+	*strrchr(ini, '.') = '\0';
+	strcat(ini, ".spare");
+	raw_flip(ini, 200, 0);
+	strcpy(strrchr(ini, '.'), ".ini");
 	raw_flip(ini, 200, 0);
 	fd = rebuild(true);
 	assert_int_equal(fd.n[CHECK_LOST], 1);

@@ -20,7 +20,7 @@
 
 struct checking {
 	struct cmd_env e;
-	bool repair;
+	bool repair, made_maps, older;
 	struct each each; /* all there are, or one */
 	json_t *disks, *findings;
 	int worst; /* exit by the first error */
@@ -54,6 +54,9 @@ on_found(const struct check_finding *f, void *arg)
 		[CHECK_LOST] = "it is lost, and there is a spare copy of it",
 		[CHECK_SPARE] = "a spare copy that is missing, damaged or of "
 				"nothing",
+		[CHECK_OLDER] = "it is older than its spare copy: remove it, "
+				"and --repair makes it anew of that, or remove "
+				"that; nothing is removed until then",
 	};
 	struct checking *k = arg;
 	const char *more = f->removed ? " (removed)"
@@ -69,15 +72,17 @@ on_found(const struct check_finding *f, void *arg)
 		printf("%s: %s%s%s%s\n", f->path, said[f->what], more,
 		       failed ? ": " : "", failed ? err_text(f->err) : "");
 	if (f->what == CHECK_DESCRIPTOR || f->what == CHECK_LINEAGE ||
-	    f->what == CHECK_MAP || (f->what == CHECK_LOST && !f->made))
+	    f->what == CHECK_MAP || f->what == CHECK_OLDER ||
+	    (f->what == CHECK_LOST && !f->made))
 		k->worst = -EUCLEAN;
+	k->older |= f->what == CHECK_OLDER;
 }
 
 /* Descriptors come first: what has none is not looked at. */
 static int
 rebuild(struct checking *k, const char *name)
 {
-	const struct check_options o = { k->repair, on_found, k };
+	const struct check_options o = { k->repair, on_found, k, false };
 	int r = 0;
 
 	if (k->repair)
@@ -92,12 +97,14 @@ rebuild(struct checking *k, const char *name)
 static int
 check_store(struct checking *k)
 {
-	const struct check_options o = { k->repair, on_found, k };
+	/* Layers that an older descriptor does not know are somebody's. */
+	bool remove = k->repair && !k->older;
+	const struct check_options o = { remove, on_found, k, k->made_maps };
 	int r = catalog_check(k->e.catalog, &o);
 
 	if (r < 0)
 		return cmd_fail(r, NULL, NULL, "check: store %s", k->e.path);
-	return k->repair ? cmd_sweep(&k->e, "check") : 0;
+	return remove ? cmd_sweep(&k->e, "check") : 0;
 }
 
 /* ---- one disk ---- */
@@ -127,7 +134,8 @@ repair_maps(struct checking *k, const struct cmd_target *t, bool *ret_hopeless)
 	if (r == 0)
 		r = engine_repair_maps(eng, t->type, t->name, &rep);
 	if (r == -EBUSY) {
-		cmd_note("check %s: it is in use: its maps are not repaired",
+		cmd_note("check %s: it, or a disk that shares its data key, is "
+			 "in use: its maps are not repaired",
 			 t->text);
 		return 0;
 	}
@@ -139,6 +147,7 @@ repair_maps(struct checking *k, const struct cmd_target *t, bool *ret_hopeless)
 		cmd_note("check %s: %u lists of digests were made anew, of "
 			 "their maps",
 			 t->text, rep.lists);
+	k->made_maps |= rep.pages > 0;
 	if (rep.pages > 0)
 		cmd_note("check %s: %u map pages were made anew, of %llu "
 			 "chunks, %llu of them doubtful, %llu unreadable",

@@ -47,8 +47,8 @@ layers_find(const struct layer_set *s, const struct uuid *layer)
 	return NULL;
 }
 
-static int
-add(struct layer_set *s, const struct layer_meta *m)
+int
+layers_put(struct layer_set *s, const struct layer_meta *m)
 {
 	size_t cap = s->cap ? 2 * s->cap : 64;
 	struct layer_meta *v;
@@ -88,7 +88,7 @@ layers_add(struct layer_set *s, const struct uuid *layer)
 {
 	const struct layer_meta m = { .uuid = *layer };
 
-	return add(s, &m);
+	return layers_put(s, &m);
 }
 
 static int
@@ -125,7 +125,7 @@ walk(struct store *st, struct layer_set *s, struct layer_ref ref)
 	while (!(known = layers_find(s, &ref.layer))) {
 		r = load_meta(st, &ref, &m);
 		if (r == 0)
-			r = add(s, &m);
+			r = layers_put(s, &m);
 		/* Somebody needs it. */
 		if (r == -ENOENT)
 			r = -EUCLEAN;
@@ -241,20 +241,43 @@ struct dead_map {
 	uint64_t n;
 };
 
+static bool
+read_copy(struct dead_map *m, enum page_kind kind, uint64_t n, unsigned copy,
+	  union page_body *ret)
+{
+	uint64_t base = kind == PAGE_MAP ? MAP_OFFSET : 0;
+	uint8_t raw[PAGE_LEN];
+	struct page_head h;
+
+	return m->f->st->ops->read(m->f, raw, PAGE_LEN,
+				   base + page_offset(n, copy)) == 0 &&
+	       page_decode_open(raw, kind, n, &h, ret) == 0;
+}
+
 /* Both copies of a map page; one that is torn or is another page says nothing.
  */
 static void
 read_copies(struct dead_map *m, uint64_t n)
 {
-	uint8_t raw[PAGE_LEN];
-	struct page_head h;
+	for (unsigned i = 0; i < 2; i++)
+		m->good[i] = read_copy(m, PAGE_MAP, n, i, &m->body[i]);
+	m->n = n;
+}
+
+/* Whether there is such a map page, or may be. */
+static bool
+may_have_page(struct dead_map *m, uint64_t n)
+{
+	unsigned bit = n % ROOT_BITS, good = 0;
+	union page_body root;
+	bool has = false;
 
 	for (unsigned i = 0; i < 2; i++)
-		m->good[i] =
-		    m->f->st->ops->read(m->f, raw, PAGE_LEN,
-					MAP_OFFSET + page_offset(n, i)) == 0 &&
-		    page_decode_open(raw, PAGE_MAP, n, &h, &m->body[i]) == 0;
-	m->n = n;
+		if (read_copy(m, PAGE_ROOT, n / ROOT_BITS, i, &root)) {
+			good++;
+			has |= root.bitmap[bit / 8] >> (bit % 8) & 1;
+		}
+	return has || good == 0;
 }
 
 static bool
@@ -357,9 +380,15 @@ find_heirs(struct store *st, const struct layer_ref *ref,
 static bool
 has_passed(struct heirs *h, uint64_t index, const uint8_t salt[static 4])
 {
-	for (size_t i = 0; i < h->n; i++)
-		if (names_chunk(&h->v[i], index, salt))
+	for (size_t i = 0; i < h->n; i++) {
+		struct dead_map *m = &h->v[i];
+
+		if (names_chunk(m, index, salt))
 			return true;
+		/* What a copy cannot say, it may have. */
+		if ((!m->good[0] || !m->good[1]) && may_have_page(m, m->n))
+			return true;
+	}
 	return false;
 }
 

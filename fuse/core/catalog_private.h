@@ -135,10 +135,21 @@ void try_remove(struct store *st, const char *path) NONNULL;
 void path_spare(const struct uuid *uuid, char out[static STORE_PATH_LEN])
     NONNULL;
 bool spare_name_parse(const char *name, struct uuid *ret) NONNULL CHECKED;
-enum spare_state { SPARE_NONE, SPARE_SAME, SPARE_OTHER };
+enum spare_state { SPARE_NONE, SPARE_SAME, SPARE_OTHER, SPARE_AHEAD };
 /* Whether a spare says all that ${text} does but what changes by itself. */
 bool spare_says(const char *spare, const char *text, bool frozen)
     NONNULL CHECKED;
+/*
+ * Whether a disk's spare copy, ${text}, names a layer above ${layer}, which its
+ * descriptor does, and there is something in what is above: the descriptor is
+ * of before a snapshot, and was put back.  A crash may leave a spare that is
+ * ahead by a layer that nobody has written to.
+ */
+bool spare_is_ahead(struct store *st, const char *text, size_t len,
+		    const struct layer_ref *layer) NONNULL;
+/* The same of the one that there is. */
+bool catalog_spare_is_ahead(struct catalog *c, const struct descriptor *d)
+    NONNULL;
 /* What the spare of ${d}, the text of which is ${text}, is. */
 int spare_look(struct catalog *c, const struct descriptor *d, const char *text,
 	       enum spare_state *ret) NONNULL CHECKED;
@@ -175,6 +186,8 @@ struct census {
 };
 /* The caller holds locks/catalog. */
 int census_take(struct catalog *c, struct census *ret) NONNULL CHECKED;
+/* The same for who does not. */
+int catalog_census(struct catalog *c, struct census *ret) NONNULL CHECKED;
 void census_done(struct census *s);
 bool census_has_lineage(const struct census *s, const struct uuid *lineage)
     NONNULL;
@@ -185,6 +198,7 @@ struct layer_set {
 	size_t n, cap;
 };
 void layers_done(struct layer_set *s);
+int layers_put(struct layer_set *s, const struct layer_meta *m) NONNULL CHECKED;
 const struct layer_meta *layers_find(const struct layer_set *s,
 				     const struct uuid *layer) NONNULL;
 /* A layer.ini, not authenticated. */
@@ -243,9 +257,6 @@ void verdict_done(struct verdict *v) NONNULL;
  */
 int catalog_judge(struct catalog *c, const struct uuid *lineage,
 		  struct store_lock **ret, struct verdict *v) NONNULL CHECKED;
-/* The same for who has that lock. */
-int catalog_decide(struct catalog *c, const struct uuid *lineage,
-		   struct verdict *ret) NONNULL CHECKED;
 /* Lineages that bear the mark; ${ret} is malloc'ed. */
 int catalog_marked(struct catalog *c, struct uuid **ret, size_t *ret_n)
     NONNULL CHECKED;

@@ -136,6 +136,25 @@ compare_uuids(const void *a, const void *b)
 	return memcmp(a, b, sizeof(struct uuid));
 }
 
+/* Of a disk that was put back somebody may want what it does not know. */
+static void
+look_whether_ahead(struct store *st, struct census *s, const struct seen *seen)
+{
+	CLEANUP(free_memp) char *text = NULL;
+	char path[STORE_PATH_LEN];
+	size_t len;
+
+	path_spare(&seen->uuid, path);
+	if (seen->type != DESC_DISK ||
+	    st->ops->load(st, path, META_MAX, &text, &len) < 0 ||
+	    !spare_is_ahead(st, text, len, &seen->layer))
+		return;
+	s->bad++;
+	log_warn("%s: it is newer than the descriptor of disk %s: `sealdisk "
+		 "check` says what to do",
+		 path, seen->name);
+}
+
 /* A spare copy is made after its descriptor, and removed before it. */
 static void
 look_at_spare(struct census *s, const struct uuid *sorted, const char *name)
@@ -170,6 +189,8 @@ look_for_lost(struct catalog *c, struct census *s)
 	r = names_list(c->st, SPARES, &n);
 	for (size_t i = 0; r == 0 && i < n.n; i++)
 		look_at_spare(s, sorted, n.v[i]);
+	for (size_t i = 0; r == 0 && i < s->n; i++)
+		look_whether_ahead(c->st, s, &s->seen[i]);
 	return r;
 }
 
@@ -192,6 +213,15 @@ census_take(struct catalog *c, struct census *ret)
 	*ret = s;
 	s = (struct census){ 0 };
 	return 0;
+}
+
+int
+catalog_census(struct catalog *c, struct census *ret)
+{
+	CLEANUP(store_unlockp) struct store_lock *names = NULL;
+	int r = catalog_lock_names(c, &names);
+
+	return r == 0 ? census_take(c, ret) : r;
 }
 
 /* Renames. */

@@ -21,6 +21,7 @@
 #include <sealdisk/log.h>
 
 #include "catalog_private.h"
+#include "engine_private.h"
 
 #define STORE_SPARE SPARES "/store.ini"
 
@@ -97,6 +98,57 @@ spare_says(const char *spare, const char *text, bool frozen)
 	return !a && !b;
 }
 
+#define CHAIN_MAX 65536 /* layers */
+
+/* A map of root pages alone is that of a layer without content. */
+static bool
+has_pages(struct store *st, const struct layer_ref *ref)
+{
+	CLEANUP(store_closep) struct store_file *f = NULL;
+	char path[STORE_PATH_LEN];
+	uint64_t len;
+
+	path_layer(ref, "map", path);
+	return st->ops->open(st, path, false, &f) == 0 &&
+	       st->ops->size(f, &len) == 0 && len > MAP_OFFSET;
+}
+
+bool
+spare_is_ahead(struct store *st, const char *text, size_t len,
+	       const struct layer_ref *layer)
+{
+	CLEANUP(free_memp) struct descriptor *d = malloc(sizeof(*d));
+	struct layer_ref ref;
+	struct layer_meta m;
+	bool holds = false;
+
+	if (!d || descriptor_parse(text, len, d) < 0 ||
+	    uuid_equal(&d->layer.layer, &layer->layer))
+		return false;
+	ref = d->layer;
+	for (unsigned i = 0; i < CHAIN_MAX; i++) {
+		if (layer_peek(st, &ref, &m) < 0 || !m.has_parent)
+			return false;
+		holds |= has_pages(st, &ref);
+		if (uuid_equal(&m.parent.layer, &layer->layer))
+			return holds;
+		ref = m.parent;
+	}
+	return false;
+}
+
+bool
+catalog_spare_is_ahead(struct catalog *c, const struct descriptor *d)
+{
+	CLEANUP(free_memp) char *text = NULL;
+	char path[STORE_PATH_LEN];
+	size_t len;
+
+	path_spare(&d->uuid, path);
+	return c->st->ops->load(c->st, path, META_MAX, &text, &len) == 0 &&
+	       spare_is_ahead(c->st, text, len, &d->layer);
+}
+
 int
 spare_look(struct catalog *c, const struct descriptor *d, const char *text,
 	   enum spare_state *ret)
@@ -112,6 +164,9 @@ spare_look(struct catalog *c, const struct descriptor *d, const char *text,
 		return r;
 	if (r == -ENOENT)
 		*ret = SPARE_NONE;
+	else if (r == 0 && d->type == DESC_DISK &&
+		 spare_is_ahead(c->st, spare, len, &d->layer))
+		*ret = SPARE_AHEAD;
 	else if (r == 0 && spare_says(spare, text, d->type != DESC_DISK))
 		*ret = SPARE_SAME;
 	else
@@ -125,13 +180,9 @@ int
 spare_put(struct catalog *c, const struct uuid *uuid, const char *text)
 {
 	char path[STORE_PATH_LEN];
-	int r;
 
 	path_spare(uuid, path);
-	r = c->st->ops->replace(c->st, path, text, strlen(text));
-	if (r == -EISDIR && c->st->ops->remove(c->st, path) == 0)
-		r = c->st->ops->replace(c->st, path, text, strlen(text));
-	return r;
+	return store_put(c->st, path, text, strlen(text));
 }
 
 int
@@ -171,7 +222,7 @@ catalog_keep_spare(struct catalog *c, const struct descriptor *d,
 	r = descriptor_format(d, dk, &text);
 	if (r == 0)
 		r = spare_look(c, d, text, &state);
-	if (r == 0 && state != SPARE_SAME)
+	if (r == 0 && state != SPARE_SAME && state != SPARE_AHEAD)
 		r = spare_put(c, &d->uuid, text);
 	return r;
 }

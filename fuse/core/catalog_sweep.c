@@ -137,9 +137,8 @@ verdict_done(struct verdict *v)
 	layers_done(&v->live);
 }
 
-int
-catalog_decide(struct catalog *c, const struct uuid *lineage,
-	       struct verdict *ret)
+static int
+decide(struct catalog *c, const struct uuid *lineage, struct verdict *ret)
 {
 	int r;
 
@@ -169,7 +168,7 @@ catalog_judge(struct catalog *c, const struct uuid *lineage,
 		r = catalog_lock_lineage(c, lineage, &lock);
 	if (r < 0)
 		return r;
-	r = catalog_decide(c, lineage, v);
+	r = decide(c, lineage, v);
 	if (r < 0)
 		store_unlock(lock);
 	else
@@ -222,7 +221,7 @@ clear_mark_if_done(struct catalog *c, const struct uuid *lineage)
 
 	r = catalog_lock_names(c, &names);
 	if (r == 0)
-		r = catalog_decide(c, lineage, &v);
+		r = decide(c, lineage, &v);
 	if (r == -EUCLEAN)
 		return 0; /* it keeps the mark */
 	if (r == 0 && !v.alive)

@@ -21,8 +21,8 @@ const char *
 check_word(enum check_what w)
 {
 	static const char *const words[] = {
-		"descriptor", "lineage", "layer", "chunk",
-		"map",        "busy",    "lost",  "spare",
+		"descriptor", "lineage", "layer", "chunk", "map",
+		"busy",       "lost",    "spare", "older",
 	};
 
 	return words[w];
@@ -93,7 +93,7 @@ look_at_file(const char *path, uint64_t index, const uint8_t salt[static 4],
 	if (chunk_set_ask(&k->named, index, salt) != CLAIM_NONE)
 		return 0;
 	/* What a copy that cannot be read just now may name is kept. */
-	removed = k->o->repair && !k->named.doubtful &&
+	removed = k->o->repair && !k->o->keep_chunks && !k->named.doubtful &&
 		  st->ops->remove(st, path) == 0;
 	tell(k, CHECK_CHUNK, path, 0, removed);
 	return 0;

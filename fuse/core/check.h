@@ -23,6 +23,7 @@ enum check_what {
 	CHECK_LOST,       /* a descriptor of which there is a spare copy */
 	CHECK_SPARE,      /* a spare copy that is missing or damaged, or of
 			   * nothing */
+	CHECK_OLDER,      /* a descriptor that its spare copy is newer than */
 	CHECK_NWHAT
 };
 /* "descriptor", ... */
@@ -40,6 +41,9 @@ struct check_options {
 	bool repair; /* remove chunk files and layers that nobody needs */
 	void (*found)(const struct check_finding *f, void *arg);
 	void *arg;
+	/* But chunk files stay: a map has just been made anew of what was
+	 * found, and who knows what of. */
+	bool keep_chunks;
 };
 
 /**

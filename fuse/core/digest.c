@@ -234,7 +234,7 @@ save(struct digests *g, struct store *st, const struct layer_ref *ref,
 	g->session = session;
 	pthread_mutex_unlock(&g->mutex);
 	path_layer(ref, "digests", path);
-	return r < 0 ? r : st->ops->replace(st, path, text, len);
+	return r < 0 ? r : store_put(st, path, text, len);
 }
 
 int

@@ -255,7 +255,8 @@ open_layers(struct disk *d, int flags, struct digests **known, bool tracked)
 		return r;
 	d->top = l;
 	r = checkpoint_begin(l, TAKE(*known), tracked);
-	if (r == 0 && layer_is_frozen(l))
+	/* One that is only looked at nobody writes to. */
+	if (r == 0 && layer_is_frozen(l) && !d->rolled_back)
 		r = put_new_top(d);
 	if (r == 0)
 		r = layer_load_roots(d->top, d->bg);
@@ -301,6 +302,11 @@ begin_disk(struct disk *d, int flags)
 	int r;
 
 	r = anchor_check(d, flags);
+	if (r == 0 && !(flags & DISK_ACCEPT_ROLLBACK) &&
+	    catalog_spare_is_ahead(d->e->cat, &d->desc))
+		r = checkpoint_rolled_back(d, flags,
+					   "its descriptor is of before a "
+					   "snapshot, its spare copy is not");
 	if (r == 0)
 		r = checkpoint_verify(d, flags, &known);
 	/* All that was written has its digest, as a clean end says. */

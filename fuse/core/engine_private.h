@@ -521,11 +521,10 @@ const struct seen *seal_writer_of(const struct census *c,
 int unseal(struct sealing *s, struct disk *const *held, size_t n)
     NONNULL CHECKED;
 
-/* The same of a layer that nobody has open and whose map is lost; its DK is one
- * of those of ${own}, which the caller has locked with its lineages. */
+/* The same of a layer whose map is lost; the caller has locked all disks that
+ * write into its lineage, and this. */
 int unseal_lost(struct engine *e, const struct layer_meta *l,
-		const struct key *dk, const struct descriptor *own)
-    NONNULL CHECKED;
+		const struct key *dk) NONNULL CHECKED;
 
 /* ---- quiet.c: what is done when nobody is waiting ---- */
 

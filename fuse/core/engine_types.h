@@ -168,7 +168,7 @@ struct page {
 	struct link dirty_link;  /* disk->dirty, or the commit's own list */
 	struct link commit_link; /* images under way */
 	struct link quiet_link;  /* disk->quiet or disk->keep */
-	unsigned kept; /* freed slots with space, as counted in disk->kept */
+	atomic_uint kept; /* freed slots with space, as counted in disk->kept */
 
 	/* a group's */
 	struct chunk *chunk; /* holds a reference */

@@ -31,7 +31,7 @@ put_spare(struct store *st, const struct layer_ref *ref, const char *text)
 	int r, e;
 
 	path_layer(ref, SPARE, path);
-	r = st->ops->replace(st, path, text, strlen(text));
+	r = store_put(st, path, text, strlen(text));
 	if (r == 0)
 		return 0;
 	log_warn("%s: %s", path, err_text(r));
@@ -46,7 +46,7 @@ put(struct store *st, const struct layer_ref *ref, const char *text)
 	char path[STORE_PATH_LEN];
 
 	path_layer(ref, "layer.ini", path);
-	return st->ops->replace(st, path, text, strlen(text));
+	return store_put(st, path, text, strlen(text));
 }
 
 int

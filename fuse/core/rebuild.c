@@ -55,6 +55,15 @@ full_name(const struct descriptor *d, char out[static FULL_NAME_MAX])
 		       snapshot ? "@" : "", d->name);
 }
 
+static const struct seen *
+find_seen(const struct rebuild *k, const struct uuid *uuid)
+{
+	for (size_t i = 0; i < k->census.n; i++)
+		if (uuid_equal(&k->census.seen[i].uuid, uuid))
+			return &k->census.seen[i];
+	return NULL;
+}
+
 static int
 find_spares(struct rebuild *k)
 {
@@ -71,6 +80,7 @@ find_spares(struct rebuild *k)
 	for (size_t i = 0; r == 0 && i < n.n; i++) {
 		CLEANUP(free_memp) char *text = NULL;
 		struct spare *s = &k->v[k->n];
+		const struct seen *seen;
 		size_t len;
 
 		if (!spare_name_parse(n.v[i], &s->uuid))
@@ -83,18 +93,12 @@ find_spares(struct rebuild *k)
 			continue;
 		s->type = d->type;
 		s->layer = d->layer;
+		seen = find_seen(k, &s->uuid);
+		s->ahead = seen && seen->type == DESC_DISK &&
+			   spare_is_ahead(k->c->st, text, len, &seen->layer);
 		full_name(d, s->name);
 	}
 	return r;
-}
-
-static const struct seen *
-find_seen(const struct rebuild *k, const struct uuid *uuid)
-{
-	for (size_t i = 0; i < k->census.n; i++)
-		if (uuid_equal(&k->census.seen[i].uuid, uuid))
-			return &k->census.seen[i];
-	return NULL;
 }
 
 static int
@@ -385,6 +389,10 @@ look_at_spare(struct rebuild *k, const struct spare *s)
 		return 0;
 	if (!seen)
 		return is_lost(k, s, NULL);
+	if (s->ahead && catalog_path(seen->type, seen->name, path) == 0) {
+		tell(k, CHECK_OLDER, path, 0, false);
+		return 0;
+	}
 	if (k->o->repair)
 		return look_at_well(k, s, seen);
 	path_spare(&s->uuid, path);
@@ -415,9 +423,9 @@ run(struct rebuild *k)
 {
 	int r;
 
-	r = find_spares(k);
+	r = look_at_names(k);
 	if (r == 0)
-		r = look_at_names(k);
+		r = find_spares(k);
 	/* A snapshot is to find its disk. */
 	for (enum desc_type t = DESC_DISK; r == 0 && t <= DESC_IMAGE; t++)
 		for (size_t i = 0; r == 0 && i < k->n; i++)

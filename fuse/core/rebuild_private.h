@@ -15,6 +15,7 @@ struct spare {
 	enum desc_type type;
 	char name[FULL_NAME_MAX]; /* DISK@NAME of a snapshot */
 	struct layer_ref layer;
+	bool ahead; /* of its descriptor */
 };
 
 struct rebuild {

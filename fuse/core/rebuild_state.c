@@ -34,7 +34,7 @@ static int
 load_layer(struct rebuild *k, const struct layer_ref *ref, const struct key *dk,
 	   struct layer_meta *ret)
 {
-	CLEANUP(free_memp) char *text = NULL;
+	CLEANUP(free_memp) char *text = NULL, *spare = NULL;
 	char path[STORE_PATH_LEN];
 	size_t len;
 	int r;
@@ -43,6 +43,10 @@ load_layer(struct rebuild *k, const struct layer_ref *ref, const struct key *dk,
 	r = k->c->st->ops->load(k->c->st, path, META_MAX, &text, &len);
 	if (r == 0)
 		r = layer_meta_parse(text, len, dk, ret);
+	/* That is made anew when its disk is there again. */
+	if (r < 0 && !err_is_shortage(r) &&
+	    layer_load_spare(k->c->st, ref, &spare, &len) == 0)
+		r = layer_meta_parse(spare, len, dk, ret);
 	if (r == 0 && !uuid_equal(&ret->uuid, &ref->layer))
 		r = -EUCLEAN;
 	return r;

@@ -2,10 +2,13 @@
  * repair.c - a map made anew from its chunk files (repair.h).
  *
  * For a map page that neither copy of verifies: of the chunk files of its range
- * that no other layer's map names, those whose superblock verifies under the
- * layer's DK.  Where a chunk has several (one was written under a new salt, or
- * a crash came before the old one was removed), the one whose pages were
- * written in the latest session is taken.
+ * those that were made for the layer, as the superblock says that verifies
+ * under its DK, or else for one that is no more and may have been merged into
+ * it; but none that another layer's map names.  What was made for a layer that
+ * is there, and is named by none, a crash has left of that.  Where a chunk has
+ * several (one was written under a new salt, or a crash came before the old one
+ * was removed), the one whose pages were written in the latest session is
+ * taken.
  *
  * Where such a page of another layer of the lineage is lost as well, each gets
  * the files that were made for it.  One that was made for a layer which is no
@@ -36,6 +39,8 @@ repair_done(struct repair *rp)
 	chunk_set_done(&rp->others);
 	for (size_t i = 0; i < LINEAGES_MAX; i++)
 		store_unlock(rp->lineages[i]);
+	lineages_unlock(&rp->writers);
+	layers_done(&rp->layers);
 	store_unlock(rp->lock);
 	if (rp->dks)
 		secret_free(rp->dks, rp->desc.n_keys * sizeof(*rp->dks));
@@ -91,6 +96,26 @@ write_page(struct repair *rp, enum page_kind kind, uint64_t n,
 	return r;
 }
 
+/* Those of rp->asked, which are absent, of what there is of files. */
+static int
+fill_page(struct repair *rp)
+{
+	int r;
+
+	memset(rp->several, 0, sizeof(rp->several));
+	r = each_chunk_file_near(rp->e->st, &rp->ref.lineage,
+				 rp->page * MAP_CHUNKS, repair_consider, rp);
+	for (unsigned i = 0; r == 0 && i < MAP_CHUNKS; i++) {
+		bool taken = rp->asked[i] &&
+			     rp->body.entry[i].state == ENTRY_DATA;
+
+		rp->report.chunks += taken;
+		rp->report.doubtful += rp->several[i];
+		rp->report.unreadable += taken && rp->rank[i] == NOT_READ;
+	}
+	return r;
+}
+
 static int
 make_map_page(struct repair *rp, uint64_t n)
 {
@@ -98,16 +123,47 @@ make_map_page(struct repair *rp, uint64_t n)
 
 	rp->page = n;
 	memset(&rp->body, 0, sizeof(rp->body));
-	memset(rp->several, 0, sizeof(rp->several));
-	memset(rp->lost, 0, sizeof(rp->lost));
-	r = each_chunk_file_near(rp->e->st, &rp->ref.lineage, n * MAP_CHUNKS,
-				 repair_consider, rp);
-	for (unsigned i = 0; r == 0 && i < MAP_CHUNKS; i++) {
-		rp->report.chunks += rp->body.entry[i].state == ENTRY_DATA;
-		rp->report.doubtful += rp->several[i];
-		rp->report.unreadable += rp->lost[i];
-	}
+	memset(rp->asked, true, sizeof(rp->asked));
+	r = fill_page(rp);
 	return r < 0 ? r : write_page(rp, PAGE_MAP, n, &rp->body);
+}
+
+static bool
+is_half(const struct entry *e)
+{
+	static const uint8_t none[8];
+
+	return e->state == ENTRY_DATA &&
+	       memcmp(e->unique + 4, none, sizeof(none)) == 0;
+}
+
+/* A page that has files by their names alone: they may be there again. */
+static int
+complete_page(struct repair *rp, uint64_t n, const union page_body *body)
+{
+	unsigned half = 0, left = 0;
+	int r;
+
+	rp->page = n;
+	rp->body = *body;
+	for (unsigned i = 0; i < MAP_CHUNKS; i++) {
+		rp->asked[i] = is_half(&body->entry[i]);
+		half += rp->asked[i];
+		if (rp->asked[i])
+			memset(&rp->body.entry[i], 0,
+			       sizeof(rp->body.entry[i]));
+	}
+	if (half == 0)
+		return 0;
+	r = fill_page(rp);
+	for (unsigned i = 0; i < MAP_CHUNKS; i++) {
+		/* What is not there at all is still what is missing. */
+		if (rp->asked[i] && rp->body.entry[i].state != ENTRY_DATA)
+			rp->body.entry[i] = body->entry[i];
+		left += is_half(&rp->body.entry[i]);
+	}
+	return r < 0 || left == half ? r
+				     : write_page(rp, PAGE_MAP, n, &rp->body);
 }
 
 /* ---- a root page ---- */
@@ -181,8 +237,9 @@ repair_root(struct repair *rp, unsigned root)
 		if (!(body.bitmap[bit / 8] >> (bit % 8) & 1))
 			continue;
 		r = repair_page(rp, PAGE_MAP, n, &page, NULL);
-		if (r == 0)
-			r = make_map_page(rp, n);
+		r = r == 0  ? make_map_page(rp, n)
+		    : r > 0 ? complete_page(rp, n, &page)
+			    : r;
 	}
 	/* What it names is durable before it is. */
 	if (r >= 0 && lost)
@@ -205,30 +262,81 @@ open_map(struct repair *rp)
 	rp->map = NULL;
 	path_layer(&rp->ref, "map", path);
 	r = st->ops->open(st, path, true, &rp->map);
-	return r == -ENOENT ? st->ops->create(st, path, &rp->map) : r;
+	if (r == -EISDIR)
+		r = st->ops->remove(st, path) ?: -ENOENT;
+	if (r == -ENOENT)
+		r = st->ops->create(st, path, &rp->map);
+	if (r < 0 && !err_is_shortage(r))
+		repair_names(rp, path);
+	return r;
+}
+
+/* As far as they can be read. */
+static int
+find_layers(struct repair *rp)
+{
+	CLEANUP(names_done) struct names n = { 0 };
+	struct layer_ref ref = { .lineage = rp->ref.lineage };
+	char path[STORE_PATH_LEN];
+	struct layer_meta m;
+	int r;
+
+	layers_done(&rp->layers);
+	path_lineage(&ref.lineage, "layers", path);
+	r = names_list(rp->e->st, path, &n);
+	for (size_t i = 0; r == 0 && i < n.n; i++) {
+		if (uuid_parse(n.v[i], &ref.layer) < 0 ||
+		    uuid_equal(&ref.layer, &rp->ref.layer))
+			continue;
+		r = layer_peek(rp->e->st, &ref, &m);
+		if (r == 0)
+			r = layers_put(&rp->layers, &m);
+		else if (!err_is_shortage(r))
+			r = layers_add(&rp->layers, &ref.layer);
+	}
+	return r;
+}
+
+bool
+repair_has_ended(const struct repair *rp, const struct layer_meta *m)
+{
+	bool needed = rp->meta.has_parent &&
+		      uuid_equal(&rp->meta.parent.layer, &m->uuid);
+
+	for (size_t i = 0; !needed && i < rp->layers.n; i++)
+		needed = rp->layers.v[i].has_parent &&
+			 uuid_equal(&rp->layers.v[i].parent.layer, &m->uuid);
+	return m->state == LAYER_MERGING && !needed;
 }
 
 /* Chunks that the maps of all other layers of the lineage name. */
 static int
 find_others(struct repair *rp)
 {
-	CLEANUP(names_done) struct names n = { 0 };
-	struct layer_ref ref = { .lineage = rp->ref.lineage };
-	char path[STORE_PATH_LEN];
-	int r;
+	int r = find_layers(rp);
 
 	chunk_set_clear(&rp->others);
-	path_lineage(&ref.lineage, "layers", path);
-	r = names_list(rp->e->st, path, &n);
-	for (size_t i = 0; r == 0 && i < n.n; i++)
-		if (uuid_parse(n.v[i], &ref.layer) == 0 &&
-		    !uuid_equal(&ref.layer, &rp->ref.layer))
+	for (size_t i = 0; r == 0 && i < rp->layers.n; i++) {
+		const struct layer_meta *m = &rp->layers.v[i];
+		const struct layer_ref ref = { rp->ref.lineage, m->uuid };
+
+		if (!repair_has_ended(rp, m))
 			r = chunk_set_add_layer(&rp->others, rp->e->st, &ref);
+	}
 	chunk_set_sort(&rp->others);
 	return r;
 }
 
-/* Whether all of it can be read: 1 or 0. */
+static bool
+has_half(const union page_body *b)
+{
+	for (unsigned i = 0; i < MAP_CHUNKS; i++)
+		if (is_half(&b->entry[i]))
+			return true;
+	return false;
+}
+
+/* Whether all of it can be read, and names all that it has: 1 or 0. */
 static int
 map_is_whole(struct repair *rp)
 {
@@ -237,11 +345,15 @@ map_is_whole(struct repair *rp)
 
 	for (unsigned i = 0; r == 1 && i < ROOTS; i++) {
 		r = repair_page(rp, PAGE_ROOT, i, &body, NULL);
-		for (unsigned bit = 0; r == 1 && bit < ROOT_BITS; bit++)
-			if (body.bitmap[bit / 8] >> (bit % 8) & 1)
-				r = repair_page(rp, PAGE_MAP,
-						(uint64_t)i * ROOT_BITS + bit,
-						&page, NULL);
+		for (unsigned bit = 0; r == 1 && bit < ROOT_BITS; bit++) {
+			if (!(body.bitmap[bit / 8] >> (bit % 8) & 1))
+				continue;
+			r = repair_page(rp, PAGE_MAP,
+					(uint64_t)i * ROOT_BITS + bit, &page,
+					NULL);
+			if (r == 1 && has_half(&page))
+				r = 0;
+		}
 	}
 	return r;
 }
@@ -261,6 +373,8 @@ give_up_checkpoint(struct repair *rp)
 		if (uuid_equal(&rp->desc.keys[i].uuid, &rp->desc.key))
 			dk = &rp->dks[i];
 	checkpoint_clear(&rp->desc);
+	/* What the key service knows of the session, if it does, is its end. */
+	rp->desc.session++;
 	r = dk ? catalog_save(rp->e->cat, &rp->desc, dk) : -EUCLEAN;
 	/* Nor must who makes a lost descriptor anew hold it against the map. */
 	path_layer(&rp->ref, "digests", path);
@@ -284,7 +398,7 @@ repair_layer(struct repair *rp)
 		return r < 0 ? r : repair_digests(rp);
 	r = find_others(rp);
 	if (r == 0 && rp->meta.state == LAYER_SEALED)
-		r = unseal_lost(rp->e, &rp->meta, rp->dk, &rp->desc);
+		r = unseal_lost(rp->e, &rp->meta, rp->dk);
 	if (r == 0 && uuid_equal(&rp->ref.layer, &rp->desc.layer.layer))
 		r = give_up_checkpoint(rp);
 	for (unsigned i = 0; r == 0 && i < ROOTS; i++)
@@ -320,6 +434,45 @@ lock_lineages(struct repair *rp)
 	return r;
 }
 
+static bool
+is_in(const struct uuid *lineage, const struct uuid *v, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (uuid_equal(lineage, &v[i]))
+			return true;
+	return false;
+}
+
+/* All other disks that write into these lineages: whose a chunk is can be said
+ * only while nobody makes any. */
+static int
+lock_writers(struct repair *rp)
+{
+	CLEANUP(census_done) struct census c = { .n = 0 };
+	struct lineage_locks *w = &rp->writers;
+	struct uuid v[LINEAGES_MAX];
+	size_t n = descriptor_lineages(&rp->desc, v);
+	int r;
+
+	r = catalog_census(rp->e->cat, &c);
+	if (r < 0)
+		return r;
+	w->v = calloc(c.n + 1, sizeof(struct store_lock *));
+	if (!w->v)
+		return -ENOMEM;
+	for (size_t i = 0; r == 0 && i < c.n; i++) {
+		const struct seen *s = &c.seen[i];
+
+		if (s->type != DESC_DISK ||
+		    uuid_equal(&s->uuid, &rp->desc.uuid) ||
+		    !is_in(&s->layer.lineage, v, n))
+			continue;
+		r = catalog_lock_disk(rp->e->cat, &s->uuid, "", &w->v[w->n]);
+		w->n += r == 0;
+	}
+	return r;
+}
+
 static int
 open_descriptor(struct repair *rp, enum desc_type type, const char *name)
 {
@@ -336,6 +489,8 @@ open_descriptor(struct repair *rp, enum desc_type type, const char *name)
 		r = catalog_load(c, type, name, &rp->desc, &text, &len);
 	if (r == 0)
 		r = lock_lineages(rp);
+	if (r == 0)
+		r = lock_writers(rp);
 	if (r < 0)
 		return r;
 	rp->dks = secret_alloc(rp->desc.n_keys * sizeof(*rp->dks));
@@ -351,6 +506,27 @@ open_descriptor(struct repair *rp, enum desc_type type, const char *name)
 	return r < 0 ? r : descriptor_verify(text, len, &rp->desc.uuid, dk);
 }
 
+static int
+follow_chain(struct repair *rp, int (*fn)(struct repair *rp))
+{
+	int r;
+
+	rp->ref = rp->desc.layer;
+	memset(rp->expected, 0, sizeof(rp->expected));
+	if (rp->desc.type != DESC_DISK)
+		memcpy(rp->expected, rp->desc.digest, sizeof(rp->expected));
+	for (;;) {
+		r = fn(rp);
+		if (r < 0 || !rp->meta.has_parent)
+			return r;
+		rp->ref = rp->meta.parent;
+		memcpy(rp->expected, rp->meta.parent_digest,
+		       sizeof(rp->expected));
+	}
+}
+
+/* All layer.ini first: what is above a layer must be told, before its map is
+ * made anew, that it is sealed no more. */
 int
 engine_repair_maps(struct engine *e, enum desc_type type, const char *name,
 		   struct repair_report *ret)
@@ -362,13 +538,10 @@ engine_repair_maps(struct engine *e, enum desc_type type, const char *name,
 		return -ENOMEM;
 	rp->e = e;
 	r = open_descriptor(rp, type, name);
-	rp->ref = rp->desc.layer;
-	while (r == 0) {
-		r = repair_layer(rp);
-		if (r < 0 || !rp->meta.has_parent)
-			break;
-		rp->ref = rp->meta.parent;
-	}
+	if (r == 0)
+		r = follow_chain(rp, repair_load_layer);
+	if (r == 0)
+		r = follow_chain(rp, repair_layer);
 	*ret = rp->report;
 	repair_done(rp);
 	free(rp);

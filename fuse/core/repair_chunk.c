@@ -100,25 +100,79 @@ is_blank(struct store_file *f)
 	return true;
 }
 
-/* Later ones win. */
+/* That of this layer is its; of others later ones win, whose sessions are of
+ * one disk, as they are of layers below this one. */
 static void
 take(struct repair *rp, unsigned i, const struct super *su, uint64_t session,
-     bool lost)
+     enum repair_rank rank)
 {
 	struct entry *e = &rp->body.entry[i];
 
 	if (e->state == ENTRY_DATA) {
 		rp->several[i] = true;
-		if (lost || session < rp->session[i] ||
-		    (session == rp->session[i] &&
-		     su->created <= rp->created[i]))
+		if (rank != rp->rank[i] ? rank < rp->rank[i]
+					: session < rp->session[i] ||
+					      (session == rp->session[i] &&
+					       su->created <= rp->created[i]))
 			return;
 	}
-	rp->lost[i] = lost;
 	e->state = ENTRY_DATA;
 	memcpy(e->unique, su->salt, sizeof(e->unique));
+	rp->rank[i] = rank;
 	rp->session[i] = session;
 	rp->created[i] = su->created;
+}
+
+/* Of a superblock that was written anew (scrub_group.c) 4 bytes may be known.
+ */
+static bool
+is_layer(const struct uuid *a, const struct uuid *layer)
+{
+	static const uint8_t none[12];
+
+	return uuid_equal(a, layer) ||
+	       (memcmp(a->bytes + 4, none, sizeof(none)) == 0 &&
+		memcmp(a->bytes, layer->bytes, 4) == 0);
+}
+
+static bool
+same_parent(const struct layer_meta *a, const struct layer_meta *b)
+{
+	return a->has_parent == b->has_parent &&
+	       (!a->has_parent ||
+		uuid_equal(&a->parent.layer, &b->parent.layer));
+}
+
+/* Whether what was made for ${layer} and nobody names may have passed to this
+ * layer: it is gone, or about to be.  Of one that is there it is what a crash
+ * has left. */
+static bool
+may_have_passed(const struct repair *rp, const struct uuid *layer)
+{
+	for (size_t i = 0; i < rp->layers.n; i++) {
+		const struct layer_meta *m = &rp->layers.v[i];
+
+		if (is_layer(layer, &m->uuid))
+			return repair_has_ended(rp, m) &&
+			       same_parent(m, &rp->meta);
+	}
+	return true;
+}
+
+/* For which layer it was made, where no superblock says so: the first 4 bytes
+ * of the uuid. */
+static void
+by_name(const char *path, struct uuid *ret)
+{
+	const char *name = strrchr(path, '/');
+	char hex[9] = "";
+
+	memset(ret, 0, sizeof(*ret));
+	if (!name || strlen(name) < 1 + 8 + 8)
+		return;
+	memcpy(hex, name + 1 + 8, 8);
+	if (hex_decode(hex, ret->bytes, 4) < 0)
+		memset(ret, 0, sizeof(*ret));
 }
 
 int
@@ -126,33 +180,42 @@ repair_consider(const char *path, uint64_t index, const uint8_t salt[static 4],
 		void *arg)
 {
 	CLEANUP(store_closep) struct store_file *f = NULL;
+	unsigned i = (unsigned)(index % MAP_CHUNKS);
 	struct repair *rp = arg;
 	enum chunk_claim claim = chunk_set_ask(&rp->others, index, salt);
 	struct super su;
 	uint64_t session;
 	int r;
 
-	if (index / MAP_CHUNKS != rp->page || claim == CLAIM_SURE)
+	if (index / MAP_CHUNKS != rp->page || !rp->asked[i] ||
+	    claim == CLAIM_SURE)
 		return 0;
 	r = rp->e->st->ops->open(rp->e->st, path, false, &f);
 	if (r == 0)
 		r = read_super(rp, f, index, &su, &session);
 	if (err_is_shortage(r))
 		return r;
-	/* Of a layer that is gone, and that was merged into this one or not:
-	 * if nobody else has it, it is this one's. */
-	if (r == 0 &&
-	    (claim == CLAIM_NONE || uuid_equal(&su.layer, &rp->ref.layer))) {
-		take(rp, (unsigned)(index % MAP_CHUNKS), &su, session, false);
+	if (r == -EKEYREJECTED || (r < 0 && f && is_blank(f)))
+		return 0;
+	if (r < 0 || uuid_is_nil(&su.layer))
+		by_name(path, &su.layer);
+	if (r == 0 && is_layer(&su.layer, &rp->ref.layer)) {
+		take(rp, i, &su, session, OWN);
 		return 0;
 	}
-	if (r == -EKEYREJECTED || (r < 0 && f && is_blank(f)) ||
-	    (r == 0 && chunk_set_gap(&rp->others, index, &su.layer)))
+	if (!is_layer(&su.layer, &rp->ref.layer) &&
+	    !may_have_passed(rp, &su.layer))
 		return 0;
+	/* That was merged into this one or not: if nobody else has it, it is
+	 * this one's. */
+	if (r == 0 && claim == CLAIM_NONE) {
+		take(rp, i, &su, session, OF_ONE_GONE);
+		return 0;
+	}
 	log_warn("%s: %s", path,
 		 r < 0 ? err_text(r) : "which layer has it cannot be known");
 	su = (struct super){ .created = 0 };
 	memcpy(su.salt, salt, 4);
-	take(rp, (unsigned)(index % MAP_CHUNKS), &su, 0, true);
+	take(rp, i, &su, 0, NOT_READ);
 	return 0;
 }

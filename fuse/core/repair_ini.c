@@ -25,16 +25,21 @@ parse_ini(struct repair *rp, const char *text, size_t len)
 	return r;
 }
 
+static bool
+is_top(const struct repair *rp)
+{
+	return rp->desc.type == DESC_DISK &&
+	       uuid_equal(&rp->ref.layer, &rp->desc.layer.layer);
+}
+
 /* What a spare copy need not know (layer_ini.c).  One that says that its layer
  * is sealed knows the digest: before that nothing else has it. */
 static int
 take_spare(struct repair *rp)
 {
-	bool top = rp->desc.type == DESC_DISK &&
-		   uuid_equal(&rp->ref.layer, &rp->desc.layer.layer);
 	int r;
 
-	if (rp->meta.state == LAYER_OPEN && !top)
+	if (rp->meta.state == LAYER_OPEN && !is_top(rp))
 		rp->meta.state = LAYER_FROZEN;
 	memset(rp->meta.parent_digest, 0, sizeof(rp->meta.parent_digest));
 	r = lineage_mark(rp->e->st, &rp->ref.lineage, UNSEALED);
@@ -44,19 +49,53 @@ take_spare(struct repair *rp)
 	return r;
 }
 
-/* The spare copy of one that is whole. */
-static void
+/* Whether it is what names the layer says. */
+static bool
+is_expected(const struct repair *rp, const struct layer_meta *m)
+{
+	return (m->state == LAYER_SEALED || m->state == LAYER_MERGING) &&
+	       memcmp(m->digest, rp->expected, sizeof(m->digest)) == 0;
+}
+
+/* Both verify: which is the older one?  One that was put back, from a backup
+ * perhaps, says that a layer is open which something is above, or does not know
+ * its digest. */
+static bool
+is_older(const struct repair *rp, const struct layer_meta *ini,
+	 const struct layer_meta *spare)
+{
+	if (!digest_is_none(rp->expected) && !is_expected(rp, ini) &&
+	    is_expected(rp, spare))
+		return true;
+	return !is_top(rp) && ini->state == LAYER_OPEN &&
+	       spare->state != LAYER_OPEN;
+}
+
+/* The spare copy of one that verifies. */
+static int
 check_spare(struct repair *rp, const char *text, size_t len)
 {
 	CLEANUP(free_memp) char *there = NULL;
+	struct layer_meta spare;
 	size_t n;
 	int r = layer_load_spare(rp->e->st, &rp->ref, &there, &n);
 
-	if (err_is_shortage(r) ||
-	    (r == 0 && n == len && memcmp(there, text, len) == 0))
-		return;
+	if (err_is_shortage(r))
+		return r;
+	if (r == 0 && n == len && memcmp(there, text, len) == 0)
+		return 0;
+	if (r == 0)
+		r = layer_meta_parse(there, n, rp->dk, &spare);
+	if (r == 0 && uuid_equal(&spare.uuid, &rp->meta.uuid) &&
+	    is_older(rp, &rp->meta, &spare)) {
+		log_note("a layer.ini is older than its spare copy: made anew");
+		rp->meta = spare;
+		return take_spare(rp);
+	}
+	/* Without one it is as whole. */
 	if (layer_put_text(rp->e->st, &rp->ref, text) == 0)
 		log_note("a layer.ini got a new spare copy");
+	return 0;
 }
 
 int
@@ -88,7 +127,5 @@ repair_load_layer(struct repair *rp)
 			 err_text(e));
 		return take_spare(rp);
 	}
-	if (r == 0)
-		check_spare(rp, text, len);
-	return r;
+	return r == 0 ? check_spare(rp, text, len) : r;
 }

@@ -1,5 +1,5 @@
 /*
- * repair_private.h - what repair.c, repair_chunk.c and repair_ini.c share.
+ * repair_private.h - what repair*.c share.
  */
 #ifndef SEALDISK_REPAIR_PRIVATE_H
 #define SEALDISK_REPAIR_PRIVATE_H
@@ -14,21 +14,35 @@ struct repair {
 	struct key *dks; /* secret memory: as desc.keys */
 	struct store_lock *lock;
 	struct store_lock *lineages[LINEAGES_MAX]; /* those of its layers */
-	struct chunk_set others; /* chunks that other layers' maps name */
+	struct lineage_locks writers; /* other disks that write there */
+	struct layer_set layers;      /* that there are in the lineage */
+	struct chunk_set others;      /* chunks that the others' maps name */
 	struct repair_report report;
 	/* of the layer that is looked at */
 	struct layer_ref ref;
 	struct layer_meta meta;
+	uint8_t expected[SHA256_LEN]; /* its digest, as what is above says */
 	const struct key *dk;
 	struct key map_key;
 	struct store_file *map;
 	/* the map page that is made */
 	uint64_t page;
 	union page_body body;
-	uint64_t session[MAP_CHUNKS]; /* of the file that was taken */
-	bool several[MAP_CHUNKS], lost[MAP_CHUNKS];
+	bool asked[MAP_CHUNKS]; /* which of its chunks */
+	enum repair_rank {
+		NOT_READ, /* what there is of the file is its name */
+		OF_ONE_GONE,
+		OWN         /* made for this layer */
+	} rank[MAP_CHUNKS]; /* of the file that was taken */
+	uint64_t session[MAP_CHUNKS];
 	int64_t created[MAP_CHUNKS];
+	bool several[MAP_CHUNKS];
 };
+
+/* A layer that has been merged, but is not removed yet: its chunks are those of
+ * one with its parent. */
+bool repair_has_ended(const struct repair *rp, const struct layer_meta *m)
+    NONNULL;
 
 /* For each_chunk_file_near(), ${arg} being a struct repair: the file's part in
  * the map page that is made. */

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <sealdisk/log.h>
+
 #include "catalog_private.h"
 #include "layer.h"
 #include "merge_private.h"
@@ -258,35 +260,35 @@ unseal(struct sealing *s, struct disk *const *held, size_t n)
 	return r;
 }
 
-/* Those that write what lies above, but ${own}. */
+/* Those of its lineage that can be read. */
 static int
-lock_writers(struct catalog *cat, const struct census *c,
-	     const struct layer_set *live, const struct layer_meta *l,
-	     const struct descriptor *own, struct lineage_locks *ret)
+find_children(struct store *st, const struct uuid *lineage,
+	      struct layer_set *ret)
 {
-	int r = 0;
+	CLEANUP(names_done) struct names n = { 0 };
+	struct layer_ref ref = { .lineage = *lineage };
+	char path[STORE_PATH_LEN];
+	struct layer_meta m;
+	int r;
 
-	ret->v = calloc(c->n + 1, sizeof(struct store_lock *));
-	if (!ret->v)
-		return -ENOMEM;
-	for (size_t i = 0; r == 0 && i < c->n; i++) {
-		const struct seen *s = &c->seen[i];
-
-		if (s->type != DESC_DISK || uuid_equal(&s->uuid, &own->uuid) ||
-		    !layers_reach(live, &s->layer, &l->uuid))
+	path_lineage(lineage, "layers", path);
+	r = names_list(st, path, &n);
+	for (size_t i = 0; r == 0 && i < n.n; i++) {
+		if (uuid_parse(n.v[i], &ref.layer) < 0)
 			continue;
-		r = catalog_lock_disk(cat, &s->uuid, "", &ret->v[ret->n]);
-		ret->n += r == 0;
+		r = layer_peek(st, &ref, &m);
+		if (r == 0)
+			r = layers_put(ret, &m);
+		else if (!err_is_shortage(r))
+			r = 0;
 	}
 	return r;
 }
 
 /* Its chunks have no digests any more, either. */
 int
-unseal_lost(struct engine *e, const struct layer_meta *l, const struct key *dk,
-	    const struct descriptor *own)
+unseal_lost(struct engine *e, const struct layer_meta *l, const struct key *dk)
 {
-	CLEANUP(lineages_unlock) struct lineage_locks locks = { .n = 0 };
 	CLEANUP(verdict_done) struct verdict v = { 0 };
 	struct sealing s = {
 		.e = e, .v = &v, .l = l, .dk = dk, .locked = true
@@ -296,9 +298,11 @@ unseal_lost(struct engine *e, const struct layer_meta *l, const struct key *dk,
 	char path[STORE_PATH_LEN];
 	int r;
 
-	r = catalog_decide(e->cat, &l->lineage, &v);
+	/* What cannot be read is not told: it knows no digest when it has been
+	 * made anew. */
+	r = catalog_census(e->cat, &v.census);
 	if (r == 0)
-		r = lock_writers(e->cat, &v.census, &v.live, l, own, &locks);
+		r = find_children(e->st, &l->lineage, &v.live);
 	if (r == 0)
 		r = say_unsealed(&s, &l->lineage);
 	m.state = LAYER_FROZEN;

@@ -32,3 +32,13 @@ store_path_check(const char *path)
 		path += len + 1;
 	}
 }
+
+int
+store_put(struct store *st, const char *path, const void *buf, size_t len)
+{
+	int r = st->ops->replace(st, path, buf, len);
+
+	if (r == -EISDIR && st->ops->remove(st, path) == 0)
+		r = st->ops->replace(st, path, buf, len);
+	return r;
+}

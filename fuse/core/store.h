@@ -185,4 +185,8 @@ int store_posix_open(const char *path, struct store **ret) NONNULL CHECKED;
 int store_posix_adopt(int fd, struct store **ret) NONNULL CHECKED;
 int store_posix_fd(const struct store *st) NONNULL;
 
+/* As replace, where a folder that is empty gives way. */
+int store_put(struct store *st, const char *path, const void *buf, size_t len)
+    NONNULL CHECKED;
+
 #endif

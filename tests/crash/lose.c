@@ -100,7 +100,7 @@ bool
 lose_some(struct session *s)
 {
 	CLEANUP(free_memp) struct losing *l = calloc(1, sizeof(*l));
-	struct check_options o = { true, on_found, l };
+	struct check_options o = { true, on_found, l, false };
 	struct catalog *c = engine_catalog(s->e);
 	int r = 0;
 
