@@ -276,14 +276,6 @@ print_record(FILE *f, const struct scrub_record *rec)
 		rec->spare, rec->repaired);
 }
 
-static const char *
-end_word(enum scrub_end end)
-{
-	static const char *const words[] = { "stopped", "complete", "failed" };
-
-	return words[end];
-}
-
 /* With its lock held. */
 static void
 print_live(FILE *f, struct scrubbing *sc)
@@ -293,7 +285,8 @@ print_live(FILE *f, struct scrubbing *sc)
 
 	scrub_sum(&sc->totals, &rec);
 	fprintf(f, "\n[scrub]\nstate = %s\nof = %" PRIu64 "\n",
-		sc->running ? "running" : end_word(how_it_ended(sc->error)),
+		sc->running ? "running"
+			    : scrub_end_word(how_it_ended(sc->error)),
 		sc->totals.chunks);
 	if (!sc->running && how_it_ended(sc->error) == SCRUB_FAILED)
 		fprintf(f, "error = %s\n", err_text(sc->error));
@@ -335,6 +328,6 @@ drive_scrub_print(FILE *f, struct fs *fs, struct drive *d,
 	if (sc || scrub_record_load(engine_store(fs->opt.engine),
 				    &desc->lineage, &desc->uuid, &rec) < 0)
 		return;
-	fprintf(f, "\n[scrub]\nstate = %s\n", end_word(rec.end));
+	fprintf(f, "\n[scrub]\nstate = %s\n", scrub_end_word(rec.end));
 	print_record(f, &rec);
 }

@@ -89,8 +89,19 @@ cp "$T/layer.ini" "$ini"
 look 0 a --repair
 check 'its spare copy is there again' cmp "$ini" "${ini%ini}spare"
 
-note 'a list of digests'
+note 'a list of digests, a spare copy'
+spare=$STORE/$(sed -n \
+	's|^layer = \(.*\)/\(.*\)|lineages/\1/layers/\2/layer.spare|p' \
+	"$STORE/snapshots/b/s.ini")
+rm "$spare"
+look 0 b
+check 'that is told' said '.disks[0].spare == 1 and
+	.disks[0].faults[0].what == "spare copy"'
+look 0 b --repair
+check 'and made anew' test -f "$spare"
 rm "${ini%layer.ini}digests"
+look 6 a
+check 'and so is this' said '.disks[0].faults[0].what == "put back"'
 look 0 a --repair
 check 'is made anew of its map' grep -q '1 lists of digests were made anew' \
 	"$T/check.err"

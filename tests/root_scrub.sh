@@ -147,6 +147,12 @@ check 'which is told' grep -q 'aa: it was removed meanwhile' "$T/all.err"
 sd rm dd --yes
 umount_store
 
+note 'the last result, where nothing is mounted'
+sd info other --json >"$T/info.json"
+check 'info tells it' jq -e '.scrub.state == "complete" and
+	.scrub.damaged == 0' "$T/info.json"
+check 'its JSON is that of the manual' valid info <"$T/info.json"
+
 note 'which files'
 
 # make_fs FS: $T/img, with a large file that has two names and many small ones.

@@ -90,9 +90,7 @@ damage_name(json_t *list, const char *name)
 
 	if (!clean)
 		return;
-	for (char *p = clean; *p; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			*p = '?';
+	text_mask_control(clean);
 	v = json_string(json_array_size(list) < NAMES_MAX ? clean
 							  : "(and more)");
 	if (!v)

@@ -15,6 +15,8 @@
 #include <sealdisk/io.h>
 #include <sealdisk/log.h>
 
+#include "scrub.h"
+
 #define INFO_MAX 65536 /* bytes of MNT/info/disks/NAME */
 #define LABEL_WIDTH 16
 
@@ -119,6 +121,28 @@ add_descriptor(json_t *j, const struct descriptor *d)
 		r = add(j, json_pack("{ss}", "rebuilt", when));
 	}
 	return r;
+}
+
+/* What it was when it was last looked at, if it was. */
+static int
+add_scrub(json_t *j, struct cmd_env *e, const struct descriptor *d)
+{
+	char started[TIME_STR_LEN], ended[TIME_STR_LEN];
+	struct scrub_record rec;
+	json_t *v;
+
+	if (scrub_record_load(e->store, &d->lineage, &d->uuid, &rec) < 0)
+		return 0;
+	format_time(rec.started, started);
+	format_time(rec.ended, ended);
+	v = json_pack("{ss ss ss sI sI sI sI sI sI sI}", "state",
+		      scrub_end_word(rec.end), "started", started, "ended",
+		      ended, "chunks", (json_int_t)rec.chunks, "pages",
+		      (json_int_t)rec.pages, "blocks", (json_int_t)rec.blocks,
+		      "damaged", (json_int_t)rec.damaged, "lost",
+		      (json_int_t)rec.lost, "spare", (json_int_t)rec.spare,
+		      "repaired", (json_int_t)rec.repaired);
+	return v && json_object_set_new(j, "scrub", v) == 0 ? 0 : -ENOMEM;
 }
 
 /* One "key = value" of the daemon's text, a number where it looks like one. */
@@ -369,6 +393,8 @@ cmd_info(int argc, char **argv)
 	aliases = cmd_aliases(e.kms);
 	j = aliases ? cmd_disk_json(&d, &s, aliases) : NULL;
 	r = j ? add_descriptor(j, &d) : -ENOMEM;
+	if (r == 0)
+		r = add_scrub(j, &e, &d);
 	if (r == 0)
 		r = add_would_free(j, &e, &d, count);
 	if (r == 0 && s.path[0])

@@ -262,21 +262,25 @@ scrub_print(const json_t *result)
 	       number(result, "repaired"));
 }
 
-/* A map, or what goes with it. */
 static bool
-has_what_is_made_anew(const json_t *result)
+has_fault(const json_t *result, const char *what)
 {
-	const char *what;
 	json_t *f;
 	size_t i;
 
 	json_array_foreach(json_object_get(result, "faults"), i, f)
 	{
-		what = text(f, "what");
-		if (strcmp(what, "layer") == 0 || strcmp(what, "map page") == 0)
+		if (strcmp(text(f, "what"), what) == 0)
 			return true;
 	}
 	return false;
+}
+
+/* A map, or what goes with it. */
+static bool
+has_what_is_made_anew(const json_t *result)
+{
+	return has_fault(result, "layer") || has_fault(result, "map page");
 }
 
 /* 0, or told: -EBADMSG something is damaged, -ECANCELED it was stopped, -EIO it
@@ -292,6 +296,15 @@ scrub_verdict(const json_t *result, bool repaired)
 				cmd_name(), text(result, "name"));
 	if (number(result, "damaged") == 0 && number(result, "lost") == 0)
 		return 0;
+	if (has_fault(result, "put back"))
+		return cmd_fail(-EBADMSG, "it was put back to an older state",
+				repaired ? "`sealdisk attach` says what can be "
+					   "done"
+					 : "`sealdisk check --repair` makes a "
+					   "lost list of digests anew; else "
+					   "`sealdisk attach` says what can be "
+					   "done",
+				"%s %s", cmd_name(), text(result, "name"));
 	return cmd_fail(-EBADMSG, "it is damaged",
 			!repaired && has_what_is_made_anew(result)
 			    ? CMD_REPAIR_HINT

@@ -229,6 +229,10 @@ int layer_save_meta(struct layer *l, const struct layer_meta *m)
 int layer_save_meta_first(struct layer *l, const struct layer_meta *m)
     NONNULL CHECKED;
 void layer_save_spare(struct layer *l) NONNULL;
+/* Whether the files say the same now; and the spare copy made anew of what
+ * stands there, if that verifies.  For who knows that nobody changes them. */
+bool layer_spare_is_same(const struct layer *l) NONNULL;
+int layer_renew_spare(const struct layer *l) NONNULL CHECKED;
 /* Load all root pages, as of a top layer: what is wrong is known at once. */
 int layer_load_roots(struct layer *l, struct scratch *s) NONNULL CHECKED;
 /* A root page, loaded. */

@@ -118,3 +118,38 @@ layer_save_spare(struct layer *l)
 	pthread_mutex_unlock(&l->open_lock);
 	pthread_rwlock_unlock(&l->disk->barrier);
 }
+
+/* What stands there now, of both. */
+static bool
+load_both(const struct layer *l, char **ret_ini, char **ret_spare)
+{
+	struct store *st = l->disk->e->st;
+	char path[STORE_PATH_LEN];
+	size_t len = 0, spare_len = 0;
+
+	path_layer(&l->ref, "layer.ini", path);
+	return st->ops->load(st, path, META_MAX, ret_ini, &len) == 0 &&
+	       layer_load_spare(st, &l->ref, ret_spare, &spare_len) == 0 &&
+	       len == spare_len && memcmp(*ret_ini, *ret_spare, len) == 0;
+}
+
+bool
+layer_spare_is_same(const struct layer *l)
+{
+	CLEANUP(free_memp) char *ini = NULL, *spare = NULL;
+
+	return load_both(l, &ini, &spare);
+}
+
+int
+layer_renew_spare(const struct layer *l)
+{
+	CLEANUP(free_memp) char *ini = NULL, *spare = NULL;
+	struct layer_meta m;
+	int r;
+
+	if (load_both(l, &ini, &spare))
+		return 0;
+	r = ini ? layer_meta_parse(ini, strlen(ini), l->dk, &m) : -EUCLEAN;
+	return r < 0 ? r : put_spare(l->disk->e->st, &l->ref, ini);
+}

@@ -15,12 +15,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#define SPARE_TRIES 3
+#define SPARE_US 20000
+
 const char *
 scrub_word(enum scrub_what w)
 {
 	static const char *const words[] = {
-		"layer", "map page", "chunk",     "group page",
-		"block", "lost",     "page copy", "superblock",
+		"layer",    "map page", "chunk",     "group page", "block",
+		"put back", "lost",     "page copy", "superblock", "spare copy",
 	};
 
 	return words[w];
@@ -290,11 +293,38 @@ find_layers(struct scrub *sc, uint64_t *ret_limit)
 	return r;
 }
 
+/* Somebody may be changing both. */
+static void
+scrub_spare(struct scrub *sc)
+{
+	char path[STORE_PATH_LEN];
+	bool same = false, repaired = false;
+	struct layer *l;
+
+	for (unsigned i = 0; !same && i < SPARE_TRIES; i++) {
+		if (i > 0)
+			(void)usleep(SPARE_US);
+		pthread_rwlock_rdlock(&sc->d->barrier);
+		l = scrub_find(sc);
+		same = !l || layer_spare_is_same(l);
+		if (!same && sc->o->repair && i + 1 == SPARE_TRIES)
+			repaired = layer_renew_spare(l) == 0 &&
+				   layer_spare_is_same(l);
+		pthread_rwlock_unlock(&sc->d->barrier);
+	}
+	path_layer(&sc->at, "layer.spare", path);
+	if (!same)
+		scrub_say(sc, SCRUB_SPARE, 0, 0, path, repaired);
+}
+
 static int
 scrub(struct scrub *sc)
 {
 	uint64_t limit;
 	int r;
+
+	if (sc->d->rolled_back)
+		scrub_say(sc, SCRUB_OLDER, 0, disk_size(sc->d), NULL, false);
 
 	pthread_rwlock_rdlock(&sc->d->barrier);
 	r = find_layers(sc, &limit);
@@ -315,6 +345,7 @@ scrub(struct scrub *sc)
 	sc->since = now_ms();
 	for (size_t i = 0; r == 0 && i < sc->n_refs; i++) {
 		sc->at = sc->refs[i];
+		scrub_spare(sc);
 		for (unsigned n = 0; n < ROOTS; n++)
 			scrub_root(sc, n);
 		r = each_map(sc, scrub_map);

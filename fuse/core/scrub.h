@@ -21,10 +21,12 @@ enum scrub_what {
 	SCRUB_CHUNK, /* the file is not there, or nothing in it verifies */
 	SCRUB_GROUP, /* neither copy of a group's page verifies */
 	SCRUB_BLOCK,
-	SCRUB_LOST, /* reading the disk here fails */
+	SCRUB_OLDER, /* all of it: it was put back to an older state */
+	SCRUB_LOST,  /* reading the disk here fails */
 	/* What nothing hangs on as long as nothing else breaks. */
 	SCRUB_COPY,  /* one of the two copies of a page */
 	SCRUB_SUPER, /* a chunk's superblock */
+	SCRUB_SPARE, /* of a layer.ini */
 	SCRUB_NWHAT
 };
 
@@ -86,6 +88,8 @@ struct scrub_record {
 	uint64_t repaired;
 };
 
+/* "stopped", "complete", "failed" */
+const char *scrub_end_word(enum scrub_end end);
 /* What ${t} comes to. */
 void scrub_sum(const struct scrub_totals *t, struct scrub_record *ret) NONNULL;
 int scrub_record_save(struct store *st, const struct uuid *lineage,

@@ -42,6 +42,14 @@ record_path(const struct uuid *lineage, const struct uuid *uuid,
 	path_lineage(lineage, file, out);
 }
 
+const char *
+scrub_end_word(enum scrub_end end)
+{
+	static const char *const words[] = { "stopped", "complete", "failed" };
+
+	return words[end];
+}
+
 void
 scrub_sum(const struct scrub_totals *t, struct scrub_record *ret)
 {
@@ -53,7 +61,8 @@ scrub_sum(const struct scrub_totals *t, struct scrub_record *ret)
 	ret->damaged = 0;
 	for (unsigned i = 0; i < SCRUB_LOST; i++)
 		ret->damaged += t->faults[i];
-	ret->spare = t->faults[SCRUB_COPY] + t->faults[SCRUB_SUPER];
+	ret->spare = t->faults[SCRUB_COPY] + t->faults[SCRUB_SUPER] +
+		     t->faults[SCRUB_SPARE];
 }
 
 int
