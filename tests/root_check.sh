@@ -70,6 +70,20 @@ look 0 a --repair
 expect 0 '^$' sd export a "$T/out"
 check 'also where it had gone' cmp "$T/raw" "$T/out"
 
+note 'of a disk with an anchor'
+sd import "$T/raw" k
+sd set k anchor=kms
+sd snapshot k@one
+rm "$(map_of k)"
+look 0 k --repair
+expect 0 '^$' sd snapshot k@two
+rm "$T/out"
+expect 0 '^$' sd export k "$T/out"
+check 'it is not taken for put back' cmp "$T/raw" "$T/out"
+sd rm --yes k@one
+sd rm --yes k@two
+sd rm --yes k
+
 note 'a layer.ini'
 ini=$(map_of a)
 ini=${ini%map}layer.ini
