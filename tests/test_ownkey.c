@@ -216,6 +216,43 @@ what_lies_below_is_merged_while_it_is_in_use(void **state)
 	has(DESC_SNAPSHOT, "d@b", &base);
 }
 
+/* Whoever merges there has not the clone's key, and cannot tell it. */
+static void
+a_merge_below_it_is_no_older_state_to_it(void **state)
+{
+	struct descriptor d;
+
+	(void)state;
+	make_disk();
+	sweep();
+	assert_ok(clone_own(DESC_SNAPSHOT, "d@b", "own"));
+	d = load(DESC_DISK, "d");
+	has(DESC_DISK, "own", &base);
+	drop(DESC_SNAPSHOT, "d@a");
+	sweep();
+	assert_int_equal(eenv_entries(&env, &d.lineage, "layers"), 2);
+	has(DESC_DISK, "own", &base);
+	has(DESC_SNAPSHOT, "d@b", &base);
+}
+
+/* As a clone of a disk is made. */
+static void
+one_that_got_its_key_later_kept_that_digest(void **state)
+{
+	struct clone_params p = { .name = "own", .mode = 0600 };
+	struct descriptor d;
+
+	(void)state;
+	make_disk();
+	sweep();
+	assert_ok(catalog_clone(cat(), env.kms, DESC_SNAPSHOT, "d@b", &p, &d));
+	assert_ok(catalog_own_key(cat(), env.kms, "own", KMS_SERVICE_ALIAS));
+	has(DESC_DISK, "own", &base);
+	drop(DESC_SNAPSHOT, "d@a");
+	sweep();
+	has(DESC_DISK, "own", &base);
+}
+
 static void
 what_is_made_of_it_has_both_keys(void **state)
 {
@@ -349,6 +386,8 @@ main(void)
 		    it_writes_under_its_own_and_reads_what_was_there_under_the_other),
 		TEST(it_stays_when_all_that_it_comes_of_has_gone),
 		TEST(what_lies_below_is_merged_while_it_is_in_use),
+		TEST(a_merge_below_it_is_no_older_state_to_it),
+		TEST(one_that_got_its_key_later_kept_that_digest),
 		TEST(what_is_made_of_it_has_both_keys),
 		TEST(one_that_shares_a_key_gets_its_own_before_it_is_used),
 		TEST(a_rollback_gives_it_the_keys_of_the_snapshot),

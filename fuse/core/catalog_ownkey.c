@@ -89,6 +89,8 @@ put_own_key(struct catalog *c, const struct own_key *own, struct layer_meta *m,
 	own_key_put(own, d);
 	m->lineage = d->lineage;
 	m->key = d->key;
+	/* Whoever merges into the parent cannot change it here any more. */
+	memset(m->parent_digest, 0, sizeof(m->parent_digest));
 	r = uuid_new(&m->uuid);
 	if (r == 0)
 		r = catalog_lock_names(c, &names);
