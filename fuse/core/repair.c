@@ -489,8 +489,6 @@ open_descriptor(struct repair *rp, enum desc_type type, const char *name)
 		r = catalog_load(c, type, name, &rp->desc, &text, &len);
 	if (r == 0)
 		r = lock_lineages(rp);
-	if (r == 0)
-		r = lock_writers(rp);
 	if (r < 0)
 		return r;
 	rp->dks = secret_alloc(rp->desc.n_keys * sizeof(*rp->dks));
@@ -503,7 +501,10 @@ open_descriptor(struct repair *rp, enum desc_type type, const char *name)
 	}
 	if (r == 0 && !dk)
 		r = -EUCLEAN;
-	return r < 0 ? r : descriptor_verify(text, len, &rp->desc.uuid, dk);
+	if (r == 0)
+		r = descriptor_verify(text, len, &rp->desc.uuid, dk);
+	/* Others need not wait for the key service. */
+	return r < 0 ? r : lock_writers(rp);
 }
 
 static int
