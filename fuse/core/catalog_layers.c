@@ -346,6 +346,20 @@ is_heir(const struct layer_meta *m, const struct layer_meta *dead)
 }
 
 static int
+peek_spare(struct store *st, const struct layer_ref *ref,
+	   struct layer_meta *ret)
+{
+	CLEANUP(free_memp) char *text = NULL;
+	size_t len;
+	int r;
+
+	r = layer_load_spare(st, ref, &text, &len);
+	if (r == 0)
+		r = layer_meta_peek(text, len, ret);
+	return r;
+}
+
+static int
 find_heirs(struct store *st, const struct layer_ref *ref,
 	   const struct layer_set *live, struct heirs *ret)
 {
@@ -353,9 +367,16 @@ find_heirs(struct store *st, const struct layer_ref *ref,
 	char path[STORE_PATH_LEN], folder[STORE_PATH_LEN];
 	int r;
 
-	r = load_meta(st, ref, &dead);
-	if (r < 0 || dead.state != LAYER_MERGING)
-		return r == -ENOENT ? 0 : r;
+	r = layer_peek(st, ref, &dead);
+	if (r == -ENOENT)
+		r = peek_spare(st, ref, &dead);
+	/* One that was being made has nothing. */
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return refuse(ref, r);
+	if (dead.state != LAYER_MERGING)
+		return 0;
 	ret->v = calloc(live->n + 1, sizeof(*ret->v));
 	if (!ret->v)
 		return -ENOMEM;

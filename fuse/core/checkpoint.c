@@ -282,6 +282,35 @@ refresh_next(struct layer *l, struct scratch *s, int64_t age)
 	return r;
 }
 
+/* Those that are not in memory are settled by that; those that are have been.
+ */
+static int
+load_groups(struct layer *l, struct scratch *s, uint64_t index)
+{
+	enum entry_state state;
+	struct chunk *c;
+	int r;
+
+	r = layer_lookup(l, s, index, &state, &c);
+	if (r < 0 || state != ENTRY_DATA)
+		return r;
+	pthread_rwlock_rdlock(&c->lock);
+	for (unsigned g = 0; r == 0 && !c->dead && g < CHUNK_GROUPS; g++) {
+		uint64_t group = index * CHUNK_GROUPS + g;
+		struct page *p;
+
+		r = group_get(c, group, s, false, &p);
+		if (r == 0)
+			page_release(p);
+		/* Neither copy verifies: neither serves. */
+		else if (r == -EBADMSG || r == -EUCLEAN)
+			r = 0;
+	}
+	pthread_rwlock_unlock(&c->lock);
+	chunk_put(c);
+	return r;
+}
+
 /* After an unclean stop: all of them, one after another. */
 static int
 walk_next(struct layer *l, struct scratch *s, int64_t age)
@@ -294,11 +323,18 @@ walk_next(struct layer *l, struct scratch *s, int64_t age)
 		return r;
 	if (at == UINT64_MAX) {
 		l->tracked = true;
+		/* Each page of what is in use has been loaded at least. */
+		if (!l->unproved)
+			atomic_store(&l->at_rest, true);
 		return 0;
 	}
 	r = refresh(l, s, at, age);
-	if (r == NOT_NOW)
+	if (r == NOT_NOW) {
 		checkpoint_changed(l, at);
+		r = load_groups(l, s, at);
+		l->unproved |= r < 0;
+		r = r < 0 ? r : NOT_NOW;
+	}
 	if (r >= 0)
 		l->walk_at = at + 1;
 	return r;
@@ -429,7 +465,10 @@ checkpoint_refresh(struct disk *d)
 
 	if (!is_wanted(d, l))
 		return NOT_NOW;
-	r = walk_rest(d, l, until);
+	/* One that has a disk for a moment leaves that to who keeps it. */
+	r = d->brief ? 0 : walk_rest(d, l, until);
+	if (!l->tracked)
+		return NOT_NOW;
 	for (unsigned i = 0; r == 0 && i < TRIES; i++) {
 		r = refresh_all(d, l, until);
 		if (atomic_load(&l->changed.n) == 0)
@@ -439,9 +478,8 @@ checkpoint_refresh(struct disk *d)
 	return r == 0 && all_seen(l) ? 0 : NOT_NOW;
 }
 
-/* The list knows all map pages that there are. */
-static int
-complete_list(struct layer *l, struct scratch *s)
+int
+checkpoint_complete(struct layer *l, struct scratch *s)
 {
 	uint8_t mac[DIGEST_LEN];
 	struct page *p;
@@ -466,7 +504,7 @@ checkpoint_save(struct layer *l, struct scratch *s, uint64_t session,
 		uint8_t ret[static SHA256_LEN])
 {
 	struct store *st = l->disk->e->st;
-	int r = complete_list(l, s);
+	int r = checkpoint_complete(l, s);
 
 	if (r == 0)
 		r = digests_save(l->digests, st, &l->ref, l->map_key, session);

@@ -598,9 +598,9 @@ detach(struct disk *d)
 		r = bury_all(d);
 	/* It changes the map. */
 	checkpoint = r == 0 && checkpoint_refresh(d) == 0;
-	if (checkpoint)
+	if (r == 0)
 		r = commit_wait(d);
-	if (checkpoint && r == 0)
+	if (r == 0)
 		r = bury_all(d);
 	if (r == 0)
 		r = sync_mirrors(d);

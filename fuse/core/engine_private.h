@@ -467,6 +467,8 @@ bool checkpoint_due(struct disk *d) NONNULL;
  * need not; the second puts the checkpoint into ${desc}. */
 int checkpoint_refresh(struct disk *d) NONNULL CHECKED;
 int checkpoint_take(struct disk *d, struct descriptor *desc) NONNULL CHECKED;
+/* All pages of the layer's map are loaded once, and so known to the list. */
+int checkpoint_complete(struct layer *l, struct scratch *s) NONNULL CHECKED;
 /* Replace the list of ${l}, all of whose pages are durable. */
 int checkpoint_save(struct layer *l, struct scratch *s, uint64_t session,
 		    uint8_t ret[static SHA256_LEN]) NONNULL CHECKED;

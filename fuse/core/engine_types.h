@@ -295,6 +295,7 @@ struct layer {
 	struct changed changed;
 	bool tracked;     /* what is not in `changed` has its digest */
 	uint64_t walk_at; /* else: the next chunk to look at */
+	bool unproved;    /* some of it could not be looked at */
 	bool lost;        /* nobody can know: no checkpoint in this session */
 	struct recount recount;
 };

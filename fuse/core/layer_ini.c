@@ -23,21 +23,30 @@
 
 #define SPARE "layer.spare"
 
-/* One that cannot be written must not say what was before. */
 static int
 put_spare(struct store *st, const struct layer_ref *ref, const char *text)
 {
 	char path[STORE_PATH_LEN];
-	int r, e;
+	int r;
 
 	path_layer(ref, SPARE, path);
 	r = store_put(st, path, text, strlen(text));
-	if (r == 0)
-		return 0;
-	log_warn("%s: %s", path, err_text(r));
-	e = st->ops->remove(st, path);
+	if (r < 0)
+		log_warn("%s: %s", path, err_text(r));
+	return r;
+}
+
+/* One that cannot be written must not say what was before. */
+static int
+drop_spare(struct store *st, const struct layer_ref *ref)
+{
+	char path[STORE_PATH_LEN];
+	int r;
+
+	path_layer(ref, SPARE, path);
+	r = st->ops->remove(st, path);
 	/* A folder that somebody has put there says nothing, either. */
-	return e < 0 && e != -ENOENT && e != -ENOTEMPTY ? r : 0;
+	return r == -ENOENT || r == -ENOTEMPTY ? 0 : r;
 }
 
 static int
@@ -52,9 +61,10 @@ put(struct store *st, const struct layer_ref *ref, const char *text)
 int
 layer_put_text(struct store *st, const struct layer_ref *ref, const char *text)
 {
-	int r = put_spare(st, ref, text);
+	bool has_spare = put_spare(st, ref, text) == 0;
+	int r = put(st, ref, text);
 
-	return r < 0 ? r : put(st, ref, text);
+	return r == 0 && !has_spare ? drop_spare(st, ref) : r;
 }
 
 int
@@ -114,7 +124,8 @@ layer_save_spare(struct layer *l)
 	if (layer_meta_format(&l->meta, l->dk, &text) == 0 &&
 	    (layer_load_spare(st, &l->ref, &there, &len) < 0 ||
 	     len != strlen(text) || memcmp(there, text, len) != 0))
-		(void)!put_spare(st, &l->ref, text);
+		if (put_spare(st, &l->ref, text) < 0)
+			(void)!drop_spare(st, &l->ref);
 	pthread_mutex_unlock(&l->open_lock);
 	pthread_rwlock_unlock(&l->disk->barrier);
 }

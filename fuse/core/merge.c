@@ -138,6 +138,9 @@ pass_locked(struct merge *m, uint64_t index, const uint8_t salt[static 12])
 		r = -ESTALE;
 	if (r < 0)
 		return r;
+	/* The parent's copies may differ, and now they are this layer's. */
+	if (!atomic_load(&m->parent->at_rest))
+		atomic_store(&y->at_rest, false);
 	r = layer_set(y, s, index, ENTRY_DATA, salt, NULL);
 	POINT("merge-passed", index);
 	if (r == 0)

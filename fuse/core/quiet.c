@@ -128,6 +128,19 @@ group_punch(struct page *p, unsigned min_run)
 
 /* ---- a page that leaves ---- */
 
+/* What was not mirrored, as of a disk that has failed, may be the newer copy;
+ * of chunks that is found out (checkpoint.c), of a map only if all are. */
+static int
+give_up_mirror(struct page *p)
+{
+	if (atomic_load(&p->same) || (p->chunk && p->chunk->dead))
+		return 0;
+	if (!p->chunk && !layer_is_frozen(p->layer))
+		return -EAGAIN;
+	atomic_store(&p->layer->at_rest, false);
+	return 0;
+}
+
 int
 page_retire(struct page *p)
 {
@@ -145,10 +158,8 @@ page_retire(struct page *p)
 			 * the newer copy must not be lost.  Descriptors there
 			 * will be after a commit. */
 			r = c && c->dead ? 0 : page_mirror(p);
-			if (r < 0 && r != -EAGAIN && c)
-				atomic_store(&p->layer->at_rest, false);
-			if (c && r != -EAGAIN)
-				r = 0;
+			if (r != -EAGAIN)
+				r = give_up_mirror(p);
 			if (r == 0 && c && !c->dead)
 				group_punch(p, QUIET_RUN);
 		}

@@ -57,12 +57,14 @@ scrub_copies(struct scrub *sc, struct page *p, uint64_t off, uint64_t len)
 	if (bad < 0)
 		return;
 	/* At rest the other copy is, byte for byte, what belongs there; what is
-	 * frozen nobody else writes.  Else it is still to be mirrored. */
-	if (sc->o->repair && p->same)
+	 * frozen nobody else writes, but it may be an older one, if it is not
+	 * what is in memory.  Else it is still to be mirrored. */
+	if (sc->o->repair && p->same &&
+	    memcmp(raw[!bad] + PAGE_MAC, p->mac, sizeof(p->mac)) == 0)
 		repaired = f->st->ops->write(f, raw[!bad], PAGE_LEN, at[bad]) ==
 			       0 &&
 			   f->st->ops->sync(f) == 0;
-	else if (sc->o->repair)
+	else if (sc->o->repair && !p->same)
 		repaired = page_mirror(p) == 0 && p->same;
 	if (p->chunk)
 		chunk_name(p->chunk, name);

@@ -179,6 +179,9 @@ seal_content(struct sealing *s)
 	if (r < 0)
 		return r;
 	r = seal_chunks(s);
+	/* Before they are mirrored. */
+	if (r == 0)
+		r = checkpoint_complete(s->d->top, s->d->mover);
 	e = settle_all(s->d);
 	if (r == 0 && e == 0)
 		e = say_sealed(s);
@@ -215,6 +218,13 @@ seal_one(struct engine *e, const struct verdict *v, const struct layer_meta *l)
 static bool
 is_wanted(const struct verdict *v, const struct layer_meta *l)
 {
+	const struct layer_meta *below =
+	    l->has_parent ? layers_find(&v->live, &l->parent.layer) : NULL;
+
+	/* A merge that was cut short goes on first: what it has changed has no
+	 * digest yet. */
+	if (below && below->state == LAYER_MERGING)
+		return false;
 	return (l->state == LAYER_FROZEN &&
 		!seal_writer_of(&v->census, &l->uuid)) ||
 	       (l->state == LAYER_SEALED && seal_is_stale(v, l));

@@ -36,6 +36,7 @@ struct frozen {
 	uint64_t rate;
 	uint64_t allocated; /* of the old layer, bytes */
 	bool done;          /* the new layer is on top */
+	bool was_held;      /* what is read of the old one, to its digests */
 	bool unsure;        /* or perhaps, but for what the descriptor says */
 };
 
@@ -168,7 +169,7 @@ freeze(struct frozen *f)
 		r = layer_save_meta_first(f->old, &m);
 	/* From here on its pages are changed by who seals it. */
 	if (r == 0) {
-		atomic_store(&f->old->held, false);
+		f->was_held = atomic_exchange(&f->old->held, false);
 		atomic_store(&f->old->at_rest, false);
 		atomic_store(&f->old->frozen, true);
 	}
@@ -264,6 +265,10 @@ thaw(struct frozen *f)
 	m.state = LAYER_OPEN;
 	if (f->unsure || layer_save_meta(f->old, &m) < 0)
 		f->old->meta = m;
+	/* Pages of its map may have been dropped without a mirror. */
+	f->old->tracked = false;
+	f->old->walk_at = 0;
+	atomic_store(&f->old->held, f->was_held);
 	atomic_store(&f->old->frozen, false);
 }
 

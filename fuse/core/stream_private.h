@@ -136,6 +136,7 @@ struct sender {
 	uint8_t *buf;    /* a record, its head included */
 	uint8_t *pages;  /* of a chunk: CHUNK_PAGES_LEN */
 	bool counting;   /* nothing is sent yet: how much will it be? */
+	bool at_rest;    /* the layer that is sent is sealed */
 	uint64_t total, done;
 	struct stream_result *ret;
 };

@@ -58,6 +58,11 @@ read_page(struct sender *s, struct store_file *f, enum page_kind kind,
 				     base + page_offset(n, i));
 		if (err_is_shortage(r))
 			return r;
+		/* What cannot be read may be the newer one. */
+		if (r < 0 && r != -ENODATA && !s->at_rest)
+			return send_why(s, r,
+					"a copy of a page of a map cannot be "
+					"read");
 		there[i] = r == 0;
 	}
 	r = choose(raw, there, kind, n, body, &which);
@@ -303,8 +308,10 @@ send_layers(struct sender *s, const struct stream_head *h, bool counting)
 	int r = 0;
 
 	s->counting = counting;
-	for (size_t i = h->at_layer; r == 0 && i < s->plan.n; i++)
+	for (size_t i = h->at_layer; r == 0 && i < s->plan.n; i++) {
+		s->at_rest = s->plan.v[i].meta.state == LAYER_SEALED;
 		r = send_layer(s, &s->plan.v[i].ref,
 			       i == h->at_layer ? h->at_chunk : 0);
+	}
 	return r;
 }
