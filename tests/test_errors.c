@@ -6,6 +6,7 @@
 #include "engine_private.h"
 #include "fault_store.h"
 #include "mem_store.h"
+#include "repair.h"
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -522,6 +523,41 @@ an_older_copy_served_after_an_attach_that_had_not_looked(void **state)
 	}
 }
 
+/* One bad sector, with a copy of a page of the map on it, cost the disk. */
+static void
+an_unclean_disk_with_a_bad_map_sector_was_lost(void **state)
+{
+	struct store *mem = fault_inner(env.st);
+	struct repair_report rep;
+	struct disk *d;
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		uint64_t at = (i & 2 ? MAP_OFFSET : 0) + page_offset(0, i & 1);
+
+		d = attach("d");
+		assert_ok(put(d, i));
+		/* A new chunk, and so a new page of the map. */
+		assert_ok(put(d, 64 * (i + 1)));
+		assert_ok(disk_flush(d));
+		disk_abandon(d);
+		engine_close(env.e);
+		mem_store_crash(mem, 1);
+		eenv_open(&env);
+		mem_store_spoil(mem, "/map", at, PAGE_LEN);
+		assert_ok(engine_repair_maps(env.e, DESC_DISK, "d", &rep));
+		assert_true(rep.pages > 0);
+		/* As a write of it puts it elsewhere. */
+		mem_store_spoil(mem, "", 0, 0);
+		d = attach("d");
+		for (unsigned k = 0; k <= i; k++) {
+			assert_has(d, k);
+			assert_has(d, 64 * (k + 1));
+		}
+		assert_ok(disk_detach(d));
+	}
+}
+
 /* It is a hint, of which chunk files to look at. */
 static void
 a_todo_that_cannot_be_opened_kept_its_disk_from_being_attached(void **state)
@@ -586,6 +622,7 @@ main(void)
 		T(an_attach_that_could_not_read_was_clean_at_its_end),
 		T(an_older_copy_served_after_an_attach_that_had_not_looked),
 		T(a_detach_was_clean_though_its_time_was_up),
+		T(an_unclean_disk_with_a_bad_map_sector_was_lost),
 		T(a_todo_that_cannot_be_opened_kept_its_disk_from_being_attached),
 		cmocka_unit_test_setup_teardown(
 		    a_disk_without_its_lock_writes_no_more, setup_posix,

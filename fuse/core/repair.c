@@ -21,6 +21,9 @@
  * but nobody takes zeros, or what lies below, for what it held.
  *
  * A root page is the set of map pages that the file then has.
+ *
+ * After an unclean stop one copy that can be read, beside one that cannot, may
+ * be the older one: what it says is put together with what there is of files.
  */
 #include "repair.h"
 
@@ -49,6 +52,16 @@ repair_done(struct repair *rp)
 
 /* ---- pages ---- */
 
+/* Whether the copies of each page are known to have been equal. */
+static bool
+is_at_rest(const struct repair *rp)
+{
+	if (rp->meta.state == LAYER_OPEN)
+		return rp->desc.type == DESC_DISK && rp->desc.clean &&
+		       uuid_equal(&rp->ref.layer, &rp->desc.layer.layer);
+	return rp->meta.state == LAYER_SEALED;
+}
+
 int
 repair_page(struct repair *rp, enum page_kind kind, uint64_t n,
 	    union page_body *ret, uint8_t *ret_mac)
@@ -56,15 +69,16 @@ repair_page(struct repair *rp, enum page_kind kind, uint64_t n,
 	uint64_t base = kind == PAGE_MAP ? MAP_OFFSET : 0;
 	struct page_head h, best = { .generation = 0 };
 	uint8_t raw[PAGE_LEN];
+	bool there = false, unread = false;
 	union page_body body;
-	bool there = false;
 	int r;
 
 	for (unsigned i = 0; i < 2; i++) {
 		r = rp->map->st->ops->read(rp->map, raw, PAGE_LEN,
 					   base + page_offset(n, i));
-		if (r < 0 && r != -ENODATA && r != -EIO)
+		if (r < 0 && r != -ENODATA && !disk_is_damage(r))
 			return r;
+		unread |= r < 0 && r != -ENODATA;
 		if (r < 0 ||
 		    page_decode(raw, rp->map_key.bytes, kind, n, &h, &body) <
 			0 ||
@@ -76,7 +90,7 @@ repair_page(struct repair *rp, enum page_kind kind, uint64_t n,
 		if (ret_mac)
 			memcpy(ret_mac, raw + PAGE_MAC, DIGEST_LEN);
 	}
-	return there;
+	return there && unread && !is_at_rest(rp) ? PAGE_IN_PART : there;
 }
 
 static int
@@ -116,8 +130,9 @@ fill_page(struct repair *rp)
 	return r;
 }
 
+/* ${older}, or NULL: what a copy says that need not be the newer one. */
 static int
-make_map_page(struct repair *rp, uint64_t n)
+make_map_page(struct repair *rp, uint64_t n, const union page_body *older)
 {
 	int r;
 
@@ -125,6 +140,9 @@ make_map_page(struct repair *rp, uint64_t n)
 	memset(&rp->body, 0, sizeof(rp->body));
 	memset(rp->asked, true, sizeof(rp->asked));
 	r = fill_page(rp);
+	for (unsigned i = 0; older && i < MAP_CHUNKS; i++)
+		if (rp->body.entry[i].state == ENTRY_ABSENT)
+			rp->body.entry[i] = older->entry[i];
 	return r < 0 ? r : write_page(rp, PAGE_MAP, n, &rp->body);
 }
 
@@ -214,7 +232,7 @@ make_root(struct repair *rp, unsigned root, union page_body *ret)
 		r = repair_page(rp, PAGE_MAP, n, &body, NULL);
 		if (r < 0)
 			return r;
-		if (r == 1)
+		if (r > 0)
 			set_bit(ret, bit);
 	}
 	return each_chunk_file(rp->e->st, &rp->ref.lineage, add_file, &b);
@@ -223,23 +241,31 @@ make_root(struct repair *rp, unsigned root, union page_body *ret)
 static int
 repair_root(struct repair *rp, unsigned root)
 {
-	union page_body body, page;
+	union page_body body, page, older;
 	bool lost;
 	int r;
 
+	memset(&older, 0, sizeof(older));
 	r = repair_page(rp, PAGE_ROOT, root, &body, NULL);
-	lost = r == 0;
+	lost = r == 0 || r == PAGE_IN_PART;
+	if (r == PAGE_IN_PART)
+		older = body;
 	if (lost)
 		r = make_root(rp, root, &body);
+	for (unsigned i = 0; i < sizeof(older.bitmap); i++)
+		body.bitmap[i] |= older.bitmap[i];
 	for (unsigned bit = 0; r >= 0 && bit < ROOT_BITS; bit++) {
 		uint64_t n = (uint64_t)root * ROOT_BITS + bit;
 
 		if (!(body.bitmap[bit / 8] >> (bit % 8) & 1))
 			continue;
 		r = repair_page(rp, PAGE_MAP, n, &page, NULL);
-		r = r == 0  ? make_map_page(rp, n)
-		    : r > 0 ? complete_page(rp, n, &page)
-			    : r;
+		if (r == 0)
+			r = make_map_page(rp, n, NULL);
+		else if (r == PAGE_IN_PART)
+			r = make_map_page(rp, n, &page);
+		else if (r > 0)
+			r = complete_page(rp, n, &page);
 	}
 	/* What it names is durable before it is. */
 	if (r >= 0 && lost)
@@ -355,7 +381,7 @@ map_is_whole(struct repair *rp)
 				r = 0;
 		}
 	}
-	return r;
+	return r == PAGE_IN_PART ? 0 : r;
 }
 
 /* What the map was at the last checkpoint is what it cannot be again.  Said
