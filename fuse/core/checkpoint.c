@@ -108,8 +108,8 @@ is_busy(const struct chunk *c, int64_t age_ms)
 }
 
 /* A group whose copies differ is loaded, and so settled; it is mirrored as any
- * other.  One that is in memory has been: a copy has changed since then, and
- * whoever loads it again will see to that. */
+ * other.  One that is in memory has been, and what was read of the file may be
+ * of before that. */
 static int
 bring_to_rest(struct chunk *c, struct scratch *s, unsigned groups)
 {
@@ -121,11 +121,6 @@ bring_to_rest(struct chunk *c, struct scratch *s, unsigned groups)
 
 		if (!(groups >> g & 1))
 			continue;
-		p = page_peek(c->layer, PAGE_GROUP, group);
-		if (p) {
-			page_put(p);
-			continue;
-		}
 		r = group_get(c, group, s, false, &p);
 		if (r < 0)
 			break;

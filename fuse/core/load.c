@@ -294,7 +294,11 @@ settle(struct page *p, struct scratch *s, const struct copies *c)
 	p->generation += 2;
 	if (p->session < p->layer->disk->session)
 		p->session = p->layer->disk->session;
-	return write_settled(p);
+	r = write_settled(p);
+	/* A digest may just be being made of what was there before. */
+	if (p->kind == PAGE_GROUP)
+		checkpoint_changed(p->layer, p->index / CHUNK_GROUPS);
+	return r;
 }
 
 static int
