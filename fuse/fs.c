@@ -431,7 +431,7 @@ const struct fuse_lowlevel_ops fs_ops = {
 void
 fs_set_session(struct fs *fs, struct fuse_session *se)
 {
-	fs->session = se;
+	atomic_store(&fs->session, se);
 }
 
 bool

@@ -397,9 +397,10 @@ drive_accept(struct fs *fs, struct drive *d)
 void
 drive_drop_pages(struct fs *fs, struct drive *d)
 {
-	if (fs->session)
-		(void)fuse_lowlevel_notify_inval_inode(fs->session, d->node->id,
-						       0, 0);
+	struct fuse_session *se = atomic_load(&fs->session);
+
+	if (se)
+		(void)fuse_lowlevel_notify_inval_inode(se, d->node->id, 0, 0);
 }
 
 /* Of a disk that is leaving. */

@@ -71,7 +71,7 @@ struct fs {
 	struct fs_options opt;
 	struct catalog *catalog;
 	struct tree *tree;
-	struct fuse_session *session;
+	_Atomic(struct fuse_session *) session; /* NULL: no mount */
 	time_t mounted;
 	_Atomic bool serving, wipe_wanted, stop_checks;
 	pthread_mutex_t lock; /* guards what follows */
