@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sealdisk/grow.h>
 #include <sealdisk/log.h>
 
 #include "copy.h"
@@ -21,16 +22,12 @@ each_done(struct each *e)
 int
 each_add(struct each *e, const struct cmd_target *t, const struct uuid *uuid)
 {
-	size_t cap = e->cap ? 2 * e->cap : 16;
 	struct each_item *v;
 
-	if (e->n == e->cap) {
-		v = reallocarray(e->v, cap, sizeof(*v));
-		if (!v)
-			return -ENOMEM;
-		e->v = v;
-		e->cap = cap;
-	}
+	v = grow(e->v, e->n, &e->cap, sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	e->v = v;
 	e->v[e->n++] = (struct each_item){ *t, *uuid };
 	return 0;
 }

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include <sealdisk/grow.h>
 #include <sealdisk/ioctl.h>
 #include <sealdisk/kms.h>
 #include <sealdisk/log.h>
@@ -38,16 +39,12 @@ struct rotate {
 static int
 add(struct rotate *ro, enum desc_type type, const char *name)
 {
-	size_t cap = ro->cap ? 2 * ro->cap : 64;
 	struct cmd_target *t;
 
-	if (ro->n == ro->cap) {
-		t = realloc(ro->targets, cap * sizeof(*t));
-		if (!t)
-			return -ENOMEM;
-		ro->targets = t;
-		ro->cap = cap;
-	}
+	t = grow(ro->targets, ro->n, &ro->cap, sizeof(*t));
+	if (!t)
+		return -ENOMEM;
+	ro->targets = t;
 	cmd_target_of(type, name, &ro->targets[ro->n++]);
 	return 0;
 }

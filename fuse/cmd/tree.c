@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include <sealdisk/codec.h>
+#include <sealdisk/grow.h>
 
 struct tree {
 	struct cmd_env e;
@@ -34,16 +35,12 @@ tree_done(struct tree *t)
 static int
 new_node(struct tree *t, struct node **ret)
 {
-	size_t cap = t->cap ? 2 * t->cap : 64;
-	struct node *v = t->l.nodes;
+	struct node *v;
 
-	if (t->l.n == t->cap) {
-		v = reallocarray(v, cap, sizeof(*v));
-		if (!v)
-			return -ENOMEM;
-		t->l.nodes = v;
-		t->cap = cap;
-	}
+	v = grow(t->l.nodes, t->l.n, &t->cap, sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	t->l.nodes = v;
 	*ret = &t->l.nodes[t->l.n++];
 	**ret = (struct node){ .parent = NO_NODE,
 			       .child = NO_NODE,

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <sealdisk/grow.h>
 #include <sealdisk/log.h>
 
 #include "catalog_private.h"
@@ -50,16 +51,12 @@ layers_find(const struct layer_set *s, const struct uuid *layer)
 int
 layers_put(struct layer_set *s, const struct layer_meta *m)
 {
-	size_t cap = s->cap ? 2 * s->cap : 64;
 	struct layer_meta *v;
 
-	if (s->n == s->cap) {
-		v = reallocarray(s->v, cap, sizeof(*v));
-		if (!v)
-			return -ENOMEM;
-		s->v = v;
-		s->cap = cap;
-	}
+	v = grow(s->v, s->n, &s->cap, sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	s->v = v;
 	s->v[s->n++] = *m;
 	return 0;
 }

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <sealdisk/grow.h>
 #include <sealdisk/log.h>
 
 #include "catalog_private.h"
@@ -51,19 +52,15 @@ census_has_lineage(const struct census *s, const struct uuid *lineage)
 static int
 add_lineage(struct census *s, const struct uuid *lineage)
 {
-	size_t cap = s->cap_lineages ? 2 * s->cap_lineages : 64;
 	struct uuid *v;
 
 	if (s->n_lineages &&
 	    uuid_equal(&s->lineages[s->n_lineages - 1], lineage))
 		return 0; /* the commonest repetition */
-	if (s->n_lineages == s->cap_lineages) {
-		v = realloc(s->lineages, cap * sizeof(*v));
-		if (!v)
-			return -ENOMEM;
-		s->lineages = v;
-		s->cap_lineages = cap;
-	}
+	v = grow(s->lineages, s->n_lineages, &s->cap_lineages, sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	s->lineages = v;
 	s->lineages[s->n_lineages++] = *lineage;
 	return 0;
 }
@@ -85,16 +82,12 @@ add_lineages(struct census *s, const struct descriptor *d)
 static int
 add_seen(struct census *s, const char *name, const struct descriptor *d)
 {
-	size_t cap = s->cap ? 2 * s->cap : 64;
 	struct seen *v;
 
-	if (s->n == s->cap) {
-		v = realloc(s->seen, cap * sizeof(*v));
-		if (!v)
-			return -ENOMEM;
-		s->seen = v;
-		s->cap = cap;
-	}
+	v = grow(s->seen, s->n, &s->cap, sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	s->seen = v;
 	v = &s->seen[s->n];
 	*v = (struct seen){
 		.type = d->type,

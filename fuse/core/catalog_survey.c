@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include <sealdisk/grow.h>
 #include <sealdisk/log.h>
 
 #include "catalog_private.h"
@@ -52,16 +53,12 @@ find(const struct survey *s, const struct uuid *layer)
 static int
 add(struct survey *s, const struct uuid *layer)
 {
-	size_t cap = s->cap ? 2 * s->cap : 64;
 	struct surveyed *v;
 
-	if (s->n == s->cap) {
-		v = reallocarray(s->v, cap, sizeof(*v));
-		if (!v)
-			return -ENOMEM;
-		s->v = v;
-		s->cap = cap;
-	}
+	v = grow(s->v, s->n, &s->cap, sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	s->v = v;
 	s->v[s->n++] = (struct surveyed){ .layer = *layer };
 	return 0;
 }

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sealdisk/grow.h>
+
 void
 chunk_set_clear(struct chunk_set *s)
 {
@@ -34,16 +36,12 @@ chunk_id(uint64_t index, const uint8_t salt[static 4])
 static int
 add(struct chunk_ids *s, uint64_t id)
 {
-	size_t cap = s->cap ? 2 * s->cap : 1024;
 	uint64_t *v;
 
-	if (s->n == s->cap) {
-		v = reallocarray(s->v, cap, sizeof(*v));
-		if (!v)
-			return -ENOMEM;
-		s->v = v;
-		s->cap = cap;
-	}
+	v = grow(s->v, s->n, &s->cap, sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	s->v = v;
 	s->v[s->n++] = id;
 	return 0;
 }
@@ -52,16 +50,12 @@ static int
 add_gap(struct chunk_set *s, const struct uuid *layer, uint64_t first,
 	uint64_t n)
 {
-	size_t cap = s->cap_gaps ? 2 * s->cap_gaps : 16;
 	struct map_gap *v;
 
-	if (s->n_gaps == s->cap_gaps) {
-		v = reallocarray(s->gaps, cap, sizeof(*v));
-		if (!v)
-			return -ENOMEM;
-		s->gaps = v;
-		s->cap_gaps = cap;
-	}
+	v = grow(s->gaps, s->n_gaps, &s->cap_gaps, sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	s->gaps = v;
 	s->doubtful = true;
 	s->gaps[s->n_gaps++] = (struct map_gap){ *layer, first, n };
 	return 0;

@@ -23,6 +23,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include <sealdisk/grow.h>
+
 #include "planted.h"
 
 /* Files up to this many are synced one by one, more of them by one syncfs. */
@@ -35,7 +37,8 @@ struct image {
 
 struct commit {
 	struct image *images; /* of map and root pages */
-	unsigned n_images, cap_images, n_roots;
+	unsigned n_images, n_roots;
+	size_t cap_images;
 	struct link pages; /* all pages in it, by commit_link */
 	struct link syncs; /* chunks to be synced */
 	unsigned n_syncs;
@@ -112,16 +115,13 @@ begin_page(struct commit *c, struct page *p)
 static struct image *
 next_image(struct commit *c)
 {
-	if (c->n_images == c->cap_images) {
-		unsigned cap = c->cap_images ? 2 * c->cap_images : 16;
-		struct image *p = reallocarray(c->images, cap, sizeof(*p));
+	struct image *p;
 
-		if (!p)
-			return NULL;
-		c->images = p;
-		c->cap_images = cap;
-	}
-	return &c->images[c->n_images];
+	p = grow(c->images, c->n_images, &c->cap_images, sizeof(*p));
+	if (!p)
+		return NULL;
+	c->images = p;
+	return &p[c->n_images];
 }
 
 /* Take what is dirty from ${list} for this commit alone. */

@@ -15,6 +15,8 @@
 #include <errno.h>
 #include <pthread.h>
 
+#include <sealdisk/grow.h>
+
 #include "catalog.h"
 #include "engine_private.h"
 
@@ -120,16 +122,11 @@ digests_get(struct digests *g, enum page_kind kind, uint64_t index,
 static int
 make_room(struct digests *g)
 {
-	size_t cap = g->cap ? 2 * g->cap : 64;
-	struct map_digest *v;
+	struct map_digest *v = grow(g->v, g->n, &g->cap, sizeof(*v));
 
-	if (g->n < g->cap)
-		return 0;
-	v = reallocarray(g->v, cap, sizeof(*v));
 	if (!v)
 		return -ENOMEM;
 	g->v = v;
-	g->cap = cap;
 	return 0;
 }
 

@@ -15,6 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <sealdisk/grow.h>
+
 #define SPARE_TRIES 3
 #define SPARE_US 20000
 
@@ -256,13 +258,10 @@ add_layer(struct scrub *sc, size_t *cap, const struct layer_ref *ref)
 {
 	struct layer_ref *refs;
 
-	if (sc->n_refs == *cap) {
-		*cap = *cap ? 2 * *cap : 16;
-		refs = reallocarray(sc->refs, *cap, sizeof(*refs));
-		if (!refs)
-			return -ENOMEM;
-		sc->refs = refs;
-	}
+	refs = grow(sc->refs, sc->n_refs, cap, sizeof(*refs));
+	if (!refs)
+		return -ENOMEM;
+	sc->refs = refs;
 	sc->refs[sc->n_refs++] = *ref;
 	return 0;
 }

@@ -11,6 +11,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include <sealdisk/grow.h>
+
 /* Of a disk that is damaged in more places than that what was found is told at
  * once, and may be told again. */
 #define RANGES_MAX 65536
@@ -27,18 +29,14 @@ scrub_tell_lost(struct scrub *sc)
 static int
 make_room(struct scrub *sc)
 {
-	size_t cap = sc->cap_lost ? 2 * sc->cap_lost : 64;
 	struct lost_range *v;
 
 	if (sc->n_lost == RANGES_MAX)
 		scrub_tell_lost(sc);
-	if (sc->n_lost < sc->cap_lost)
-		return 0;
-	v = reallocarray(sc->lost, cap, sizeof(*v));
+	v = grow(sc->lost, sc->n_lost, &sc->cap_lost, sizeof(*v));
 	if (!v)
 		return -ENOMEM;
 	sc->lost = v;
-	sc->cap_lost = cap;
 	return 0;
 }
 

@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <sealdisk/grow.h>
+
 #define STREAM_MAGIC 0x54534453u /* "SDST" */
 #define STREAM_VERSION 1
 #define FLAG_BASE 1u
@@ -241,26 +243,17 @@ token_parse(const char *text, struct token *ret)
 int
 plan_add(struct plan *p, const struct layer_meta *m, char *text, size_t len)
 {
-	size_t cap = p->cap ? 2 * p->cap : 16;
-	struct plan_layer *v;
-	int r = 0;
+	bool full = p->n + 1 >= LAYERS_MAX;
+	struct plan_layer *v = NULL;
 
-	if (p->n + 1 >= LAYERS_MAX)
-		r = -E2BIG;
-	if (r == 0 && p->n == p->cap) {
-		v = reallocarray(p->v, cap, sizeof(*v));
-		if (v) {
-			p->v = v;
-			p->cap = cap;
-		} else {
-			r = -ENOMEM;
-		}
-	}
-	if (r < 0) {
+	if (!full)
+		v = grow(p->v, p->n, &p->cap, sizeof(*v));
+	if (!v) {
 		free(text);
-		return r;
+		return full ? -E2BIG : -ENOMEM;
 	}
-	p->v[p->n++] = (struct plan_layer){
+	p->v = v;
+	v[p->n++] = (struct plan_layer){
 		.ref = { m->lineage, m->uuid },
 		.meta = *m,
 		.text = text,

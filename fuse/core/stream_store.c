@@ -18,6 +18,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <sealdisk/grow.h>
+
 /* After a sync that failed nobody knows what of all that was written will be
  * there.  A write that failed is nothing against those before it. */
 static int
@@ -68,16 +70,12 @@ struct here {
 static int
 add_here(struct chunk_dest *d, const struct here *h)
 {
-	size_t cap = d->cap_here ? 2 * d->cap_here : 256;
 	struct here *v;
 
-	if (d->n_here == d->cap_here) {
-		v = reallocarray(d->here, cap, sizeof(*v));
-		if (!v)
-			return -ENOMEM;
-		d->here = v;
-		d->cap_here = cap;
-	}
+	v = grow(d->here, d->n_here, &d->cap_here, sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	d->here = v;
 	d->here[d->n_here++] = *h;
 	return 0;
 }
