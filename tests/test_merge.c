@@ -778,6 +778,28 @@ a_layer_that_is_damaged_does_not_hold_up_other_disks(void **state)
 	}
 }
 
+/* Each try took one more of the numbers that layers have, and its memory. */
+static void
+a_parent_that_is_not_frozen_was_opened_again_by_each_read(void **state)
+{
+	struct layer_meta m;
+	struct layer *p;
+	uint8_t b[4 * KiB];
+
+	(void)state;
+	write_at(0, 64 * KiB, 1);
+	snap("a");
+	assert_ok(layer_parent(disk->top, env.s, &p));
+	m = p->meta;
+	m.state = LAYER_OPEN;
+	assert_ok(layer_save_meta(p, &m));
+	assert_ok(disk_detach(disk));
+	attach();
+	for (unsigned i = 0; i < 10; i++)
+		assert_err(disk_read(disk, env.s, b, sizeof(b), 0), EUCLEAN);
+	assert_true(disk->n_layers <= 2);
+}
+
 /* The names of map and layer.ini may come back in any order. */
 static void
 a_layer_whose_removal_a_power_cut_stops_takes_nothing_along(void **state)
@@ -885,6 +907,7 @@ main(void)
 		T(a_snapshot_that_failed_leaves_a_disk_that_attaches),
 		T(a_name_that_could_not_be_removed_for_good_keeps_what_it_holds),
 		T(a_layer_that_is_damaged_does_not_hold_up_other_disks),
+		T(a_parent_that_is_not_frozen_was_opened_again_by_each_read),
 		T(a_layer_whose_removal_a_power_cut_stops_takes_nothing_along),
 		T(a_merge_that_was_killed_is_made_durable),
 	};

@@ -25,11 +25,6 @@ int
 layer_parent(struct layer *l, struct scratch *s, struct layer **ret)
 {
 	struct layer *p = atomic_load(&l->parent);
-	/* Nobody who merges in another lineage can keep it right. */
-	const uint8_t *digest =
-	    uuid_equal(&l->meta.parent.lineage, &l->ref.lineage)
-		? l->meta.parent_digest
-		: NULL;
 	int r = 0;
 
 	(void)s;
@@ -37,11 +32,7 @@ layer_parent(struct layer *l, struct scratch *s, struct layer **ret)
 		pthread_mutex_lock(&l->open_lock);
 		p = atomic_load(&l->parent);
 		if (!p)
-			r = layer_open(l->disk, &l->meta.parent, digest, &p);
-		if (r == 0 && !layer_is_frozen(p)) {
-			fault_log(l->disk, "a parent layer is not frozen");
-			r = -EUCLEAN;
-		}
+			r = layer_open_parent(l, &p);
 		if (r == 0)
 			atomic_store(&l->parent, p);
 		pthread_mutex_unlock(&l->open_lock);

@@ -219,6 +219,9 @@ slot_offset(uint64_t group, unsigned slot)
 int layer_open(struct disk *d, const struct layer_ref *ref,
 	       const uint8_t *digest, struct layer **ret)
     __attribute__((__nonnull__(1, 2, 4))) CHECKED;
+/* The one below ${l}, see layer_parent(). */
+int layer_open_parent(const struct layer *l, struct layer **ret)
+    NONNULL CHECKED;
 void layer_close(struct layer *l);
 /* What its layer.ini says by now. */
 int layer_load_meta(struct layer *l) NONNULL CHECKED;

@@ -266,9 +266,10 @@ number_layer(struct layer *l)
 	return r;
 }
 
-int
-layer_open(struct disk *d, const struct layer_ref *ref, const uint8_t *digest,
-	   struct layer **ret)
+/* A parent is frozen. */
+static int
+open_as(struct disk *d, const struct layer_ref *ref, const uint8_t *digest,
+	bool parent, struct layer **ret)
 {
 	struct layer *l = calloc(1, sizeof(*l));
 	int r;
@@ -283,6 +284,10 @@ layer_open(struct disk *d, const struct layer_ref *ref, const uint8_t *digest,
 	r = open_layer(l);
 	if (r == 0)
 		r = check_expected(l, digest);
+	if (r == 0 && parent && !layer_is_frozen(l)) {
+		fault_log(d, "a parent layer is not frozen");
+		r = -EUCLEAN;
+	}
 	if (r == 0)
 		r = number_layer(l);
 	if (r < 0)
@@ -290,6 +295,25 @@ layer_open(struct disk *d, const struct layer_ref *ref, const uint8_t *digest,
 	else
 		*ret = l;
 	return r;
+}
+
+int
+layer_open(struct disk *d, const struct layer_ref *ref, const uint8_t *digest,
+	   struct layer **ret)
+{
+	return open_as(d, ref, digest, false, ret);
+}
+
+int
+layer_open_parent(const struct layer *l, struct layer **ret)
+{
+	const struct layer_ref *parent = &l->meta.parent;
+	/* Nobody who merges in another lineage can keep it right. */
+	const uint8_t *digest = uuid_equal(&parent->lineage, &l->ref.lineage)
+				    ? l->meta.parent_digest
+				    : NULL;
+
+	return open_as(l->disk, parent, digest, true, ret);
 }
 
 /* Those still to be mirrored are on the disk's list. */
