@@ -386,6 +386,11 @@ main(int argc, char **argv)
 	kms_close(kms);
 	tmpdir_remove(dir);
 	n = states_checked(&twice);
+	if (ok && opt.state >= 0 && n == 0) {
+		fprintf(stderr, "there is no state %" PRId64 "%s\n", opt.state,
+			test_is_slow() ? "" : " without SEALDISK_TEST_SLOW=1");
+		ok = false;
+	}
 	printf("%" PRIu64 " states after one cut, %" PRIu64
 	       " after two: %s; %.1f s of CPU\n",
 	       n - twice, twice, ok ? "each as it may be" : "one is not",
