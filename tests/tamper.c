@@ -9,6 +9,7 @@ struct engine_env tamper_env;
 struct copy tamper_copies[MOMENTS];
 struct file *tamper_versions;
 size_t tamper_n_versions;
+char tamper_merging[STORE_PATH_LEN];
 
 /* ---- what there is to be read ---- */
 
@@ -171,7 +172,8 @@ settle(void)
 static void
 moment(unsigned m)
 {
-	settle();
+	if (m < END)
+		settle();
 	copy_store(tamper_env.st, &tamper_copies[m]);
 	done();
 }
@@ -191,6 +193,20 @@ change_cipher(void)
 	eenv_reopen(&tamper_env);
 }
 
+/* A snapshot of z, which is no item, is gone, and one of the two chunks that it
+ * held has passed to z. */
+static void
+merge_half(void)
+{
+	struct engine *e;
+
+	tamper_env.opt.merge_chunks = 1;
+	eenv_reopen(&tamper_env);
+	e = tamper_env.e;
+	assert_ok(catalog_remove(engine_catalog(e), DESC_SNAPSHOT, "z@gone"));
+	assert_int_equal(engine_merge(e, NULL), 1);
+}
+
 /* A chunk says it in its superblock, see super.h. */
 static bool
 has_cipher(const struct copy *c, enum cipher cipher)
@@ -203,9 +219,23 @@ has_cipher(const struct copy *c, enum cipher cipher)
 }
 
 static void
+find_half_merged(const struct copy *c)
+{
+	static const char word[] = "merging";
+
+	for (size_t i = 0; i < c->n; i++)
+		if (strstr(c->f[i].path, "/layer.ini") &&
+		    memmem(c->f[i].data, c->f[i].len, word, strlen(word)))
+			strcpy(tamper_merging, c->f[i].path);
+	assert_true(tamper_merging[0]);
+	*strrchr(tamper_merging, '/') = '\0';
+}
+
+static void
 make_history(void)
 {
 	const struct clone_params p = { .name = "c", .mode = 0600 };
+	struct snapshot_request gone = { NULL, DESC_SNAPSHOT, "gone" };
 	struct descriptor *desc = malloc(sizeof(*desc));
 	struct store *st;
 	struct disk *d;
@@ -261,10 +291,23 @@ make_history(void)
 	d = attach(5);
 	write_block(d, 5, 4, 62);
 	write_block(d, 5, 14, 63);
+	assert_ok(disk_flush(d));
+	write_block(d, 5, 16, 67);
+	gone.disk = d;
+	assert_ok(disks_snapshot(tamper_env.e, tamper_env.s, &gone, 1));
+	write_block(d, 5, 13, 64);
 	assert_ok(disk_detach(d));
-	moment(3);
+	settle();
+	merge_half();
+	/* In what has passed, and in what has not. */
+	d = attach(5);
+	write_block(d, 5, 0, 65);
+	write_block(d, 5, 12, 66);
+	assert_ok(disk_detach(d));
+	moment(END);
 	assert_true(has_cipher(&tamper_copies[END], CIPHER_AES256_GCM));
 	assert_true(has_cipher(&tamper_copies[END], CIPHER_AES256_OCB));
+	find_half_merged(&tamper_copies[END]);
 	eenv_stop(&tamper_env);
 	free(desc);
 }
@@ -302,48 +345,56 @@ number_of(const uint8_t got[static BLOCK_SIZE])
 	return memcmp(got, want, BLOCK_SIZE) == 0 ? n : UINT_MAX;
 }
 
-/* Which states' content that may be, a bit each; 0: what never was. */
-static uint64_t
-states_of(struct disk *d, unsigned item, bool *ret_errors)
+struct sight {
+	uint64_t states; /* whose content it may be, a bit each; 0: of none */
+	bool once;       /* each block is what it was in some state */
+	bool errors;
+};
+
+static void
+read_all(struct disk *d, unsigned item, struct sight *ret)
 {
-	uint64_t mask = UINT64_MAX >> (64 - n_states);
 	uint8_t got[BLOCK_SIZE];
 
+	*ret = (struct sight){ UINT64_MAX >> (64 - n_states), true, false };
 	for (unsigned b = 0; b < BLOCKS; b++) {
 		unsigned number;
+		uint64_t mask = 0;
 
 		if (disk_read(d, tamper_env.s, got, sizeof(got), offset_of(b)) <
 		    0) {
-			*ret_errors = true;
+			ret->errors = true;
 			continue;
 		}
 		number = number_of(got);
 		for (unsigned i = 0; i < n_states; i++)
-			if (holds[i][item][b] != number)
-				mask &= ~(1ULL << i);
+			if (holds[i][item][b] == number)
+				mask |= 1ULL << i;
+		ret->states &= mask;
+		ret->once &= mask != 0;
 	}
-	return mask;
 }
 
 static enum outcome
 look_at(struct engine *e, unsigned item)
 {
 	struct disk_stats stats;
-	bool errors = false;
+	struct sight seen;
 	struct disk *d;
-	uint64_t mask;
 
 	if (tamper_attach(e, item, &d) < 0)
 		return O_FOUND;
-	mask = states_of(d, item, &errors);
+	read_all(d, item, &seen);
 	disk_stats(d, &stats);
 	disk_abandon(d);
-	if (mask == 0)
+	if (!seen.once)
 		return O_WRONG;
-	if (!(mask >> (n_states - 1) & 1))
+	if (!seen.states)
+		return O_PARTLY_OLD;
+	if (!(seen.states >> (n_states - 1) & 1))
 		return O_OLD;
-	return errors || stats.faults > 0 || stats.repairs > 0 ? O_FOUND
-							       : O_SAME;
+	return seen.errors || stats.faults > 0 || stats.repairs > 0 ? O_FOUND
+								    : O_SAME;
 }
 
 enum outcome

@@ -3,7 +3,8 @@
  * has changed its files: for test_tamper and what belongs to that.
  *
  * The store has a disk, snapshots, an image and a clone, and a disk with a data
- * key of its own; its later chunks have another cipher.  It is copied as it is
+ * key of its own, below which a layer is half merged; its later chunks have
+ * another cipher.  It is copied as it is
  * at several moments, the last of which is what there is; and each of its files
  * as it is after each sync or replacement of any.
  */
@@ -26,6 +27,10 @@ extern struct engine_env tamper_env;
 extern struct copy tamper_copies[MOMENTS];
 extern struct file *tamper_versions; /* of all files, each once */
 extern size_t tamper_n_versions;
+/* The folder of the layer that is half merged, and its chunk that has not
+ * passed. */
+extern char tamper_merging[STORE_PATH_LEN];
+#define TAMPER_UNPASSED 1U
 
 /* All of the above. */
 void tamper_begin(void);
@@ -36,6 +41,7 @@ enum outcome {
 	O_SAME,  /* all is read as it was, and nothing was noticed */
 	O_FOUND, /* something is refused or told; what is read is right */
 	O_OLD,   /* what is read is what was there once, after some write */
+	O_PARTLY_OLD, /* each block is what it was once */
 	O_WRONG,
 	OUTCOMES
 };
