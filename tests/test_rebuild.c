@@ -7,6 +7,7 @@
 #include "fault_kms.h"
 
 #include "rebuild.h"
+#include "repair.h"
 #include "rewrap.h"
 #include "snapshot.h"
 
@@ -535,6 +536,37 @@ so_does_that_of_a_reencryption(void **state)
 	check_whole("a");
 }
 
+/* A power cut just as a reencryption begins: the layer is frozen, of which its
+ * spare copy and the descriptor do not know, but the descriptor's does.  When
+ * its layer.ini was lost it was open again, and once the descriptor was lost as
+ * well, the parent of the layer above: no block could be read. */
+static void
+a_layer_ini_made_anew_was_open_below_another(void **state)
+{
+	char ini[STORE_PATH_LEN], spare[STORE_PATH_LEN], *was, *desc;
+	struct disk *d = attach("a");
+	struct repair_report rep;
+	size_t len, desc_len;
+
+	(void)state;
+	layer_path("a", "layer.ini", ini);
+	layer_path("a", "layer.spare", spare);
+	was = raw_load(spare, &len);
+	desc = raw_load("disks/a.ini", &desc_len);
+	assert_ok(disk_reencrypt(d, env.s, NULL, 0));
+	disk_abandon(d);
+	raw_save("disks/a.ini", desc, desc_len);
+	raw_save(spare, was, len);
+	raw_remove(ini);
+	assert_ok(engine_repair_maps(env.e, DESC_DISK, "a", &rep));
+	assert_int_equal(rep.inis, 1);
+	raw_remove("disks/a.ini");
+	rebuild_one();
+	check_whole("a");
+	free(was);
+	free(desc);
+}
+
 /* ---- what is gone stays gone ---- */
 
 static void
@@ -709,6 +741,7 @@ main(void)
 		T(an_older_spare_copy_finds_the_layer_on_top),
 		T(without_it_no_older_one_is_taken),
 		T(so_does_that_of_a_reencryption),
+		T(a_layer_ini_made_anew_was_open_below_another),
 		T(a_removed_disk_does_not_come_back),
 		T(no_wrapped_key_stays),
 		T(nothing_is_swept_while_one_is_lost),

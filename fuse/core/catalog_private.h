@@ -150,6 +150,9 @@ bool spare_is_ahead(struct store *st, const char *text, size_t len,
 /* The same of the one that there is. */
 bool catalog_spare_is_ahead(struct catalog *c, const struct descriptor *d)
     NONNULL;
+/* Whether that names a layer above; and if so, whether there is something. */
+bool catalog_spare_is_above(struct catalog *c, const struct descriptor *d,
+			    bool *ret_holds) NONNULL;
 /* What the spare of ${d}, the text of which is ${text}, is. */
 int spare_look(struct catalog *c, const struct descriptor *d, const char *text,
 	       enum spare_state *ret) NONNULL CHECKED;

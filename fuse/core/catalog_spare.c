@@ -113,15 +113,17 @@ has_pages(struct store *st, const struct layer_ref *ref)
 	       st->ops->size(f, &len) == 0 && len > MAP_OFFSET;
 }
 
-bool
-spare_is_ahead(struct store *st, const char *text, size_t len,
-	       const struct layer_ref *layer)
+/* Whether a spare copy names a layer above ${layer}, and whether that, or one
+ * in between, has content. */
+static bool
+is_above(struct store *st, const char *text, size_t len,
+	 const struct layer_ref *layer, bool *ret_holds)
 {
 	CLEANUP(free_memp) struct descriptor *d = malloc(sizeof(*d));
 	struct layer_ref ref;
 	struct layer_meta m;
-	bool holds = false;
 
+	*ret_holds = false;
 	if (!d || descriptor_parse(text, len, d) < 0 ||
 	    uuid_equal(&d->layer.layer, &layer->layer))
 		return false;
@@ -129,16 +131,26 @@ spare_is_ahead(struct store *st, const char *text, size_t len,
 	for (unsigned i = 0; i < CHAIN_MAX; i++) {
 		if (layer_peek(st, &ref, &m) < 0 || !m.has_parent)
 			return false;
-		holds |= has_pages(st, &ref);
+		*ret_holds |= has_pages(st, &ref);
 		if (uuid_equal(&m.parent.layer, &layer->layer))
-			return holds;
+			return true;
 		ref = m.parent;
 	}
 	return false;
 }
 
 bool
-catalog_spare_is_ahead(struct catalog *c, const struct descriptor *d)
+spare_is_ahead(struct store *st, const char *text, size_t len,
+	       const struct layer_ref *layer)
+{
+	bool holds;
+
+	return is_above(st, text, len, layer, &holds) && holds;
+}
+
+bool
+catalog_spare_is_above(struct catalog *c, const struct descriptor *d,
+		       bool *ret_holds)
 {
 	CLEANUP(free_memp) char *text = NULL;
 	char path[STORE_PATH_LEN];
@@ -146,7 +158,15 @@ catalog_spare_is_ahead(struct catalog *c, const struct descriptor *d)
 
 	path_spare(&d->uuid, path);
 	return c->st->ops->load(c->st, path, META_MAX, &text, &len) == 0 &&
-	       spare_is_ahead(c->st, text, len, &d->layer);
+	       is_above(c->st, text, len, &d->layer, ret_holds);
+}
+
+bool
+catalog_spare_is_ahead(struct catalog *c, const struct descriptor *d)
+{
+	bool holds;
+
+	return catalog_spare_is_above(c, d, &holds) && holds;
 }
 
 int

@@ -32,6 +32,18 @@ is_top(const struct repair *rp)
 	       uuid_equal(&rp->ref.layer, &rp->desc.layer.layer);
 }
 
+/* A snapshot that was cut off has made a layer above, which the spare copy of
+ * the descriptor may know: who makes that anew takes it.  Who has one that is
+ * frozen on top gets a new one. */
+static bool
+may_be_open(const struct repair *rp)
+{
+	bool holds;
+
+	return is_top(rp) && !catalog_spare_is_above(engine_catalog(rp->e),
+						     &rp->desc, &holds);
+}
+
 /* What a spare copy need not know (layer_ini.c).  One that says that its layer
  * is sealed knows the digest: before that nothing else has it. */
 static int
@@ -39,7 +51,7 @@ take_spare(struct repair *rp)
 {
 	int r;
 
-	if (rp->meta.state == LAYER_OPEN && !is_top(rp))
+	if (rp->meta.state == LAYER_OPEN && !may_be_open(rp))
 		rp->meta.state = LAYER_FROZEN;
 	memset(rp->meta.parent_digest, 0, sizeof(rp->meta.parent_digest));
 	r = lineage_mark(rp->e->st, &rp->ref.lineage, UNSEALED);
