@@ -156,7 +156,9 @@ look_at_chunks(struct check *k, const struct verdict *v,
 	r = names_list(k->c->st, path, &layers);
 	for (size_t i = 0; r == 0 && i < layers.n && k->named.n_gaps == 0; i++)
 		if (uuid_parse(layers.v[i], &ref.layer) == 0)
-			r = chunk_set_add_layer(&k->named, k->c->st, &ref);
+			r = chunk_set_add_layer(&k->named, k->c->st, &ref,
+						!layers_has(&v->live,
+							    &ref.layer));
 	if (r == 0 && k->named.n_gaps > 0) {
 		path_layer(&ref, "map", path);
 		tell(k, CHECK_MAP, path, -EUCLEAN, false);

@@ -36,9 +36,14 @@ enum chunk_claim { CLAIM_NONE, CLAIM_PERHAPS, CLAIM_SURE };
 /* Also as a CLEANUP handler. */
 void chunk_set_done(struct chunk_set *s) NONNULL;
 void chunk_set_clear(struct chunk_set *s) NONNULL;
-/* All that either copy of a layer's map names, and its gaps. */
+/* All that either copy of a layer's map names, and its gaps.  ${dead}: nobody
+ * reaches the layer, and what a kill has left of one that was being made, or
+ * removed, has neither. */
 int chunk_set_add_layer(struct chunk_set *s, struct store *st,
-			const struct layer_ref *ref) NONNULL CHECKED;
+			const struct layer_ref *ref, bool dead) NONNULL CHECKED;
+/* Whether some chunk is named in both. */
+bool chunk_sets_meet(const struct chunk_set *a, const struct chunk_set *b)
+    NONNULL;
 /* Before it is asked. */
 void chunk_set_sort(struct chunk_set *s) NONNULL;
 enum chunk_claim chunk_set_ask(const struct chunk_set *s, uint64_t index,
@@ -49,10 +54,12 @@ enum chunk_claim chunk_set_ask(const struct chunk_set *s, uint64_t index,
 bool chunk_set_gap(const struct chunk_set *s, uint64_t index,
 		   const struct uuid *layer) NONNULL;
 
-/* The session in which a page of a chunk file was written last; 0: none of them
- * verifies, and the key is another one's, or there is nothing left to read. */
-uint64_t chunk_last_session(struct store_file *f, uint64_t index,
-			    const uint8_t mac_key[static KEY_LEN]) NONNULL;
+/* The session in which a page of a chunk file was written last, which is 0 of
+ * what a merge made in a frozen layer.  False: none of them verifies, and the
+ * key is another one's, or there is nothing left to read. */
+bool chunk_last_session(struct store_file *f, uint64_t index,
+			const uint8_t mac_key[static KEY_LEN], uint64_t *ret)
+    NONNULL;
 
 /* Calls ${fn} for each chunk file of a lineage: a path, and what its name says;
  * or for those that lie where chunk ${index} does. */

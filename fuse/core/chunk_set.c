@@ -133,9 +133,28 @@ take_root(struct chunk_set *s, const struct uuid *layer, struct store_file *f,
 	return r;
 }
 
+/* A map has its root pages before there is a layer.ini, and goes before that.
+ */
+static int
+was_being_made(struct store *st, const struct layer_ref *ref,
+	       struct store_file *map)
+{
+	char path[STORE_PATH_LEN];
+	uint64_t len;
+	int r;
+
+	path_layer(ref, "layer.ini", path);
+	r = store_exists(st, path);
+	if (r == 0)
+		r = map->st->ops->size(map, &len) ?: len <= MAP_OFFSET;
+	else if (r == 1)
+		r = 0;
+	return r;
+}
+
 int
 chunk_set_add_layer(struct chunk_set *s, struct store *st,
-		    const struct layer_ref *ref)
+		    const struct layer_ref *ref, bool dead)
 {
 	CLEANUP(store_closep) struct store_file *f = NULL;
 	char path[STORE_PATH_LEN];
@@ -143,6 +162,13 @@ chunk_set_add_layer(struct chunk_set *s, struct store *st,
 
 	path_layer(ref, "map", path);
 	r = st->ops->open(st, path, false, &f);
+	if (dead && r == 0) {
+		r = was_being_made(st, ref, f);
+		if (r != 0)
+			return r < 0 ? r : 0;
+	}
+	if (dead && r == -ENOENT)
+		return 0;
 	for (unsigned i = 0; r == 0 && i < ROOTS; i++)
 		r = take_root(s, &ref->layer, f, i);
 	return r == -ENOENT
@@ -176,6 +202,15 @@ static bool
 has(const struct chunk_ids *s, uint64_t id)
 {
 	return s->n > 0 && bsearch(&id, s->v, s->n, sizeof(id), by_id);
+}
+
+bool
+chunk_sets_meet(const struct chunk_set *a, const struct chunk_set *b)
+{
+	for (size_t i = 0; i < a->named.n; i++)
+		if (has(&b->named, a->named.v[i]))
+			return true;
+	return false;
 }
 
 static bool

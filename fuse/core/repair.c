@@ -44,6 +44,7 @@ repair_done(struct repair *rp)
 		store_unlock(rp->lineages[i]);
 	lineages_unlock(&rp->writers);
 	layers_done(&rp->layers);
+	layers_done(&rp->live);
 	store_unlock(rp->lock);
 	if (rp->dks)
 		secret_free(rp->dks, rp->desc.n_keys * sizeof(*rp->dks));
@@ -323,6 +324,32 @@ find_layers(struct repair *rp)
 	return r;
 }
 
+static int
+find_live(struct repair *rp)
+{
+	CLEANUP(census_done) struct census c = { .n = 0 };
+	bool alive;
+	int r;
+
+	layers_done(&rp->live);
+	r = catalog_census(rp->e->cat, &c);
+	if (r == 0 && c.bad)
+		r = -EUCLEAN;
+	if (r == 0)
+		r = layers_reached(rp->e->st, &c, &rp->live);
+	if (r == 0)
+		r = receiving_reached(rp->e->st, &rp->ref.lineage, &rp->live,
+				      &alive);
+	rp->live_known = r == 0;
+	return err_is_shortage(r) ? r : 0;
+}
+
+bool
+repair_is_dead(const struct repair *rp, const struct uuid *layer)
+{
+	return rp->live_known && !layers_has(&rp->live, layer);
+}
+
 bool
 repair_has_ended(const struct repair *rp, const struct layer_meta *m)
 {
@@ -339,7 +366,7 @@ repair_has_ended(const struct repair *rp, const struct layer_meta *m)
 static int
 find_others(struct repair *rp)
 {
-	int r = find_layers(rp);
+	int r = find_layers(rp) ?: find_live(rp);
 
 	chunk_set_clear(&rp->others);
 	for (size_t i = 0; r == 0 && i < rp->layers.n; i++) {
@@ -347,7 +374,8 @@ find_others(struct repair *rp)
 		const struct layer_ref ref = { rp->ref.lineage, m->uuid };
 
 		if (!repair_has_ended(rp, m))
-			r = chunk_set_add_layer(&rp->others, rp->e->st, &ref);
+			r = chunk_set_add_layer(&rp->others, rp->e->st, &ref,
+						repair_is_dead(rp, &m->uuid));
 	}
 	chunk_set_sort(&rp->others);
 	return r;
@@ -469,8 +497,33 @@ is_in(const struct uuid *lineage, const struct uuid *v, size_t n)
 	return false;
 }
 
-/* All other disks that write into these lineages: whose a chunk is can be said
- * only while nobody makes any. */
+/* Whether layers of ${s} lie in one of the lineages, be it below its own. */
+static int
+shares_layers(struct repair *rp, const struct seen *s, const struct uuid *v,
+	      size_t n)
+{
+	CLEANUP(free_memp) struct descriptor *d = malloc(sizeof(*d));
+	struct uuid theirs[LINEAGES_MAX];
+	bool is = is_in(&s->layer.lineage, v, n);
+	size_t m;
+	int r;
+
+	if (is)
+		return 1;
+	r = d ? catalog_load(rp->e->cat, s->type, s->name, d, NULL, NULL)
+	      : -ENOMEM;
+	if (r < 0)
+		return err_is_shortage(r) ? r : 0;
+	m = descriptor_lineages(d, theirs);
+	for (size_t i = 0; i < m; i++)
+		is |= is_in(&theirs[i], v, n);
+	return is;
+}
+
+/* All other disks that have layers in these lineages: whose a chunk is can be
+ * said only while nobody makes any, and who reads what is made anew would take
+ * it for put back.  So would who reads a snapshot; there may be thousands of
+ * them, and they are only asked. */
 static int
 lock_writers(struct repair *rp)
 {
@@ -489,12 +542,16 @@ lock_writers(struct repair *rp)
 	for (size_t i = 0; r == 0 && i < c.n; i++) {
 		const struct seen *s = &c.seen[i];
 
-		if (s->type != DESC_DISK ||
-		    uuid_equal(&s->uuid, &rp->desc.uuid) ||
-		    !is_in(&s->layer.lineage, v, n))
+		if (uuid_equal(&s->uuid, &rp->desc.uuid))
+			continue;
+		r = shares_layers(rp, s, v, n);
+		if (r <= 0)
 			continue;
 		r = catalog_lock_disk(rp->e->cat, &s->uuid, "", &w->v[w->n]);
-		w->n += r == 0;
+		if (r == 0 && s->type == DESC_DISK)
+			w->n++;
+		else if (r == 0)
+			store_unlock(w->v[w->n]);
 	}
 	return r;
 }

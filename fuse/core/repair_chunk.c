@@ -8,14 +8,16 @@
 
 #include <sealdisk/log.h>
 
-uint64_t
+bool
 chunk_last_session(struct store_file *f, uint64_t index,
-		   const uint8_t mac_key[static KEY_LEN])
+		   const uint8_t mac_key[static KEY_LEN], uint64_t *ret)
 {
 	uint8_t raw[PAGE_LEN];
 	union page_body body;
 	struct page_head h;
-	uint64_t last = 0;
+	bool some = false;
+
+	*ret = 0;
 
 	for (unsigned i = 0; i < 2 * CHUNK_GROUPS; i++) {
 		unsigned g = i / 2;
@@ -23,11 +25,13 @@ chunk_last_session(struct store_file *f, uint64_t index,
 		if (f->st->ops->read(f, raw, PAGE_LEN,
 				     SUPER_LEN + page_offset(g, i % 2)) == 0 &&
 		    page_decode(raw, mac_key, PAGE_GROUP,
-				index * CHUNK_GROUPS + g, &h, &body) == 0 &&
-		    h.session > last)
-			last = h.session;
+				index * CHUNK_GROUPS + g, &h, &body) == 0) {
+			some = true;
+			if (h.session > *ret)
+				*ret = h.session;
+		}
 	}
-	return last;
+	return some;
 }
 
 /* By the salt in a superblock that is damaged, or whose copy of it is. */
@@ -42,8 +46,7 @@ by_salt(struct repair *rp, struct store_file *f, uint64_t index,
 		if (!cipher_name(c) ||
 		    chunk_keys(rp->dk, salt, c, index, keys) < 0)
 			continue;
-		*ret_session = chunk_last_session(f, index, keys + KEY_LEN);
-		if (*ret_session == 0)
+		if (!chunk_last_session(f, index, keys + KEY_LEN, ret_session))
 			continue;
 		memcpy(ret->salt, salt, sizeof(ret->salt));
 		ret->created = 0;
@@ -72,7 +75,7 @@ read_super(struct repair *rp, struct store_file *f, uint64_t index,
 	    (ret->index != index || !uuid_equal(&ret->dk, &rp->meta.key)))
 		r = -EBADMSG;
 	if (r == 0)
-		*ret_session = chunk_last_session(f, index, keys + KEY_LEN);
+		(void)chunk_last_session(f, index, keys + KEY_LEN, ret_session);
 	secret_wipe(keys, sizeof(keys));
 	if (r != -EBADMSG && r != -EUCLEAN)
 		return r;
@@ -143,20 +146,75 @@ same_parent(const struct layer_meta *a, const struct layer_meta *b)
 		uuid_equal(&a->parent.layer, &b->parent.layer));
 }
 
-/* Whether what was made for ${layer} and nobody names may have passed to this
- * layer: it is gone, or about to be.  Of one that is there it is what a crash
- * has left. */
+/* Another layer that ${m}, which has been merged, may have been merged into. */
 static bool
-may_have_passed(const struct repair *rp, const struct uuid *layer)
+has_other_heir(const struct repair *rp, const struct layer_meta *m)
+{
+	for (size_t i = 0; i < rp->layers.n; i++) {
+		const struct layer_meta *o = &rp->layers.v[i];
+
+		if (o != m && same_parent(o, m) && !repair_has_ended(rp, o) &&
+		    !repair_is_dead(rp, &o->uuid))
+			return true;
+	}
+	return false;
+}
+
+/* One that is neither below this layer nor above it. */
+static bool
+has_branch(const struct repair *rp)
+{
+	const struct layer_ref *below = rp->meta.has_parent ? &rp->meta.parent
+							    : NULL;
+
+	for (size_t i = 0; i < rp->layers.n; i++) {
+		const struct layer_meta *o = &rp->layers.v[i];
+		const struct layer_ref ref = { o->lineage, o->uuid };
+
+		if (!repair_has_ended(rp, o) && !repair_is_dead(rp, &o->uuid) &&
+		    !layers_reach(&rp->layers, &ref, &rp->ref.layer) &&
+		    !(below && layers_reach(&rp->layers, below, &o->uuid)))
+			return true;
+	}
+	return false;
+}
+
+/* Whether what was made for ${layer} and nobody names has passed to this layer:
+ * it is gone, or about to be.  Of one that is there it is what a crash has
+ * left. */
+enum passed { NOT_PASSED, PASSED, PASSED_PERHAPS };
+
+static int
+ask_ended(const struct repair *rp, const struct layer_meta *m, enum passed *ret)
+{
+	CLEANUP(chunk_set_done) struct chunk_set s = { .n_gaps = 0 };
+	const struct layer_ref ref = { m->lineage, m->uuid };
+	int r;
+
+	*ret = PASSED;
+	if (!has_other_heir(rp, m))
+		return 0;
+	/* Who has any of its chunks was its child. */
+	r = chunk_set_add_layer(&s, rp->e->st, &ref, true);
+	*ret = chunk_sets_meet(&s, &rp->others) ? NOT_PASSED : PASSED_PERHAPS;
+	return err_is_shortage(r) ? r : 0;
+}
+
+static int
+ask_passed(const struct repair *rp, const struct uuid *layer, enum passed *ret)
 {
 	for (size_t i = 0; i < rp->layers.n; i++) {
 		const struct layer_meta *m = &rp->layers.v[i];
 
-		if (is_layer(layer, &m->uuid))
-			return repair_has_ended(rp, m) &&
-			       same_parent(m, &rp->meta);
+		if (!is_layer(layer, &m->uuid))
+			continue;
+		*ret = NOT_PASSED;
+		return repair_has_ended(rp, m) && same_parent(m, &rp->meta)
+			   ? ask_ended(rp, m, ret)
+			   : 0;
 	}
-	return true;
+	*ret = PASSED;
+	return 0;
 }
 
 /* For which layer it was made, where no superblock says so: the first 4 bytes
@@ -183,9 +241,10 @@ repair_consider(const char *path, uint64_t index, const uint8_t salt[static 4],
 	unsigned i = (unsigned)(index % MAP_CHUNKS);
 	struct repair *rp = arg;
 	enum chunk_claim claim = chunk_set_ask(&rp->others, index, salt);
+	enum passed passed = PASSED;
 	struct super su;
 	uint64_t session;
-	int r;
+	int r, e;
 
 	if (index / MAP_CHUNKS != rp->page || !rp->asked[i] ||
 	    claim == CLAIM_SURE)
@@ -203,13 +262,16 @@ repair_consider(const char *path, uint64_t index, const uint8_t salt[static 4],
 		take(rp, i, &su, session, OWN);
 		return 0;
 	}
-	if (!is_layer(&su.layer, &rp->ref.layer) &&
-	    !may_have_passed(rp, &su.layer))
-		return 0;
+	if (!is_layer(&su.layer, &rp->ref.layer)) {
+		e = ask_passed(rp, &su.layer, &passed);
+		if (e < 0 || passed == NOT_PASSED)
+			return e;
+	}
 	/* That was merged into this one or not: if nobody else has it, it is
-	 * this one's. */
-	if (r == 0 && claim == CLAIM_NONE) {
+	 * this one's, or was kept since this one's map could not be read. */
+	if (r == 0 && claim == CLAIM_NONE && passed == PASSED) {
 		take(rp, i, &su, session, OF_ONE_GONE);
+		rp->several[i] |= has_branch(rp);
 		return 0;
 	}
 	log_warn("%s: %s", path,

@@ -16,6 +16,8 @@ struct repair {
 	struct store_lock *lineages[LINEAGES_MAX]; /* those of its layers */
 	struct lineage_locks writers; /* other disks that write there */
 	struct layer_set layers;      /* that there are in the lineage */
+	struct layer_set live;        /* that descriptors reach, */
+	bool live_known;              /* unless something cannot be read */
 	struct chunk_set others;      /* chunks that the others' maps name */
 	struct repair_report report;
 	/* of the layer that is looked at */
@@ -43,6 +45,8 @@ struct repair {
  * one with its parent. */
 bool repair_has_ended(const struct repair *rp, const struct layer_meta *m)
     NONNULL;
+
+bool repair_is_dead(const struct repair *rp, const struct uuid *layer) NONNULL;
 
 /* For each_chunk_file_near(), ${arg} being a struct repair: the file's part in
  * the map page that is made. */

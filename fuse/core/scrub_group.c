@@ -176,11 +176,12 @@ mend_super(struct scrub *sc, struct chunk *c, struct store_file *f)
 			    .index = c->index,
 			    .created = time(NULL) };
 	uint8_t raw[SUPER_LEN];
+	uint64_t session;
 
 	memcpy(su.salt, c->salt, sizeof(su.salt));
 	/* A map that was made anew may not have had the salt: what there is of
 	 * it is not written over. */
-	return chunk_last_session(f, c->index, c->keys + KEY_LEN) > 0 &&
+	return chunk_last_session(f, c->index, c->keys + KEY_LEN, &session) &&
 	       super_encode(&su, c->keys + KEY_LEN, raw) == 0 &&
 	       f->st->ops->write(f, raw, sizeof(raw), 0) == 0 &&
 	       f->st->ops->sync(f) == 0;
