@@ -706,6 +706,8 @@ a_disk_without_space_is_no_endless_wait_for_another(void **state)
 	begin(256);
 	env.opt.cache_size = 1;
 	env.opt.manual = false;
+	/* None by time, which would fail before the cache is full. */
+	env.opt.commit_ms = 600000;
 	eenv_reopen(&env);
 	eenv_create(&env, "a", 100 * CHUNK_LEN);
 	eenv_create(&env, "b", 100 * CHUNK_LEN);
