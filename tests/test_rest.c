@@ -623,6 +623,89 @@ a_layer_was_sealed_in_the_middle_of_a_merge(void **state)
 	assert_ok(disk_detach(d));
 }
 
+/* ---- a repair ---- */
+
+static unsigned cut_at; /* the sync that the power does not outlast */
+static uint64_t cut_seed;
+
+/* What is bad is written elsewhere by then. */
+static int
+cut_sync(struct store_file *f)
+{
+	if (cut_at == 0 || --cut_at > 0)
+		return real->sync(f);
+	mend();
+	mem_store_crash(mem, cut_seed);
+	return -EIO;
+}
+
+/* Disk ${name}: a chunk of its snapshot's it has as zeros, and its stop was
+ * unclean.  What it has else is in each sector of the map page, which a repair
+ * changes.  The reference of its layer is returned. */
+static struct layer_ref
+zeros_above(const char *name)
+{
+	struct snapshot_request req = { NULL, DESC_SNAPSHOT, "p" };
+	struct layer_ref ref;
+
+	eenv_create(&env, name, DISK_BYTES);
+	one = attach(name);
+	req.disk = one;
+	put(one, 4 * MiB, OLD);
+	assert_ok(disks_snapshot(env.e, env.s, &req, 1));
+	for (unsigned i = 8; i < 120; i += 8)
+		put(one, i * 4 * MiB, NEW);
+	assert_ok(disk_zero(one, env.s, 4 * MiB, CHUNK_LEN));
+	assert_ok(disk_detach(one));
+	one = attach(name);
+	ref = one->top->ref;
+	put(one, 32 * MiB + PIECE, NEW);
+	assert_ok(disk_flush(one));
+	disk_abandon(one);
+	assert_ok(env.st->ops->sync_all(env.st));
+	return ref;
+}
+
+static void
+a_power_cut_in_a_repair_tore_both_copies(void **state)
+{
+	struct repair_report rep;
+	bool was_cut = true;
+	char name[8];
+
+	(void)state;
+	for (unsigned n = 0; was_cut; n++) {
+		struct layer_ref ref;
+		int r;
+
+		(void)snprintf(name, sizeof(name), "z%u", n);
+		ref = zeros_above(name);
+		eenv_reopen(&env);
+		spoil_map(&ref, n % 2);
+		real = mem->ops;
+		ops = *real;
+		ops.sync = cut_sync;
+		mem->ops = &ops;
+		/* Each of its syncs, four times. */
+		cut_at = 1 + n / 4;
+		cut_seed = n;
+		r = engine_repair_maps(env.e, DESC_DISK, name, &rep);
+		mem->ops = real;
+		was_cut = cut_at == 0;
+		cut_at = 0;
+		mend();
+		assert_int_equal(r, was_cut ? -EIO : 0);
+		assert_true(was_cut || n >= 4);
+		assert_true(was_cut || rep.pages == 1);
+		eenv_reopen(&env);
+		assert_ok(engine_repair_maps(env.e, DESC_DISK, name, &rep));
+		one = attach(name);
+		is_right(one, 4 * MiB, 0);
+		is_right(one, 32 * MiB, NEW);
+		assert_ok(disk_detach(one));
+	}
+}
+
 /* ---- and the rest ---- */
 
 static void
@@ -688,6 +771,7 @@ main(void)
 		T(a_dead_layer_without_its_layer_ini_had_no_heirs),
 		T(a_repair_left_what_had_passed_to_the_dead_layer),
 		T(a_layer_was_sealed_in_the_middle_of_a_merge),
+		T(a_power_cut_in_a_repair_tore_both_copies),
 		T(a_full_store_lost_a_good_spare_copy),
 		T(a_disk_in_use_never_came_to_rest),
 	};

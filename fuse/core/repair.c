@@ -65,15 +65,17 @@ is_at_rest(const struct repair *rp)
 
 int
 repair_page(struct repair *rp, enum page_kind kind, uint64_t n,
-	    union page_body *ret, uint8_t *ret_mac)
+	    union page_body *ret, struct page_taken *ret_taken)
 {
 	uint64_t base = kind == PAGE_MAP ? MAP_OFFSET : 0;
-	struct page_head h, best = { .generation = 0 };
+	struct page_taken *t = ret_taken;
 	uint8_t raw[PAGE_LEN];
 	bool there = false, unread = false;
 	union page_body body;
+	struct page_head h;
 	int r;
 
+	memset(t, 0, sizeof(*t));
 	for (unsigned i = 0; i < 2; i++) {
 		r = rp->map->st->ops->read(rp->map, raw, PAGE_LEN,
 					   base + page_offset(n, i));
@@ -83,30 +85,45 @@ repair_page(struct repair *rp, enum page_kind kind, uint64_t n,
 		if (r < 0 ||
 		    page_decode(raw, rp->map_key.bytes, kind, n, &h, &body) <
 			0 ||
-		    (there && !page_newer(&h, &best)))
+		    (there && !page_newer(&h, &t->head)))
 			continue;
 		there = true;
-		best = h;
+		t->copy = i;
+		t->head = h;
+		memcpy(t->mac, raw + PAGE_MAC, sizeof(t->mac));
 		*ret = body;
-		if (ret_mac)
-			memcpy(ret_mac, raw + PAGE_MAC, DIGEST_LEN);
 	}
 	return there && unread && !is_at_rest(rp) ? PAGE_IN_PART : there;
 }
 
+/* ${old} stays until the other copy, newer than it and in its home, is durable:
+ * of two that a power cut tears none is left. */
 static int
 write_page(struct repair *rp, enum page_kind kind, uint64_t n,
-	   const union page_body *body)
+	   const struct page_taken *old, const union page_body *body)
 {
 	uint64_t base = kind == PAGE_MAP ? MAP_OFFSET : 0;
-	struct page_head h = { kind, n, 1, rp->desc.session, 0, 0 };
+	struct page_head h = {
+		kind, n, old->head.generation + 1, rp->desc.session, 0, 0
+	};
+	unsigned first = old->head.generation > 0 ? !old->copy : 1;
+	const struct store_ops *ops = rp->map->st->ops;
 	uint8_t raw[PAGE_LEN];
 	int r;
 
+	if (page_home(h.generation) != first)
+		h.generation++;
+	if (h.session < old->head.session)
+		h.session = old->head.session;
 	r = page_encode(&h, body, rp->map_key.bytes, raw);
-	for (unsigned i = 0; r == 0 && i < 2; i++)
-		r = rp->map->st->ops->write(rp->map, raw, PAGE_LEN,
-					    base + page_offset(n, i));
+	if (r == 0)
+		r = ops->write(rp->map, raw, PAGE_LEN,
+			       base + page_offset(n, first));
+	if (r == 0 && old->head.generation > 0)
+		r = ops->sync(rp->map);
+	if (r == 0)
+		r = ops->write(rp->map, raw, PAGE_LEN,
+			       base + page_offset(n, !first));
 	rp->report.pages += r == 0;
 	return r;
 }
@@ -131,9 +148,10 @@ fill_page(struct repair *rp)
 	return r;
 }
 
-/* ${older}, or NULL: what a copy says that need not be the newer one. */
+/* ${older}, or NULL: what ${old} says, which need not be the newer copy. */
 static int
-make_map_page(struct repair *rp, uint64_t n, const union page_body *older)
+make_map_page(struct repair *rp, uint64_t n, const struct page_taken *old,
+	      const union page_body *older)
 {
 	int r;
 
@@ -144,7 +162,7 @@ make_map_page(struct repair *rp, uint64_t n, const union page_body *older)
 	for (unsigned i = 0; older && i < MAP_CHUNKS; i++)
 		if (rp->body.entry[i].state == ENTRY_ABSENT)
 			rp->body.entry[i] = older->entry[i];
-	return r < 0 ? r : write_page(rp, PAGE_MAP, n, &rp->body);
+	return r < 0 ? r : write_page(rp, PAGE_MAP, n, old, &rp->body);
 }
 
 static bool
@@ -158,7 +176,8 @@ is_half(const struct entry *e)
 
 /* A page that has files by their names alone: they may be there again. */
 static int
-complete_page(struct repair *rp, uint64_t n, const union page_body *body)
+complete_page(struct repair *rp, uint64_t n, const struct page_taken *old,
+	      const union page_body *body)
 {
 	unsigned half = 0, left = 0;
 	int r;
@@ -181,8 +200,9 @@ complete_page(struct repair *rp, uint64_t n, const union page_body *body)
 			rp->body.entry[i] = body->entry[i];
 		left += is_half(&rp->body.entry[i]);
 	}
-	return r < 0 || left == half ? r
-				     : write_page(rp, PAGE_MAP, n, &rp->body);
+	return r < 0 || left == half
+		   ? r
+		   : write_page(rp, PAGE_MAP, n, old, &rp->body);
 }
 
 /* ---- a root page ---- */
@@ -218,6 +238,7 @@ static int
 make_root(struct repair *rp, unsigned root, union page_body *ret)
 {
 	struct bits b = { rp, root, ret };
+	struct page_taken t;
 	union page_body body;
 	uint64_t len, n;
 	int r;
@@ -230,7 +251,7 @@ make_root(struct repair *rp, unsigned root, union page_body *ret)
 		n = (uint64_t)root * ROOT_BITS + bit;
 		if (MAP_OFFSET + page_offset(n, 0) >= len)
 			break;
-		r = repair_page(rp, PAGE_MAP, n, &body, NULL);
+		r = repair_page(rp, PAGE_MAP, n, &body, &t);
 		if (r < 0)
 			return r;
 		if (r > 0)
@@ -243,11 +264,12 @@ static int
 repair_root(struct repair *rp, unsigned root)
 {
 	union page_body body, page, older;
+	struct page_taken old, t;
 	bool lost;
 	int r;
 
 	memset(&older, 0, sizeof(older));
-	r = repair_page(rp, PAGE_ROOT, root, &body, NULL);
+	r = repair_page(rp, PAGE_ROOT, root, &body, &old);
 	lost = r == 0 || r == PAGE_IN_PART;
 	if (r == PAGE_IN_PART)
 		older = body;
@@ -260,19 +282,19 @@ repair_root(struct repair *rp, unsigned root)
 
 		if (!(body.bitmap[bit / 8] >> (bit % 8) & 1))
 			continue;
-		r = repair_page(rp, PAGE_MAP, n, &page, NULL);
+		r = repair_page(rp, PAGE_MAP, n, &page, &t);
 		if (r == 0)
-			r = make_map_page(rp, n, NULL);
+			r = make_map_page(rp, n, &t, NULL);
 		else if (r == PAGE_IN_PART)
-			r = make_map_page(rp, n, &page);
+			r = make_map_page(rp, n, &t, &page);
 		else if (r > 0)
-			r = complete_page(rp, n, &page);
+			r = complete_page(rp, n, &t, &page);
 	}
 	/* What it names is durable before it is. */
 	if (r >= 0 && lost)
 		r = rp->map->st->ops->sync(rp->map);
 	if (r >= 0 && lost)
-		r = write_page(rp, PAGE_ROOT, root, &body);
+		r = write_page(rp, PAGE_ROOT, root, &old, &body);
 	return r < 0 ? r : 0;
 }
 
@@ -395,16 +417,17 @@ static int
 map_is_whole(struct repair *rp)
 {
 	union page_body body, page;
+	struct page_taken t;
 	int r = 1;
 
 	for (unsigned i = 0; r == 1 && i < ROOTS; i++) {
-		r = repair_page(rp, PAGE_ROOT, i, &body, NULL);
+		r = repair_page(rp, PAGE_ROOT, i, &body, &t);
 		for (unsigned bit = 0; r == 1 && bit < ROOT_BITS; bit++) {
 			if (!(body.bitmap[bit / 8] >> (bit % 8) & 1))
 				continue;
 			r = repair_page(rp, PAGE_MAP,
 					(uint64_t)i * ROOT_BITS + bit, &page,
-					NULL);
+					&t);
 			if (r == 1 && has_half(&page))
 				r = 0;
 		}

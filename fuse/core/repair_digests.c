@@ -36,24 +36,24 @@ is_wanted(const struct repair *rp, const uint8_t **ret_sum,
 static int
 collect(struct repair *rp, struct digests *g)
 {
-	uint8_t mac[DIGEST_LEN];
 	union page_body root, page;
+	struct page_taken t;
 	int r = 0;
 
 	for (unsigned i = 0; i < ROOTS; i++) {
-		r = repair_page(rp, PAGE_ROOT, i, &root, mac);
+		r = repair_page(rp, PAGE_ROOT, i, &root, &t);
 		if (r <= 0)
 			return r < 0 ? r : -EBADMSG;
-		digests_set(g, PAGE_ROOT, i, mac);
+		digests_set(g, PAGE_ROOT, i, t.mac);
 		for (unsigned bit = 0; bit < ROOT_BITS; bit++) {
 			uint64_t n = (uint64_t)i * ROOT_BITS + bit;
 
 			if (!(root.bitmap[bit / 8] >> (bit % 8) & 1))
 				continue;
-			r = repair_page(rp, PAGE_MAP, n, &page, mac);
+			r = repair_page(rp, PAGE_MAP, n, &page, &t);
 			if (r <= 0)
 				return r < 0 ? r : -EBADMSG;
-			digests_set(g, PAGE_MAP, n, mac);
+			digests_set(g, PAGE_MAP, n, t.mac);
 		}
 	}
 	return 0;

@@ -57,13 +57,19 @@ int repair_consider(const char *path, uint64_t index,
 int repair_load_layer(struct repair *rp) NONNULL CHECKED;
 /* The layer's list of digests made anew, of a map that is whole. */
 int repair_digests(struct repair *rp) NONNULL CHECKED;
+/* The copy of a page that was taken; of generation 0 where there is none. */
+struct page_taken {
+	unsigned copy;
+	struct page_head head;
+	uint8_t mac[DIGEST_LEN]; /* the beginning of its MAC */
+};
+
 /* The newest copy of a page that verifies: 1, or 0: there is none.
- * PAGE_IN_PART: the other one cannot be read, and may be newer.  ${ret_mac}:
- * the beginning of its MAC, or NULL. */
+ * PAGE_IN_PART: the other one cannot be read, and may be newer. */
 #define PAGE_IN_PART 2
 int repair_page(struct repair *rp, enum page_kind kind, uint64_t n,
-		union page_body *ret, uint8_t *ret_mac)
-    __attribute__((__nonnull__(1, 4))) CHECKED;
+		union page_body *ret, struct page_taken *ret_taken)
+    NONNULL CHECKED;
 /* It is ${path} that cannot be repaired. */
 void repair_names(struct repair *rp, const char *path) NONNULL;
 
