@@ -121,7 +121,7 @@ struct mem_store {
 	uint64_t rng;
 	uint64_t limit, used; /* units; limit 0: none */
 	char bad_part[STORE_PATH_LEN];
-	uint64_t bad_off, bad_len;
+	uint64_t bad_off[2], bad_len;
 	bool recording;
 	void (*watch)(void *arg); /* or NULL */
 	void *watch_arg;

@@ -121,9 +121,11 @@ ms_read(struct store_file *f, void *buf, size_t len, uint64_t off)
 		return mem_leave(ms, -EIO);
 	if (off > c->size || len > c->size - off)
 		return mem_leave(ms, -ENODATA);
-	if (off < ms->bad_off + ms->bad_len && ms->bad_off < off + len &&
-	    strstr(((struct mem_file *)f)->path, ms->bad_part))
-		return mem_leave(ms, -EIO);
+	for (unsigned i = 0; i < 2; i++)
+		if (off < ms->bad_off[i] + ms->bad_len &&
+		    ms->bad_off[i] < off + len &&
+		    strstr(((struct mem_file *)f)->path, ms->bad_part))
+			return mem_leave(ms, -EIO);
 	content_read(c, buf, len, off);
 	return mem_leave(ms, 0);
 }
@@ -377,14 +379,21 @@ mem_store_settled(struct store *st, const char *path)
 }
 
 void
-mem_store_spoil(struct store *st, const char *part, uint64_t off, uint64_t len)
+mem_store_spoil_pair(struct store *st, const char *part,
+		     const uint64_t off[static 2], uint64_t len)
 {
 	struct mem_store *ms = mem_enter(st);
 
 	strcpy(ms->bad_part, part);
-	ms->bad_off = off;
+	memcpy(ms->bad_off, off, sizeof(ms->bad_off));
 	ms->bad_len = len;
 	(void)mem_leave(ms, 0);
+}
+
+void
+mem_store_spoil(struct store *st, const char *part, uint64_t off, uint64_t len)
+{
+	mem_store_spoil_pair(st, part, (const uint64_t[2]){ off, off }, len);
 }
 
 void

@@ -79,6 +79,10 @@ struct store *mem_store_fork(struct store *st,
 void mem_store_spoil(struct store *st, const char *part, uint64_t off,
 		     uint64_t len) NONNULL;
 
+/* Two such places in one file. */
+void mem_store_spoil_pair(struct store *st, const char *part,
+			  const uint64_t off[static 2], uint64_t len) NONNULL;
+
 /* A file system of ${bytes}: writes past that are -ENOSPC.  0: no limit. */
 void mem_store_limit(struct store *st, uint64_t bytes) NONNULL;
 

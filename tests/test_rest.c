@@ -623,6 +623,51 @@ a_layer_was_sealed_in_the_middle_of_a_merge(void **state)
 	assert_ok(disk_detach(d));
 }
 
+/* ---- after an unclean stop ---- */
+
+/* Chunk 0 of d has OLD in one copy of its first page and NEW in the other. */
+static void
+stop_uncleanly(void)
+{
+	one = attach("d");
+	put(one, 0, OLD);
+	assert_ok(disk_detach(one));
+	one = attach("d");
+	put(one, 0, NEW);
+	assert_ok(disk_flush(one));
+	disk_abandon(one);
+	eenv_reopen(&env);
+}
+
+static void
+a_walk_proved_a_group_that_it_could_not_read(void **state)
+{
+	const uint64_t both[2] = { SUPER_LEN + page_offset(0, 0),
+				   SUPER_LEN + page_offset(0, 1) };
+
+	(void)state;
+	for (unsigned copy = 0; copy < 2; copy++) {
+		struct descriptor desc;
+
+		stop_uncleanly();
+		/* For a while. */
+		mem_store_spoil_pair(mem, "0000000-", both, PAGE_LEN);
+		one = attach("d");
+		(void)!disk_detach(one);
+		assert_ok(catalog_load(engine_catalog(env.e), DESC_DISK, "d",
+				       &desc, NULL, NULL));
+		assert_false(desc.clean);
+		spoil_group(copy);
+		one = attach("d");
+		is_not_old(one, 0, NEW);
+		(void)!disk_detach(one);
+		mend();
+		one = attach("d");
+		is_right(one, 0, NEW);
+		assert_ok(disk_detach(one));
+	}
+}
+
 /* ---- a repair ---- */
 
 static unsigned cut_at; /* the sync that the power does not outlast */
@@ -771,6 +816,7 @@ main(void)
 		T(a_dead_layer_without_its_layer_ini_had_no_heirs),
 		T(a_repair_left_what_had_passed_to_the_dead_layer),
 		T(a_layer_was_sealed_in_the_middle_of_a_merge),
+		T(a_walk_proved_a_group_that_it_could_not_read),
 		T(a_power_cut_in_a_repair_tore_both_copies),
 		T(a_full_store_lost_a_good_spare_copy),
 		T(a_disk_in_use_never_came_to_rest),

@@ -136,13 +136,14 @@ digest_of(struct chunk *c, struct scratch *s, int64_t age,
 	  uint8_t ret[static DIGEST_LEN])
 {
 	struct chunk_look look;
+	unsigned unread, groups;
 	int r;
 
 	if (c->dead)
 		return NOT_NOW;
 	if (is_busy(c, age))
 		return NOT_NOW;
-	r = chunk_pages(c, s);
+	r = chunk_pages(c, s, &unread);
 	if (r == 0)
 		r = chunk_look(s->run, c->keys + KEY_LEN, c->index, &look);
 	if (r < 0)
@@ -151,9 +152,12 @@ digest_of(struct chunk *c, struct scratch *s, int64_t age,
 	if (look.bad)
 		memset(look.digest, 0, sizeof(look.digest));
 	memcpy(ret, look.digest, DIGEST_LEN);
-	if (look.differ & ~look.bad)
-		r = bring_to_rest(c, s, look.differ & ~look.bad);
-	return r;
+	groups = look.differ & ~look.bad;
+	/* Nor are two copies equal that cannot be read: later one may be, and
+	 * be the older one. */
+	if (!atomic_load(&c->layer->at_rest))
+		groups |= unread;
+	return groups ? bring_to_rest(c, s, groups) : r;
 }
 
 /* After an unclean stop, with nobody else at the chunk, which is at rest, or
@@ -162,12 +166,13 @@ static int
 count_chunk(struct layer *l, struct scratch *s, struct chunk *c)
 {
 	struct chunk_look look;
+	unsigned unread;
 	int r;
 
 	if (!recount_needs(l, c->index))
 		return 0;
 	pthread_rwlock_wrlock(&c->lock);
-	r = c->dead || is_busy(c, 0) ? NOT_NOW : chunk_pages(c, s);
+	r = c->dead || is_busy(c, 0) ? NOT_NOW : chunk_pages(c, s, &unread);
 	if (r == 0)
 		r = chunk_look(s->run, c->keys + KEY_LEN, c->index, &look);
 	if (r == 0 && !look.at_rest)

@@ -178,10 +178,10 @@ vote_cipher(const uint8_t *pages)
 	return best;
 }
 
-/* All the pages of a chunk; zeros where a sector is bad.  The error of the last
- * one that could not be read, or 0 if any could. */
+/* All the pages of a chunk; zeros where a sector is bad, in one of ${unread}.
+ * The error of the last one that could not be read, or 0 if any could. */
 static int
-read_pages(struct store_file *f, uint8_t *pages)
+read_pages(struct store_file *f, uint8_t *pages, unsigned *unread)
 {
 	unsigned n = 0;
 	int r, err = 0;
@@ -194,24 +194,27 @@ read_pages(struct store_file *f, uint8_t *pages)
 
 		r = f->st->ops->read(f, page, PAGE_LEN,
 				     SUPER_LEN + i * PAGE_LEN);
-		if (r == 0)
+		if (r == 0) {
 			n++;
-		else
-			memset(page, 0, PAGE_LEN);
-		err = r < 0 ? r : err;
+			continue;
+		}
+		memset(page, 0, PAGE_LEN);
+		*unread |= 1u << i % CHUNK_GROUPS;
+		err = r;
 	}
 	return n > 0 ? 0 : err;
 }
 
 int
-chunk_pages(struct chunk *c, struct scratch *s)
+chunk_pages(struct chunk *c, struct scratch *s, unsigned *ret_unread)
 {
 	struct store_file *f;
 	int r = chunk_file(c, &f);
 
+	*ret_unread = 0;
 	if (r == 0) {
 		memset(s->run, 0, PAGES_LEN);
-		r = read_pages(f, s->run);
+		r = read_pages(f, s->run, ret_unread);
 	}
 	return r;
 }
@@ -220,9 +223,10 @@ int
 chunk_begin(struct chunk *c, struct scratch *s)
 {
 	char path[STORE_PATH_LEN];
+	unsigned unread;
 	int r;
 
-	r = chunk_pages(c, s);
+	r = chunk_pages(c, s, &unread);
 	if (r < 0 && r != -ENODATA)
 		return r;
 	c->cipher = vote_cipher(s->run);

@@ -325,9 +325,10 @@ int chunk_derive(struct chunk *c) NONNULL CHECKED;
 /* Find a chunk's file and learn its cipher, then derive.  Its pages are in
  * s->run. */
 int chunk_begin(struct chunk *c, struct scratch *s) NONNULL CHECKED;
-/* Its 16 pages into s->run, zeros for what cannot be read.  With chunk->lock
- * held.  -ENODATA: the file is too short. */
-int chunk_pages(struct chunk *c, struct scratch *s) NONNULL CHECKED;
+/* Its 16 pages into s->run, zeros for what cannot be read: ${ret_unread} is of
+ * which groups.  With chunk->lock held.  -ENODATA: the file is too short. */
+int chunk_pages(struct chunk *c, struct scratch *s, unsigned *ret_unread)
+    NONNULL CHECKED;
 /* Make the chunk in the top layer, if it still is not there.  A reference. */
 int chunk_make(struct layer *l, struct scratch *s, uint64_t index,
 	       struct chunk **ret) NONNULL CHECKED;
