@@ -751,6 +751,109 @@ a_power_cut_in_a_repair_tore_both_copies(void **state)
 	}
 }
 
+/* As a drive does: what is written over can be read again. */
+static int
+healing_write(struct store_file *f, const void *p, size_t len, uint64_t off)
+{
+	if (len == PAGE_LEN && (off == SUPER_LEN + page_offset(0, 0) ||
+				off == SUPER_LEN + page_offset(0, 1)))
+		mend();
+	return real->write(f, p, len, off);
+}
+
+static void
+repair_healing(struct repair_report *rep)
+{
+	real = mem->ops;
+	ops = *real;
+	ops.write = healing_write;
+	mem->ops = &ops;
+	assert_ok(engine_repair_maps(env.e, DESC_DISK, "d", rep));
+	mem->ops = real;
+}
+
+/* For good: and no later stop was a clean one. */
+static void
+one_bad_sector_cost_a_group_after_an_unclean_stop(void **state)
+{
+	struct snapshot_request req = { NULL, DESC_SNAPSHOT, "" };
+	struct repair_report rep;
+	struct descriptor desc;
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		one = attach("d");
+		put(one, 0, NEW);
+		put(one, 40 * MiB, OLD);
+		assert_ok(disk_detach(one));
+		/* It is another chunk that is written to. */
+		one = attach("d");
+		put(one, 40 * MiB, NEW);
+		assert_ok(disk_flush(one));
+		disk_abandon(one);
+		eenv_reopen(&env);
+		/* A layer that is frozen is not at rest, either. */
+		one = attach("d");
+		req.disk = one;
+		req.name = names[i % 2];
+		if (i >= 2)
+			assert_ok(disks_snapshot(env.e, env.s, &req, 1));
+		disk_abandon(one);
+		eenv_reopen(&env);
+		spoil_group(i % 2);
+		one = attach("d");
+		assert_err(disk_read(one, env.s, buf, PIECE, 0), EIO);
+		(void)!disk_detach(one);
+		repair_healing(&rep);
+		assert_int_equal(rep.groups, 1);
+		one = attach("d");
+		is_right(one, 0, NEW);
+		is_right(one, 40 * MiB, NEW);
+		assert_ok(disk_detach(one));
+		assert_ok(catalog_load(engine_catalog(env.e), DESC_DISK, "d",
+				       &desc, NULL, NULL));
+		assert_true(desc.clean);
+		repair_healing(&rep);
+		assert_int_equal(rep.groups, 0);
+	}
+}
+
+/* The older state or the newer one, which the copy that was left had. */
+static void
+is_either(void)
+{
+	one = attach("d");
+	assert_ok(disk_read(one, env.s, buf, PIECE, 0));
+	fill_pattern(want, PIECE, OLD);
+	if (memcmp(buf, want, PIECE) != 0)
+		is_right(one, 0, NEW);
+	/* It can be written to, and is at rest again. */
+	put(one, 0, NEW + 1);
+	assert_ok(disk_detach(one));
+	for (unsigned copy = 0; copy < 2; copy++) {
+		spoil_group(copy);
+		one = attach("d");
+		is_right(one, 0, NEW + 1);
+		assert_ok(disk_detach(one));
+		mend();
+	}
+}
+
+static void
+a_repair_takes_the_copy_of_a_group_that_there_is(void **state)
+{
+	struct repair_report rep;
+
+	(void)state;
+	for (unsigned copy = 0; copy < 2; copy++) {
+		stop_uncleanly();
+		spoil_group(copy);
+		repair_healing(&rep);
+		assert_int_equal(rep.groups, 1);
+		is_either();
+	}
+}
+
 /* ---- and the rest ---- */
 
 static void
@@ -818,6 +921,8 @@ main(void)
 		T(a_layer_was_sealed_in_the_middle_of_a_merge),
 		T(a_walk_proved_a_group_that_it_could_not_read),
 		T(a_power_cut_in_a_repair_tore_both_copies),
+		T(one_bad_sector_cost_a_group_after_an_unclean_stop),
+		T(a_repair_takes_the_copy_of_a_group_that_there_is),
 		T(a_full_store_lost_a_good_spare_copy),
 		T(a_disk_in_use_never_came_to_rest),
 	};

@@ -154,6 +154,11 @@ repair_maps(struct checking *k, const struct cmd_target *t, bool *ret_hopeless)
 			 t->text, rep.pages, (unsigned long long)rep.chunks,
 			 (unsigned long long)rep.doubtful,
 			 (unsigned long long)rep.unreadable);
+	if (rep.groups > 0)
+		cmd_note("check %s: of %llu groups one copy of their page "
+			 "cannot be read, and the other, which may be older, "
+			 "was taken: they are doubtful",
+			 t->text, (unsigned long long)rep.groups);
 	if (r == 0)
 		return 0;
 	*ret_hopeless = rep.top;

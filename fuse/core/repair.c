@@ -24,6 +24,8 @@
  *
  * After an unclean stop one copy that can be read, beside one that cannot, may
  * be the older one: what it says is put together with what there is of files.
+ * Of a group nothing else says anything, but its blocks have tags: that copy is
+ * taken, and what it has otherwise than the other is older, or does not verify.
  */
 #include "repair.h"
 
@@ -298,6 +300,34 @@ repair_root(struct repair *rp, unsigned root)
 	return r < 0 ? r : 0;
 }
 
+/* ---- groups ---- */
+
+static int
+repair_groups(struct repair *rp)
+{
+	union page_body root;
+	struct page_taken t;
+	int r = 0;
+
+	for (unsigned i = 0; r >= 0 && i < ROOTS; i++) {
+		r = repair_page(rp, PAGE_ROOT, i, &root, &t);
+		for (unsigned bit = 0; r > 0 && bit < ROOT_BITS; bit++) {
+			if (!(root.bitmap[bit / 8] >> (bit % 8) & 1))
+				continue;
+			rp->page = (uint64_t)i * ROOT_BITS + bit;
+			r = repair_page(rp, PAGE_MAP, rp->page, &rp->body, &t);
+			if (r > 0)
+				r = each_chunk_file_near(rp->e->st,
+							 &rp->ref.lineage,
+							 rp->page * MAP_CHUNKS,
+							 repair_mend_groups,
+							 rp);
+			r = r < 0 ? r : 1;
+		}
+	}
+	return r < 0 ? r : 0;
+}
+
 /* ---- a layer ---- */
 
 static int
@@ -461,7 +491,7 @@ give_up_checkpoint(struct repair *rp)
 }
 
 static int
-repair_layer(struct repair *rp)
+repair_map(struct repair *rp)
 {
 	int r;
 
@@ -481,6 +511,15 @@ repair_layer(struct repair *rp)
 	for (unsigned i = 0; r == 0 && i < ROOTS; i++)
 		r = repair_root(rp, i);
 	return r == 0 ? rp->map->st->ops->sync(rp->map) : r;
+}
+
+/* At rest a group with a bad copy is read, and a scrub puts it right. */
+static int
+repair_layer(struct repair *rp)
+{
+	int r = repair_map(rp);
+
+	return r < 0 || is_at_rest(rp) ? r : repair_groups(rp);
 }
 
 void

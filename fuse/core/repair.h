@@ -22,6 +22,8 @@ struct repair_report {
 	uint64_t doubtful;   /* of these, chosen among several files */
 	uint64_t unreadable; /* of these, whose superblock and pages say
 			      * nothing, or which may be another layer's */
+	uint64_t groups;     /* of chunks, taken of the one copy of a page that
+			      * could be read: it may be the older one */
 	char path[STORE_PATH_LEN]; /* what cannot be repaired; "": nothing */
 	bool top; /* of the top layer, without which nothing can be read */
 };

@@ -1,5 +1,6 @@
 /*
- * repair_chunk.c - what a chunk file says of itself (repair.c).
+ * repair_chunk.c - what a chunk file says of itself (repair.c), and pages of
+ * one that cannot be read.
  */
 #include "repair_private.h"
 
@@ -280,4 +281,84 @@ repair_consider(const char *path, uint64_t index, const uint8_t salt[static 4],
 	memcpy(su.salt, salt, 4);
 	take(rp, i, &su, 0, NOT_READ);
 	return 0;
+}
+
+/* ---- group pages ---- */
+
+/* By the cipher that it names itself: with a wrong one nothing verifies. */
+static bool
+group_verifies(const struct repair *rp, const uint8_t *raw, uint64_t index,
+	       unsigned g, const uint8_t salt[static 12])
+{
+	uint64_t group = index * CHUNK_GROUPS + g;
+	uint8_t keys[2 * KEY_LEN];
+	union page_body body;
+	struct page_head h;
+	int r;
+
+	r = page_decode_open(raw, PAGE_GROUP, group, &h, &body);
+	if (r == 0)
+		r = chunk_keys(rp->dk, salt, h.cipher, index, keys);
+	if (r == 0)
+		r = page_decode(raw, keys + KEY_LEN, PAGE_GROUP, group, &h,
+				&body);
+	secret_wipe(keys, sizeof(keys));
+	return r == 0;
+}
+
+static int
+mend_group(struct repair *rp, struct store_file *f, const char *path,
+	   uint64_t index, unsigned g, const uint8_t salt[static 12])
+{
+	const struct store_ops *ops = f->st->ops;
+	uint8_t raw[PAGE_LEN];
+	unsigned good = 2, unread = 2;
+	int r;
+
+	for (unsigned i = 0; i < 2; i++) {
+		r = ops->read(f, rp->pages, PAGE_LEN,
+			      SUPER_LEN + page_offset(g, i));
+		if (err_is_shortage(r))
+			return r;
+		if (r == 0 && group_verifies(rp, rp->pages, index, g, salt)) {
+			memcpy(raw, rp->pages, PAGE_LEN);
+			good = i;
+		} else if (r < 0 && r != -ENODATA) {
+			unread = i;
+		}
+	}
+	if (good == 2 || unread == 2)
+		return 0;
+	r = ops->write(f, raw, PAGE_LEN, SUPER_LEN + page_offset(g, unread));
+	if (r == 0)
+		r = ops->sync(f);
+	if (r < 0)
+		log_warn("%s: a group page cannot be mended: %s", path,
+			 err_text(r));
+	rp->report.groups += r == 0;
+	return err_is_shortage(r) ? r : 0;
+}
+
+int
+repair_mend_groups(const char *path, uint64_t index,
+		   const uint8_t salt[static 4], void *arg)
+{
+	CLEANUP(store_closep) struct store_file *f = NULL;
+	struct repair *rp = arg;
+	const struct entry *e = &rp->body.entry[index % MAP_CHUNKS];
+	int r;
+
+	if (index / MAP_CHUNKS != rp->page || e->state != ENTRY_DATA ||
+	    memcmp(e->unique, salt, 4) != 0)
+		return 0;
+	r = rp->e->st->ops->open(rp->e->st, path, true, &f);
+	if (r == 0)
+		r = f->st->ops->read(f, rp->pages, sizeof(rp->pages),
+				     SUPER_LEN);
+	if (r == 0 || !f || err_is_shortage(r))
+		return err_is_shortage(r) ? r : 0;
+	r = 0;
+	for (unsigned g = 0; r == 0 && g < CHUNK_GROUPS; g++)
+		r = mend_group(rp, f, path, index, g, e->unique);
+	return r;
 }

@@ -39,6 +39,8 @@ struct repair {
 	uint64_t session[MAP_CHUNKS];
 	int64_t created[MAP_CHUNKS];
 	bool several[MAP_CHUNKS];
+	/* of a chunk file */
+	uint8_t pages[2 * CHUNK_GROUPS * PAGE_LEN];
 };
 
 /* A layer that has been merged, but is not removed yet: its chunks are those of
@@ -52,6 +54,10 @@ bool repair_is_dead(const struct repair *rp, const struct uuid *layer) NONNULL;
  * the map page that is made. */
 int repair_consider(const char *path, uint64_t index,
 		    const uint8_t salt[static 4], void *arg) NONNULL CHECKED;
+/* As that, of a chunk that the map page has: where one copy of a group's page
+ * cannot be read, and the other verifies, that is written over it. */
+int repair_mend_groups(const char *path, uint64_t index,
+		       const uint8_t salt[static 4], void *arg) NONNULL CHECKED;
 /* The layer.ini of rp->ref into rp->meta, dk and map_key; made anew, if it must
  * be and can. */
 int repair_load_layer(struct repair *rp) NONNULL CHECKED;
