@@ -8,6 +8,7 @@
 #include "fault_store.h"
 #include "held.h"
 #include "mem_store.h"
+#include "repair.h"
 #include "snapshot.h"
 
 #include <pthread.h>
@@ -855,6 +856,53 @@ a_merge_that_was_killed_is_made_durable(void **state)
 		}
 }
 
+/* The first page of its map. */
+static void
+lose_map_page(const struct layer_ref *ref)
+{
+	static const uint8_t junk[PAGE_LEN] = { 0x5a };
+	char path[STORE_PATH_LEN];
+	struct store_file *f;
+
+	path_layer(ref, "map", path);
+	assert_ok(env.st->ops->open(env.st, path, true, &f));
+	for (unsigned i = 0; i < 2; i++)
+		assert_ok(env.st->ops->write(f, junk, PAGE_LEN,
+					     MAP_OFFSET + page_offset(0, i)));
+	store_close(f);
+}
+
+/* Another process, between two pieces: what had passed is X's, for it. */
+static void
+a_merge_went_on_behind_a_repair(void **state)
+{
+	struct repair_report rep;
+	struct layer_ref child;
+	struct engine *other;
+
+	(void)state;
+	for (uint64_t i = 0; i < 3; i++)
+		write_at(i * 4 * MiB, 64 * KiB, 1 + i);
+	snap("a");
+	write_at(12 * MiB, 64 * KiB, 4);
+	child = disk->top->ref;
+	assert_ok(disk_detach(disk));
+	disk = NULL;
+	drop("d@a");
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(engine_merge(env.e, NULL), 1);
+	lose_map_page(&child);
+	assert_ok(engine_open(env.st, env.kms, &env.opt, &other));
+	assert_ok(engine_repair_maps(other, DESC_DISK, "d", &rep));
+	engine_close(other);
+	assert_int_equal(rep.pages, 1);
+	assert_int_equal(rep.chunks, 1);
+	sweep();
+	attach();
+	holds(disk, &now);
+	assert_int_equal(entries("layers"), 1);
+}
+
 /* ---- the frame ---- */
 
 static int
@@ -910,6 +958,7 @@ main(void)
 		T(a_parent_that_is_not_frozen_was_opened_again_by_each_read),
 		T(a_layer_whose_removal_a_power_cut_stops_takes_nothing_along),
 		T(a_merge_that_was_killed_is_made_durable),
+		T(a_merge_went_on_behind_a_repair),
 	};
 
 	if (crypto_init() < 0)

@@ -277,6 +277,37 @@ merge_piece(struct merge *m, uint64_t *at)
 
 /* ---- the end ---- */
 
+/*
+ * What passed before this piece, up to ${end}: who had the layers in between
+ * may have made a page of Y's map anew, and what X names was left to X
+ * (repair.c).  1: it is to be done again, from *${at} on.
+ */
+static int
+find_lost(struct merge *m, uint64_t end, uint64_t *at)
+{
+	struct scratch *s = m->d->mover;
+	uint64_t limit, index = 0;
+	enum entry_state ours;
+	uint8_t own[12];
+	int r;
+
+	pthread_rwlock_rdlock(&m->d->barrier);
+	limit = m->d->top->parent_limit;
+	pthread_rwlock_unlock(&m->d->barrier);
+	for (;; index++) {
+		r = layer_next(m->parent, s, index, &index);
+		if (r < 0 || index >= end || index * CHUNK_LEN >= limit)
+			return r;
+		r = layer_entry(m->d->top, s, index, &ours, own);
+		if (r < 0)
+			return r;
+		if (ours == ENTRY_ABSENT) {
+			*at = index;
+			return 1;
+		}
+	}
+}
+
 /* Where it fails it may be there all the same, and then X goes.  Nobody needs X
  * any more, so in memory it holds in any case; begin() says it again. */
 static int
@@ -336,12 +367,15 @@ finish(struct merge *m)
 static int
 work(struct merge *m, uint64_t *at)
 {
+	uint64_t before = *at;
 	int r = begin(m), e;
 
 	if (r == 1)
 		return 0;
 	if (r == 0)
 		r = merge_piece(m, at);
+	if (r == 0)
+		r = find_lost(m, before, at);
 	if (r < 0)
 		return r;
 	e = r == 0 ? finish(m) : commit_wait(m->d);
