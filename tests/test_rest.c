@@ -13,6 +13,8 @@
 #include "snapshot.h"
 #include "stream.h"
 
+#include <unistd.h>
+
 #include <sealdisk/log.h>
 
 #define KiB 1024u
@@ -623,6 +625,113 @@ a_layer_was_sealed_in_the_middle_of_a_merge(void **state)
 	assert_ok(disk_detach(d));
 }
 
+/* ---- a seal that others come in between of ---- */
+
+static int
+slow_read(struct store_file *f, void *p, size_t len, uint64_t off)
+{
+	usleep(25000); /* longer than a piece takes */
+	return real->read(f, p, len, off);
+}
+
+static struct layer_ref
+layer_of(const char *name)
+{
+	struct descriptor desc;
+
+	assert_ok(catalog_load(engine_catalog(env.e), DESC_SNAPSHOT, name,
+			       &desc, NULL, NULL));
+	return desc.layer;
+}
+
+/* Chunk 5 of x has copies that differ; of y, above it, chunk 10 is done, and
+ * chunk 30 is not. */
+static struct layer_ref
+sealed_in_part(void)
+{
+	struct snapshot_request req = { NULL, DESC_SNAPSHOT, "x" };
+	struct layer_ref y;
+
+	one = attach("d");
+	put(one, 20 * MiB, OLD);
+	assert_ok(disk_detach(one));
+	one = attach("d");
+	put(one, 20 * MiB, NEW);
+	assert_ok(disk_flush(one));
+	disk_abandon(one);
+	eenv_reopen(&env);
+	one = attach("d");
+	req.disk = one;
+	assert_ok(disks_snapshot(env.e, env.s, &req, 1));
+	put(one, 40 * MiB, NEW);
+	put(one, 120 * MiB, NEW);
+	req.name = "y";
+	assert_ok(disks_snapshot(env.e, env.s, &req, 1));
+	assert_ok(disk_detach(one));
+	eenv_reopen(&env);
+	y = layer_of("d@y");
+	real = mem->ops;
+	ops = *real;
+	ops.read = slow_read;
+	mem->ops = &ops;
+	while (!uuid_equal(&env.e->seal_layer, &y.layer) ||
+	       env.e->seal_at <= 10)
+		assert_int_equal(engine_seal(env.e, NULL), 1);
+	mem->ops = real;
+	assert_true(env.e->seal_at <= 30);
+	return y;
+}
+
+static void
+y_is_at_rest(const struct layer_ref *y)
+{
+	struct layer_meta m;
+	bool has;
+
+	seal_all();
+	assert_ok(layer_peek(env.st, y, &m));
+	assert_int_equal(m.state, LAYER_SEALED);
+	eenv_reopen(&env);
+	for (unsigned copy = 0; copy < 2; copy++) {
+		mem_store_spoil(mem, "0000005-",
+				SUPER_LEN + page_offset(0, copy), PAGE_LEN);
+		assert_ok(disk_attach(env.e, DESC_SNAPSHOT, "d@y", 0, &one));
+		is_right(one, 20 * MiB, NEW);
+		mend();
+		for (uint64_t i = 0; i < 32; i++) {
+			assert_ok(layer_has_digest(one->top, env.s, i, &has));
+			assert_true(has);
+		}
+		assert_ok(disk_detach(one));
+	}
+}
+
+static void
+a_seal_went_on_behind_a_merge(void **state)
+{
+	struct layer_ref y = sealed_in_part();
+
+	(void)state;
+	assert_ok(catalog_remove(engine_catalog(env.e), DESC_SNAPSHOT, "d@x"));
+	merge_all();
+	y_is_at_rest(&y);
+}
+
+static void
+a_seal_went_on_behind_another_process(void **state)
+{
+	struct layer_ref y = sealed_in_part();
+	struct engine *first_one = env.e;
+
+	(void)state;
+	eenv_open(&env);
+	assert_ok(catalog_remove(engine_catalog(env.e), DESC_SNAPSHOT, "d@x"));
+	merge_all();
+	engine_close(env.e);
+	env.e = first_one;
+	y_is_at_rest(&y);
+}
+
 /* ---- after an unclean stop ---- */
 
 /* Chunk 0 of d has OLD in one copy of its first page and NEW in the other. */
@@ -923,6 +1032,8 @@ main(void)
 		T(a_power_cut_in_a_repair_tore_both_copies),
 		T(one_bad_sector_cost_a_group_after_an_unclean_stop),
 		T(a_repair_takes_the_copy_of_a_group_that_there_is),
+		T(a_seal_went_on_behind_a_merge),
+		T(a_seal_went_on_behind_another_process),
 		T(a_full_store_lost_a_good_spare_copy),
 		T(a_disk_in_use_never_came_to_rest),
 	};

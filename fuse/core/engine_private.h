@@ -510,6 +510,8 @@ struct sealing {
 	struct disk *d;      /* has it on top, and is not its disk */
 	struct disk *held;   /* attached, and ... */
 	struct layer *known; /* ... its layer knows which chunks to look at */
+	uint64_t before;     /* chunks that are done, by what an earlier piece
+			      * knew */
 	bool locked;         /* the caller has locked all disks that reach it */
 	uint8_t digest[SHA256_LEN]; /* what is written; zeros: none */
 };

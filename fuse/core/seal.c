@@ -98,8 +98,10 @@ begin(struct sealing *s)
 
 	find_known(s);
 	if (uuid_equal(&e->seal_layer, &s->l->uuid) &&
-	    e->seal_known == (s->known != NULL))
+	    e->seal_known == (s->known != NULL)) {
+		s->before = e->seal_at;
 		return 0;
+	}
 	r = e->st->ops->sync_all(e->st);
 	if (r < 0) {
 		engine_fail(e, r);
@@ -130,6 +132,32 @@ seal_chunks(struct sealing *s)
 			r = 1;
 	}
 	return r;
+}
+
+/* What was done before this piece: who had the layer in between, merging into
+ * it or making its map anew, has left what he changed without a digest.  1:
+ * then it begins anew.  One that is damaged has none, and gets none. */
+static int
+find_lacking(struct sealing *s)
+{
+	struct layer *l = s->d->top;
+	uint64_t index = 0;
+	bool had, has;
+	int r;
+
+	for (;; index++) {
+		r = layer_next(l, s->d->mover, index, &index);
+		if (r < 0 || index >= s->before)
+			return r;
+		r = layer_has_digest(l, s->d->mover, index, &had);
+		if (r == 0 && !had)
+			r = checkpoint_chunk_digest(l, s->d->mover, index,
+						    false);
+		if (r == 0 && !had)
+			r = layer_has_digest(l, s->d->mover, index, &has);
+		if (r < 0 || (!had && has))
+			return r < 0 ? r : 1;
+	}
 }
 
 /* All that is in memory, in both copies. */
@@ -173,22 +201,27 @@ say_sealed(struct sealing *s)
 static int
 seal_content(struct sealing *s)
 {
+	bool anew = false;
 	int r, e;
 
 	r = begin(s);
 	if (r < 0)
 		return r;
 	r = seal_chunks(s);
+	if (r == 0) {
+		r = find_lacking(s);
+		anew = r > 0;
+	}
 	/* Before they are mirrored. */
 	if (r == 0)
 		r = checkpoint_complete(s->d->top, s->d->mover);
 	e = settle_all(s->d);
 	if (r == 0 && e == 0)
 		e = say_sealed(s);
-	if (r > 0 && e == 0)
+	if (r > 0 && e == 0 && !anew)
 		return r;
 	/* Some chunks were taken from what is known, and have no digest. */
-	if (s->known && (r < 0 || e < 0))
+	if (s->known && (r != 0 || e < 0))
 		s->known->tracked = false;
 	memset(&s->e->seal_layer, 0, sizeof(s->e->seal_layer));
 	return e < 0 ? e : r;

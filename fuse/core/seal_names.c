@@ -241,6 +241,9 @@ unseal(struct sealing *s, struct disk *const *held, size_t n)
 	pthread_rwlock_unlock(&s->d->barrier);
 	if (m.state == LAYER_OPEN)
 		return 0;
+	/* A seal that is under way begins anew: chunks come in behind it. */
+	if (uuid_equal(&s->e->seal_layer, &m.uuid))
+		memset(&s->e->seal_layer, 0, sizeof(s->e->seal_layer));
 	for (size_t i = 0; i < n; i++)
 		forget(held[i], &m.uuid);
 	if (m.state != LAYER_SEALED)
