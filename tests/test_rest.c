@@ -537,21 +537,40 @@ a_sweep_took_what_had_passed_to_a_map_that_could_not_be_read(void **state)
 	assert_ok(disk_detach(one));
 }
 
+/* ${spare}: nor is its spare copy there. */
 static void
-a_dead_layer_without_its_layer_ini_had_no_heirs(void **state)
+sweep_without_ini(bool spare)
 {
 	char path[STORE_PATH_LEN];
 	struct layer_ref ref;
 
-	(void)state;
 	ref = merged("a");
 	path_layer(&ref, "layer.ini", path);
 	assert_ok(env.st->ops->remove(env.st, path));
+	path_layer(&ref, "layer.spare", path);
+	if (spare)
+		assert_ok(env.st->ops->remove(env.st, path));
 	sweep_once();
+	assert_int_equal(eenv_dead(&env), 0);
 	assert_ok(disk_detach(one));
 	one = attach("d");
 	is_right(one, 0, NEW);
+	is_right(one, 4 * MiB, NEW);
 	assert_ok(disk_detach(one));
+}
+
+static void
+a_dead_layer_without_its_layer_ini_had_no_heirs(void **state)
+{
+	(void)state;
+	sweep_without_ini(false);
+}
+
+static void
+a_dead_layer_without_its_spare_copy_had_no_heirs(void **state)
+{
+	(void)state;
+	sweep_without_ini(true);
 }
 
 static void
@@ -1026,6 +1045,7 @@ main(void)
 		T(a_stream_lacked_a_chunk_whose_map_page_could_not_be_read),
 		T(a_sweep_took_what_had_passed_to_a_map_that_could_not_be_read),
 		T(a_dead_layer_without_its_layer_ini_had_no_heirs),
+		T(a_dead_layer_without_its_spare_copy_had_no_heirs),
 		T(a_repair_left_what_had_passed_to_the_dead_layer),
 		T(a_layer_was_sealed_in_the_middle_of_a_merge),
 		T(a_walk_proved_a_group_that_it_could_not_read),

@@ -314,7 +314,7 @@ chunk_name_parse(const char *name, uint64_t *ret_index, uint8_t salt[static 4])
 
 /* Whom a layer that was being merged may share chunks with: those with its own
  * parent, of which its child is one; and that parent, if it was being merged,
- * too. */
+ * too.  Where nothing says any more what it was, all. */
 struct heirs {
 	struct dead_map *v;
 	size_t n;
@@ -328,11 +328,15 @@ heirs_done(struct heirs *h)
 	free(h->v);
 }
 
+/* ${dead} NULL: it is not known. */
 static bool
-is_heir(const struct layer_meta *m, const struct layer_meta *dead)
+is_heir(const struct layer_meta *m, const struct uuid *lineage,
+	const struct layer_meta *dead)
 {
-	if (!uuid_equal(&m->lineage, &dead->lineage))
+	if (!uuid_equal(&m->lineage, lineage))
 		return false;
+	if (!dead)
+		return true;
 	if (!PLANTED(MERGED_PAST) && dead->has_parent &&
 	    m->state == LAYER_MERGING &&
 	    uuid_equal(&m->uuid, &dead->parent.layer))
@@ -343,36 +347,25 @@ is_heir(const struct layer_meta *m, const struct layer_meta *dead)
 }
 
 static int
-peek_spare(struct store *st, const struct layer_ref *ref,
-	   struct layer_meta *ret)
-{
-	CLEANUP(free_memp) char *text = NULL;
-	size_t len;
-	int r;
-
-	r = layer_load_spare(st, ref, &text, &len);
-	if (r == 0)
-		r = layer_meta_peek(text, len, ret);
-	return r;
-}
-
-static int
-find_heirs(struct store *st, const struct layer_ref *ref,
+find_heirs(struct store_file *map, const struct layer_ref *ref,
 	   const struct layer_set *live, struct heirs *ret)
 {
+	struct store *st = map->st;
 	struct layer_meta dead;
 	char path[STORE_PATH_LEN], folder[STORE_PATH_LEN];
+	uint64_t len = 0;
+	bool known;
 	int r;
 
 	r = layer_peek(st, ref, &dead);
-	if (r == -ENOENT)
-		r = peek_spare(st, ref, &dead);
-	/* One that was being made has nothing. */
-	if (r == -ENOENT)
-		return 0;
+	known = r != -ENOENT;
+	if (!known)
+		r = st->ops->size(map, &len);
 	if (r < 0)
 		return refuse(ref, r);
-	if (dead.state != LAYER_MERGING)
+	/* One that was being made has nothing, or what was received of it; or
+	 * it has lost its layer.ini, and the spare copy may be older. */
+	if (known ? dead.state != LAYER_MERGING : len <= MAP_OFFSET)
 		return 0;
 	ret->v = calloc(live->n + 1, sizeof(*ret->v));
 	if (!ret->v)
@@ -381,7 +374,7 @@ find_heirs(struct store *st, const struct layer_ref *ref,
 		const struct layer_meta *m = &live->v[i];
 		struct layer_ref heir = { m->lineage, m->uuid };
 
-		if (!is_heir(m, &dead))
+		if (!is_heir(m, &ref->lineage, known ? &dead : NULL))
 			continue;
 		path_layer(&heir, "map", path);
 		r = st->ops->open(st, path, false, &ret->v[ret->n].f);
@@ -457,7 +450,7 @@ remove_chunks(struct store *st, const struct layer_ref *ref,
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
 	m->n = UINT64_MAX;
-	r = find_heirs(st, ref, live, &h);
+	r = find_heirs(m->f, ref, live, &h);
 	path_lineage(&ref->lineage, "chunks", path);
 	if (r == 0)
 		r = names_list(st, path, &n);
