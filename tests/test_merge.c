@@ -903,6 +903,38 @@ a_merge_went_on_behind_a_repair(void **state)
 	assert_int_equal(entries("layers"), 1);
 }
 
+/* Of what is below, the layer that was merged said zeros: its child had to say
+ * so itself from then on. */
+static void
+what_was_discarded_in_a_merge_came_back_from_below(void **state)
+{
+	enum entry_state entry;
+	uint8_t salt[12];
+
+	(void)state;
+	write_at(0, 64 * KiB, 1);
+	write_at(4 * MiB, 64 * KiB, 2);
+	snap("z");
+	zero_at(0, 8 * MiB);
+	write_at(8 * MiB, 64 * KiB, 3);
+	snap("a");
+	write_at(0, 4 * KiB, 4);
+	drop("d@a");
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(engine_merge(env.e, NULL), 1);
+	zero_at(0, 8 * MiB);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_ok(layer_entry(disk->top, env.s, i, &entry, salt));
+		assert_int_equal(entry, ENTRY_ZERO);
+	}
+	sweep();
+	holds(disk, &now);
+	assert_ok(disk_detach(disk));
+	attach();
+	holds(disk, &now);
+	assert_int_equal(entries("layers"), 2);
+}
+
 /* ---- the frame ---- */
 
 static int
@@ -959,6 +991,7 @@ main(void)
 		T(a_layer_whose_removal_a_power_cut_stops_takes_nothing_along),
 		T(a_merge_that_was_killed_is_made_durable),
 		T(a_merge_went_on_behind_a_repair),
+		T(what_was_discarded_in_a_merge_came_back_from_below),
 	};
 
 	if (crypto_init() < 0)

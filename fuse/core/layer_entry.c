@@ -245,7 +245,10 @@ layer_parent_has(struct layer *l, struct scratch *s, uint64_t index, bool *ret)
 			r = layer_entry(l, s, index, &state, salt);
 		if (r < 0)
 			return r;
-		*ret = state == ENTRY_DATA;
+		/* Zeros of one that is being merged: it goes, and then they are
+		 * to be said above it, or what is below comes back. */
+		*ret = state == ENTRY_DATA ||
+		       (state == ENTRY_ZERO && l->meta.state == LAYER_MERGING);
 		if (state == ENTRY_ZERO)
 			break;
 		if (l->parent_limit < limit)

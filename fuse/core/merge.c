@@ -172,6 +172,26 @@ pass_chunk(struct merge *m, uint64_t index, const uint8_t salt[static 12])
 	return r;
 }
 
+/* Unless somebody has just written there. */
+static int
+pass_zeros(struct merge *m, uint64_t index)
+{
+	struct layer *y = m->d->top;
+	struct scratch *s = m->d->mover;
+	enum entry_state state;
+	uint8_t own[12];
+	int r;
+
+	pthread_mutex_lock(&y->creating[index % 64]);
+	r = layer_entry(y, s, index, &state, own);
+	if (r == 0 && state == ENTRY_ABSENT)
+		r = layer_set(y, s, index, ENTRY_ZERO, NULL, NULL);
+	else if (r == 0)
+		r = -ESTALE;
+	pthread_mutex_unlock(&y->creating[index % 64]);
+	return r;
+}
+
 static int
 fill_group(struct merge *m, struct chunk *c, uint64_t group)
 {
@@ -231,7 +251,7 @@ merge_chunk(struct merge *m, uint64_t index)
 	if (r < 0 || theirs == ENTRY_ABSENT || ours == ENTRY_ZERO)
 		return r;
 	if (theirs == ENTRY_ZERO && ours == ENTRY_ABSENT)
-		return chunk_discard(y, s, index, ENTRY_ZERO);
+		return pass_zeros(m, index);
 	if (ours == ENTRY_ABSENT && theirs == ENTRY_DATA && whole)
 		return pass_chunk(m, index, salt);
 	return fill_chunk(m, index);
