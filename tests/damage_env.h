@@ -99,9 +99,7 @@ static inline int
 env_group_teardown(void **state)
 {
 	(void)state;
-	scratch_free(env.s);
-	kms_close(env.kms);
-	tmpdir_remove(env.dir);
+	eenv_keys_end(&env);
 	return 0;
 }
 

@@ -113,13 +113,20 @@ eenv_begin(struct engine_env *v, struct store *st, enum cipher cipher)
 	eenv_start(v, st, cipher);
 }
 
+/* What eenv_keys() made. */
+static inline void
+eenv_keys_end(struct engine_env *v)
+{
+	scratch_free(v->s);
+	kms_close(v->kms);
+	tmpdir_remove(v->dir);
+}
+
 static inline void
 eenv_end(struct engine_env *v)
 {
 	eenv_stop(v);
-	scratch_free(v->s);
-	kms_close(v->kms);
-	tmpdir_remove(v->dir);
+	eenv_keys_end(v);
 }
 
 /* ${key}: a CMK. */

@@ -464,7 +464,5 @@ tamper_end(void)
 	for (size_t i = 0; i < tamper_n_versions; i++)
 		free(tamper_versions[i].data);
 	free(tamper_versions);
-	scratch_free(tamper_env.s);
-	kms_close(tamper_env.kms);
-	tmpdir_remove(tamper_env.dir);
+	eenv_keys_end(&tamper_env);
 }

@@ -130,9 +130,7 @@ teardown(void **state)
 	if (env.e)
 		print_error("SEALDISK_FAULT=%u,%u,%u: %s\n", at[0], at[1],
 			    at[2], actions[at[0]].name);
-	scratch_free(env.s);
-	kms_close(env.kms);
-	tmpdir_remove(env.dir);
+	eenv_keys_end(&env);
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 #include "catalog_private.h"
 #include "check.h"
 #include "engine_private.h"
+#include "lost_map.h"
 #include "mem_store.h"
 #include "repair.h"
 #include "scrub.h"
@@ -35,9 +36,7 @@ static int
 group_teardown(void **state)
 {
 	(void)state;
-	scratch_free(env.s);
-	kms_close(env.kms);
-	tmpdir_remove(env.dir);
+	eenv_keys_end(&env);
 	return 0;
 }
 
@@ -143,23 +142,6 @@ sweep(void)
 	engine_sweep(env.e, &stop);
 }
 
-/* Both copies of its first map page are lost. */
-static void
-lose_map(const struct layer_ref *ref)
-{
-	uint8_t junk[PAGE_LEN];
-	char path[STORE_PATH_LEN];
-	struct store_file *f;
-
-	memset(junk, 0x5a, sizeof(junk));
-	path_layer(ref, "map", path);
-	assert_ok(env.st->ops->open(env.st, path, true, &f));
-	for (unsigned i = 0; i < 2; i++)
-		assert_ok(env.st->ops->write(f, junk, PAGE_LEN,
-					     MAP_OFFSET + page_offset(0, i)));
-	store_close(f);
-}
-
 static struct repair_report
 repair(enum desc_type type, const char *name)
 {
@@ -197,7 +179,7 @@ a_sibling_got_what_another_layer_had_held(void **state)
 	layer_of(DESC_DISK, "z", &z);
 	drop("d@b");
 	merge_all();
-	lose_map(&z);
+	lose_map_page(env.st, &z);
 	rep = repair(DESC_DISK, "z");
 	assert_int_equal(rep.pages, 1);
 	assert_int_equal(rep.chunks, 1);
@@ -237,7 +219,7 @@ what_may_be_a_siblings_is_not_read(void **state)
 	layer_of(DESC_DISK, "z", &z);
 	drop("d@b");
 	merge_all();
-	lose_map(&z);
+	lose_map_page(env.st, &z);
 	rep = repair(DESC_DISK, "z");
 	assert_int_equal(rep.chunks, 2);
 	assert_int_equal(rep.unreadable, 1);
@@ -274,7 +256,7 @@ a_layer_that_was_being_made_claimed_all_chunks(void **state)
 	path_layer(&left, "map", path);
 	assert_ok(env.st->ops->create(env.st, path, &f));
 	store_close(f);
-	lose_map(&top);
+	lose_map_page(env.st, &top);
 	rep = repair(DESC_DISK, "d");
 	assert_int_equal(rep.chunks, 2);
 	assert_int_equal(rep.unreadable, 0);
@@ -358,7 +340,7 @@ what_an_attached_clone_reads_is_not_made_anew(void **state)
 	sweep();
 	clone_of("d@a", "o", true);
 	layer_of(DESC_SNAPSHOT, "d@a", &a);
-	lose_map(&a);
+	lose_map_page(env.st, &a);
 	assert_ok(engine_open(env.st, env.kms, &env.opt, &e));
 	o = attach(DESC_DISK, "o");
 	assert_err(engine_repair_maps(e, DESC_DISK, "d", &rep), EBUSY);
@@ -416,7 +398,7 @@ a_chunk_of_session_0_was_not_repaired(void **state)
 					     lost ? SUPER_LEN - 16 : 0));
 		store_close(f);
 		if (lost) {
-			lose_map(&y);
+			lose_map_page(env.st, &y);
 			rep = repair(DESC_SNAPSHOT, "d@b");
 			assert_int_equal(rep.unreadable, 0);
 		}

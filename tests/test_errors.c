@@ -33,9 +33,7 @@ static int
 group_teardown(void **state)
 {
 	(void)state;
-	scratch_free(env.s);
-	kms_close(env.kms);
-	tmpdir_remove(env.dir);
+	eenv_keys_end(&env);
 	return 0;
 }
 

@@ -260,9 +260,7 @@ teardown(void **state)
 		print_error("SEALDISK_FAULT=%u,%u,%u: %s\n", at[0], at[1],
 			    at[2], faults[at[1]].what);
 	model_free(&model);
-	scratch_free(env.s);
-	kms_close(env.kms);
-	tmpdir_remove(env.dir);
+	eenv_keys_end(&env);
 	return 0;
 }
 

@@ -207,9 +207,7 @@ teardown(void **state)
 		print_error("SEALDISK_FAULT=%u,%u,%u,%u,%d: %s\n", at,
 			    fault.nth, fault.lasting, fault.harm, fault.err,
 			    actions[at].name);
-	scratch_free(env.s);
-	kms_close(env.kms);
-	tmpdir_remove(env.dir);
+	eenv_keys_end(&env);
 	return 0;
 }
 

@@ -422,9 +422,7 @@ teardown(void **state)
 {
 	(void)state;
 	copy_free(&whole);
-	scratch_free(env.s);
-	kms_close(env.kms);
-	tmpdir_remove(env.dir);
+	eenv_keys_end(&env);
 	return 0;
 }
 

@@ -7,6 +7,7 @@
 #include "engine_private.h"
 #include "fault_store.h"
 #include "held.h"
+#include "lost_map.h"
 #include "mem_store.h"
 #include "repair.h"
 #include "snapshot.h"
@@ -856,22 +857,6 @@ a_merge_that_was_killed_is_made_durable(void **state)
 		}
 }
 
-/* The first page of its map. */
-static void
-lose_map_page(const struct layer_ref *ref)
-{
-	static const uint8_t junk[PAGE_LEN] = { 0x5a };
-	char path[STORE_PATH_LEN];
-	struct store_file *f;
-
-	path_layer(ref, "map", path);
-	assert_ok(env.st->ops->open(env.st, path, true, &f));
-	for (unsigned i = 0; i < 2; i++)
-		assert_ok(env.st->ops->write(f, junk, PAGE_LEN,
-					     MAP_OFFSET + page_offset(0, i)));
-	store_close(f);
-}
-
 /* Another process, between two pieces: what had passed is X's, for it. */
 static void
 a_merge_went_on_behind_a_repair(void **state)
@@ -891,7 +876,7 @@ a_merge_went_on_behind_a_repair(void **state)
 	drop("d@a");
 	for (unsigned i = 0; i < 2; i++)
 		assert_int_equal(engine_merge(env.e, NULL), 1);
-	lose_map_page(&child);
+	lose_map_page(env.st, &child);
 	assert_ok(engine_open(env.st, env.kms, &env.opt, &other));
 	assert_ok(engine_repair_maps(other, DESC_DISK, "d", &rep));
 	engine_close(other);

@@ -7,6 +7,7 @@
 #include "catalog_private.h"
 #include "engine_private.h"
 #include "fault_store.h"
+#include "lost_map.h"
 #include "mem_store.h"
 #include "repair.h"
 #include "scrub.h"
@@ -43,9 +44,7 @@ static int
 group_teardown(void **state)
 {
 	(void)state;
-	scratch_free(env.s);
-	kms_close(env.kms);
-	tmpdir_remove(env.dir);
+	eenv_keys_end(&env);
 	return 0;
 }
 
@@ -577,20 +576,14 @@ static void
 a_repair_left_what_had_passed_to_the_dead_layer(void **state)
 {
 	const atomic_bool stop = false;
-	char path[STORE_PATH_LEN];
 	struct repair_report rep;
-	struct store_file *f;
+	struct layer_ref ref;
 
 	(void)state;
 	(void)merged("a");
-	path_layer(&one->top->ref, "map", path);
+	ref = one->top->ref;
 	assert_ok(disk_detach(one));
-	memset(buf, 0x5a, PAGE_LEN);
-	assert_ok(env.st->ops->open(env.st, path, true, &f));
-	for (unsigned i = 0; i < 2; i++)
-		assert_ok(env.st->ops->write(f, buf, PAGE_LEN,
-					     MAP_OFFSET + page_offset(0, i)));
-	store_close(f);
+	lose_map_page(env.st, &ref);
 	assert_ok(engine_repair_maps(env.e, DESC_DISK, "d", &rep));
 	assert_int_equal(rep.chunks, 2);
 	for (unsigned i = 0; i < 2; i++) {

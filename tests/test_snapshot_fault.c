@@ -766,9 +766,7 @@ teardown(void **state)
 		model_free(&disks[i].model);
 	for (unsigned i = 0; i < N_SNAPS; i++)
 		free(snaps[i].content);
-	scratch_free(env.s);
-	kms_close(env.kms);
-	tmpdir_remove(env.dir);
+	eenv_keys_end(&env);
 	return 0;
 }
 

@@ -424,9 +424,7 @@ teardown(void **state)
 	if (env.e)
 		print_error("%s, %u\n", under_way->what, nth_under_way);
 	scratch_free(theirs);
-	scratch_free(env.s);
-	kms_close(env.kms);
-	tmpdir_remove(env.dir);
+	eenv_keys_end(&env);
 	return 0;
 }
 
